@@ -1,0 +1,1 @@
+"""Evaluation harness on lm-eval."""

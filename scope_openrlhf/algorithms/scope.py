@@ -1,0 +1,92 @@
+"""SCOPE (arXiv 2604.10688): right rollouts by weighted maximum likelihood, wrong ones by weighted on-policy distillation.
+
+    loss = sum_{i right} w_i * MLE(y_i) + sum_{i wrong} w_i * OPD(y_i)
+    student path  w_i = PPL_S(y_i)^(1/tau)  normalised over the right ones of the group   hard but right gets more
+    teacher path  w_i = PPL_T(y_i)^(-1/tau) normalised over the wrong ones of the group   teacher unsure gets less
+    MLE = -log p_S; OPD = reverse KL(student || teacher) on the student's samples, as a policy gradient with the per-token
+    advantage log p_T(y_t) - log p_S,old(y_t) under the PPO clip.
+
+A truncated rollout counts as what the verifier says of it, which without a \\boxed{} is wrong.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scope_openrlhf import losses, weights
+from scope_openrlhf.algorithms.base import Algorithm, Knobs
+from scope_openrlhf.batch import LossInput, Rollouts, Signal
+
+
+class Scope(Algorithm):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Knobs):
+        tau: float = 1.0
+        """Temperature of the path weights: large is uniform, small lets one rollout of a group take all."""
+        student_path_weights: bool = True
+        """False: every right rollout weighs 1."""
+        teacher_path_weights: bool = True
+        """False: every wrong rollout weighs 1."""
+        clip_low: float = 0.2
+        """PPO clip of the distillation path: ratio not below 1 - clip_low."""
+        clip_high: float = 0.2
+        """PPO clip of the distillation path: ratio not above 1 + clip_high."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if not self.tau > 0:
+                raise ValueError(f"algorithm.tau must be greater than 0, got {self.tau}; the paper uses 1.0")
+            if not (0 < self.clip_low < 1 and self.clip_high > 0):
+                raise ValueError(f"algorithm.clip_low must lie in (0, 1) and clip_high above 0, got {self.clip_low}, {self.clip_high}")
+
+    paths = ("student", "teacher")
+    uses_teacher = True
+
+    def needs_teacher(self, right: bool) -> bool:
+        return not right
+
+    def weigh(self, rollouts: Rollouts) -> Signal:
+        c: Scope.Config = self.config  # type: ignore[assignment]
+        right, wrong = rollouts.right_N, ~rollouts.right_N
+        weight_N = torch.ones(len(right), dtype=torch.float64)
+        logp_S = weights.mean_logprob(rollouts.student_logp_NT, rollouts.mask_NT)
+        # -log PPL_T; right rollouts were never scored and stay NaN, which no weight may read
+        logp_T = torch.full_like(logp_S, torch.nan)
+        logp_T[wrong] = weights.mean_logprob(rollouts.teacher_logp_NT[wrong], rollouts.mask_NT[wrong])
+        if c.student_path_weights:
+            weight_N[right] = weights.group_softmax(-logp_S / c.tau, right, rollouts.group_N)[right]
+        if c.teacher_path_weights:
+            weight_N[wrong] = weights.group_softmax(logp_T / c.tau, wrong, rollouts.group_N)[wrong]
+        gap_NT = rollouts.teacher_logp_NT - rollouts.student_logp_NT
+        on_teacher_path = wrong[:, None] & rollouts.mask_NT
+        metrics = {
+            "ppl_student_right": _mean((-logp_S[right]).exp()),
+            "ppl_student_wrong": _mean((-logp_S[wrong]).exp()),
+            "ppl_teacher_wrong": _mean((-logp_T[wrong]).exp()),
+            "kl_teacher_path": _mean(-gap_NT[on_teacher_path]),
+            "weight_max_student": _max(weight_N[right]),
+            "weight_max_teacher": _max(weight_N[wrong]),
+        }
+        return Signal(
+            advantage_NT=gap_NT.masked_fill(~on_teacher_path, 0.0), weight_N=weight_N, path_N=wrong.long(), metrics=metrics
+        )
+
+    def loss(self, batch: LossInput) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        c: Scope.Config = self.config  # type: ignore[assignment]
+        student_NT, teacher_NT = (batch.weight_NT * (batch.path_N == p)[:, None] for p in (0, 1))
+        distill, clipped = losses.clipped_surrogate(
+            batch.logp_NT, batch.old_logp_NT, batch.advantage_NT, teacher_NT, c.clip_low, c.clip_high
+        )
+        return {"student": losses.weighted_mle(batch.logp_NT, student_NT), "teacher": distill}, {"clipped_tokens": clipped}
+
+
+def _mean(values: Tensor) -> float:
+    return values.double().mean().item()  # NaN for an empty set: a step without right rollouts has no such number
+
+
+def _max(values: Tensor) -> float:
+    return values.max().item() if len(values) else float("nan")
+
+
+ALGORITHM = Scope

@@ -1,0 +1,73 @@
+"""Checks that need a tokenizer, a model's config or OpenRLHF's resolved flags, all before any engine starts."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+from scope_openrlhf.algorithms.base import Algorithm
+from scope_openrlhf.config import Config, ConfigError
+from scope_openrlhf.data import as_messages
+
+
+def check_model(path: str, key: str):
+    """The model's transformers config. Raises ConfigError naming the key if there is no model at path."""
+    from transformers import AutoConfig
+
+    if (Path(path).is_absolute() or path.startswith(".") or Path(path).exists()) and not (Path(path) / "config.json").is_file():
+        raise ConfigError(f"{key} {path} is no model: there is no {Path(path) / 'config.json'}; give a folder in Hugging Face form or a hub id")
+    try:
+        return AutoConfig.from_pretrained(path)
+    except Exception as error:  # border to transformers and the hub
+        first = str(error).strip().splitlines()[0]
+        raise ConfigError(f"{key} {path} is no model that transformers can load ({first}); give a folder in Hugging Face form or a hub id") from error
+
+
+def check_tokenizers(config: Config):
+    """The student's tokenizer, after making sure that the teacher's gives every token the same id."""
+    from transformers import AutoTokenizer
+
+    student = AutoTokenizer.from_pretrained(config.student.path)
+    if student.chat_template is None:
+        raise ConfigError(f"student.path {config.student.path} has no chat template; add chat_template.jinja to its folder")
+    teacher = AutoTokenizer.from_pretrained(config.teacher.path)
+    ours, theirs = student.get_vocab(), teacher.get_vocab()
+    if ours != theirs:
+        different = sorted(t for t in ours.keys() | theirs.keys() if ours.get(t) != theirs.get(t))
+        example = different[0]
+        raise ConfigError(
+            f"teacher.path {config.teacher.path} has another vocabulary than student.path {config.student.path}: {len(different)} tokens "
+            f"differ, for instance {example!r} is {theirs.get(example)} there and {ours.get(example)} here. Token-level distillation needs "
+            "one vocabulary: choose a teacher of the student's family"
+        )
+    return student
+
+
+def check_sizes(config: Config, args: SimpleNamespace, algorithm: Algorithm, rows: list[dict], tokenizer, model_configs: dict) -> None:
+    """Batch sizes that divide, group sizes, and prompts that fit beside their response."""
+    n, prompts, train = args.rollout.n_samples_per_prompt, args.rollout.batch_size, args.train.batch_size
+    if algorithm.uses_groups and n < 2:
+        raise ConfigError(
+            f"openrlhf.rollout.n_samples_per_prompt is {n}, but {config.algorithm['name']} normalises inside a prompt's group; "
+            "set it to 2 or more (the paper uses 8)"
+        )
+    ranks = args.actor.num_nodes * args.actor.num_gpus_per_node // args.ds.ring_attn_size // args.ds.tensor_parallel_size
+    for value, by, names in (
+        (prompts * n, train, "openrlhf.rollout.batch_size * n_samples_per_prompt must be a multiple of openrlhf.train.batch_size"),
+        (train, args.train.micro_batch_size * ranks, "openrlhf.train.batch_size must be a multiple of train.micro_batch_size * training ranks"),
+        (prompts * n, args.rollout.micro_batch_size * ranks, "openrlhf.rollout.batch_size * n_samples_per_prompt must be a multiple of rollout.micro_batch_size * training ranks"),
+    ):  # fmt: skip
+        if value % by:
+            raise ConfigError(f"{names}, but {value} is not a multiple of {by}")
+    max_len, room = args.data.max_len, args.rollout.max_new_tokens or 1
+    for key, model in model_configs.items():
+        limit = getattr(model, "max_position_embeddings", max_len + 1)
+        needed = max_len + (key == "teacher.path")  # a teacher request carries one token more, which vLLM must generate
+        if needed > limit:
+            raise ConfigError(f"openrlhf.data.max_len {max_len} needs {needed} positions, {key} has {limit}; lower data.max_len")
+    texts = [tokenizer.apply_chat_template(as_messages(r["prompt"]), tokenize=False, add_generation_prompt=True) for r in rows]
+    lengths = [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
+    long = [(r["id"], length) for r, length in zip(rows, lengths, strict=True) if length + room > max_len]
+    if long:
+        raise ConfigError(
+            f"{len(long)} prompts do not fit: row {long[0][0]} has {long[0][1]} tokens and {room} are kept for the response, which is more "
+            f"than openrlhf.data.max_len {max_len}; raise data.max_len, lower rollout.max_new_tokens, or remove the rows"
+        )

@@ -1,0 +1,202 @@
+"""One frozen dataclass per stage, in the order the data flows; YAML file + `a.b=c` overrides -> Config.
+
+This module imports neither torch nor Ray: what can be told wrong from the text alone is told within a second.
+"""
+
+import dataclasses
+import difflib
+import typing
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+class ConfigError(ValueError):
+    """A setting that cannot work. The message names the key and says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    path: str
+    """Training problems: a .jsonl, .json or .parquet file, or a Hugging Face dataset id."""
+    prompt_key: str = "problem"
+    """Column of the problem: text, or a list of chat messages. Dots reach inside: `extra.question`."""
+    answer_key: str = "answer"
+    """Column of the gold answer. Dots reach inside: `reward_model.ground_truth`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentConfig:
+    path: str
+    """Model to train: a folder in Hugging Face form, or a hub id."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherConfig:
+    path: str
+    """Model that scores: a folder in Hugging Face form, or a hub id. Its tokenizer must be the student's."""
+    replicas: int = 1
+    """Engines in the teacher group, each on one (logical) GPU."""
+    dtype: str = "bfloat16"
+    """Type of the teacher's params."""
+    max_num_batched_tokens: int = 8192
+    """Upper bound of tokens per engine step. vLLM does not profile the memory of prompt log-probs; lower it if a teacher runs out."""
+    gpu_memory_utilization: float = 0.9
+    """Share of a GPU's memory (on a CPU machine: of RAM, keep it small) that an engine may take."""
+    enforce_eager: bool = False
+    """True: no CUDA graphs, no compilation; starts faster."""
+    deadline_seconds: float = 600.0
+    """Longest wait for one score before the run stops with TeacherError."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    path: str = ""
+    """Held-out problems (.jsonl with id, problem, answer and optionally stratum). Empty: no evaluation after training."""
+    samples: int = 16
+    """Samples per problem: n of Avg@n and Pass@n."""
+    temperature: float = 0.6
+    top_p: float = 1.0
+    max_tokens: int = 96
+    """Longest response in tokens; a longer one is truncated and graded as it stands."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RayConfig:
+    address: str = "local"
+    """"local" starts Ray for this run and stops it after; "auto" or host:port joins a running one, as `ray job submit` needs."""
+    num_gpus: int = 0
+    """Logical GPUs of a Ray started here on a machine without CUDA. 0: as many as the run asks for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    name: str
+    """The run's folder is runs/<name>."""
+    runs: str = "runs"
+    seed: int = 1
+    steps: int = 0
+    """Rollout batches to train on; each is one row of metrics.jsonl. 0: one pass over the data."""
+    data: DataConfig
+    student: StudentConfig
+    teacher: TeacherConfig
+    algorithm: dict[str, Any] = field(default_factory=lambda: {"name": "scope"})
+    """name = a file of scope_openrlhf/algorithms, and its knobs. `algorithm=opd` is short for {name: opd}."""
+    eval: EvalConfig = EvalConfig()
+    ray: RayConfig = RayConfig()
+    openrlhf: dict[str, Any] = field(default_factory=dict)
+    """Any flag of OpenRLHF's train_ppo_ray without its dashes; checked by OpenRLHF's own parser."""
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(self.runs) / self.name
+
+    @classmethod
+    def from_dict(cls, raw: dict) -> "Config":
+        """Raises ConfigError for an unknown key (naming the nearest known one), a missing one or a wrong type."""
+        raw = dict(raw)
+        if isinstance(raw.get("algorithm"), str):
+            raw["algorithm"] = {"name": raw["algorithm"]}
+        config = _build(cls, raw, "")
+        if not config.name or Path(config.name).name != config.name:
+            raise ConfigError(f"name must be a plain folder name, got {config.name!r}")
+        if "name" not in config.algorithm:
+            raise ConfigError("algorithm.name is missing; set it to the name of an algorithm, for instance scope")
+        for key, value, least in (
+            ("steps", config.steps, 0), ("teacher.replicas", config.teacher.replicas, 1), ("eval.samples", config.eval.samples, 1),
+            ("ray.num_gpus", config.ray.num_gpus, 0), ("seed", config.seed, 0),
+        ):  # fmt: skip
+            if value < least:
+                raise ConfigError(f"{key} must be at least {least}, got {value}")
+        return dataclasses.replace(config, openrlhf=flatten(config.openrlhf))
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: list[str]) -> "Config":
+        """Read a YAML file, apply overrides of the form a.b=value (value in YAML), resolve. Raises ConfigError."""
+        try:
+            raw = yaml.safe_load(Path(path).read_text())
+        except OSError as error:
+            raise ConfigError(f"cannot read the config {path}: {error.strerror}") from None
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{path} is not YAML: {error}") from None
+        if not isinstance(raw, dict):
+            raise ConfigError(f"{path} must hold keys and values, it holds {type(raw).__name__}")
+        for override in overrides:
+            key, equals, text = override.partition("=")
+            if not equals:
+                raise ConfigError(f"override {override!r} must have the form key=value")
+            _set(raw, key, yaml.safe_load(text))
+        return cls.from_dict(raw)
+
+    def to_dict(self) -> dict:
+        return dataclasses.asdict(self)
+
+
+def _set(raw: dict, key: str, value) -> None:
+    section, _, rest = key.partition(".")
+    if section == "openrlhf" and rest:  # its keys hold dots themselves, so nested and dotted spellings meet here
+        raw["openrlhf"] = flatten(raw.get("openrlhf") or {}) | {rest: value}
+    elif section == "algorithm" and rest and isinstance(raw.get("algorithm"), str):
+        raw["algorithm"] = {"name": raw["algorithm"], rest: value}
+    elif rest:
+        _set(raw.setdefault(section, {}), rest, value)
+    else:
+        raw[section] = value
+
+
+def flatten(section: dict, prefix: str = "") -> dict:
+    """{"actor": {"adam.lr": 1}} -> {"actor.adam.lr": 1}."""
+    flat = {}
+    for key, value in section.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def nearest(key: str, known) -> str:
+    near = difflib.get_close_matches(key, known, 1)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
+
+
+def _build(cls, raw: dict, prefix: str):
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{prefix.rstrip('.')} must be a section of keys, got {raw!r}")
+    known = {f.name: f for f in fields(cls)}
+    hints = typing.get_type_hints(cls)
+    values = {}
+    for key, value in raw.items():
+        if key not in known:
+            raise ConfigError(f"unknown key {prefix}{key}; {nearest(f'{prefix}{key}', [prefix + k for k in known])}")
+        values[key] = _convert(hints[key], value, f"{prefix}{key}")
+    for key, f in known.items():
+        if key not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise ConfigError(f"{prefix}{key} is missing{_purpose(hints[key], prefix + key)}")
+    return cls(**values)
+
+
+def _purpose(hint, key: str) -> str:
+    if dataclasses.is_dataclass(hint):
+        return f"; it is a section with {', '.join(f.name for f in fields(hint))}"
+    return f"; set {key} in the config or pass {key}=..."
+
+
+def _convert(hint, value, key: str):
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value, f"{key}.")
+    if typing.get_origin(hint) is dict:
+        if not isinstance(value, dict):
+            raise ConfigError(f"{key} must be a section of keys, got {value!r}")
+        return value
+    if hint is float and type(value) in (int, float):
+        return float(value)
+    if hint is float and isinstance(value, str):  # YAML reads 2e-4 as text
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if hint is str and value is None:  # `eval.path=` on a command line
+        return ""
+    if type(value) is not hint:
+        raise ConfigError(f"{key} must be of type {hint.__name__}, got {value!r}")
+    return value

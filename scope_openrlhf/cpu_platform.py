@@ -1,0 +1,209 @@
+"""Everything that OpenRLHF, DeepSpeed and vLLM need in order to run on a machine without CUDA. Nothing else knows of it.
+
+OpenRLHF 0.11.2 names CUDA in a few places and never asks whether it is there. Where CUDA is absent these places are
+substituted, each with a real implementation on the CPU; where CUDA is present `active()` is False and nothing is touched.
+
+Three doors lead here, one per kind of process:
+    install()           the driver, and every Ray worker by `worker_process_setup_hook`: torch and flash_attn, before any import
+    install_openrlhf()  the processes that train: OpenRLHF's own names, once its modules may be imported
+    vllm_plugin.py      vLLM's engine-core processes, which Ray's hook does not reach
+"""
+
+import functools
+import importlib.machinery
+import os
+import sys
+import types
+
+_installed = False
+
+
+def active() -> bool:
+    """True where there is no CUDA device. SCOPE_CPU=1 asks for the CPU on a machine that has one."""
+    if os.environ.get("SCOPE_CPU") == "1":
+        return True
+    import torch
+
+    return not torch.cuda.is_available()
+
+
+def environment() -> dict[str, str]:
+    """Environment of every worker: DeepSpeed's accelerator, a small KV cache for vLLM's CPU engine, one thread per process."""
+    return {
+        "DS_ACCELERATOR": "cpu",
+        "VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1"),
+        "VLLM_CPU_OMP_THREADS_BIND": os.environ.get("VLLM_CPU_OMP_THREADS_BIND", "nobind"),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+        # openrlhf.models compiles its entropy; without a C++ compiler at hand that must fall back to plain torch
+        "TORCHDYNAMO_DISABLE": "1",
+    }
+
+
+def install() -> None:
+    """Substitute torch's CUDA calls and flash_attn's padding functions. Idempotent; does nothing where CUDA is present."""
+    global _installed
+    if _installed or not active():
+        return
+    _installed = True
+    os.environ.update(environment())
+    import torch
+    import torch.distributed.device_mesh as device_mesh
+
+    # OpenRLHF moves tensors to torch.cuda.current_device() and synchronises around collectives.
+    torch.cuda.current_device = lambda: torch.device("cpu")  # type: ignore[assignment, return-value]
+    torch.cuda.set_device = lambda device: None
+    torch.cuda.synchronize = lambda device=None: None
+    torch.cuda.empty_cache = lambda: None
+    torch.cuda.current_stream = lambda device=None: None  # type: ignore[assignment, return-value]
+
+    original_mesh = device_mesh.init_device_mesh
+
+    @functools.wraps(original_mesh)
+    def init_device_mesh(device_type, *args, **kwargs):
+        return original_mesh("cpu" if device_type == "cuda" else device_type, *args, **kwargs)
+
+    device_mesh.init_device_mesh = init_device_mesh
+    _install_flash_attn()
+
+
+def _install_flash_attn() -> None:
+    """openrlhf.models.ring_attn_utils imports these at module level; with them sample packing works on a CPU too."""
+
+    def module(name: str, **members) -> None:
+        stub = types.ModuleType(name)
+        stub.__spec__ = importlib.machinery.ModuleSpec(name, None)  # transformers asks importlib for it
+        stub.__dict__.update(members)
+        sys.modules[name] = stub
+
+    import einops
+
+    module("flash_attn")
+    module("flash_attn.bert_padding", index_first_axis=index_first_axis, pad_input=pad_input, unpad_input=unpad_input,
+           rearrange=einops.rearrange)  # fmt: skip
+    module("flash_attn.utils")
+    module("flash_attn.utils.distributed", all_gather=all_gather)
+
+
+def index_first_axis(x, indices):
+    """(rows, ...) -> (len(indices), ...): the rows named by indices."""
+    return x[indices]
+
+
+def unpad_input(hidden_states, attention_mask):
+    """(batch, seq, ...) -> its unmasked rows (total, ...), their flat indices, cu_seqlens (batch + 1,), longest, lengths (batch,)."""
+    import torch
+
+    lengths = attention_mask.sum(dim=-1, dtype=torch.int32)
+    indices = torch.nonzero(attention_mask.flatten(), as_tuple=False).flatten()
+    cu_seqlens = torch.nn.functional.pad(torch.cumsum(lengths, dim=0, dtype=torch.int32), (1, 0))
+    rows = hidden_states.reshape(-1, *hidden_states.shape[2:])[indices]
+    return rows, indices, cu_seqlens, int(lengths.max()), lengths
+
+
+def pad_input(hidden_states, indices, batch, seqlen):
+    """(total, ...) -> (batch, seqlen, ...), the inverse of unpad_input: zeros where the mask was 0. Differentiable."""
+    output = hidden_states.new_zeros(batch * seqlen, *hidden_states.shape[1:])
+    return output.index_copy(0, indices, hidden_states).reshape(batch, seqlen, *hidden_states.shape[1:])
+
+
+def all_gather(tensor, group):
+    """Concatenate over the ranks of group along the first axis, with gradient."""
+    import torch
+    from torch.distributed.nn.functional import all_gather as differentiable_all_gather
+
+    return torch.cat(differentiable_all_gather(tensor.contiguous(), group=group), dim=0)
+
+
+def install_openrlhf() -> None:
+    """Substitute OpenRLHF's own CUDA-only names in this process. Idempotent; does nothing where CUDA is present."""
+    if not active():
+        return
+    install()
+    import openrlhf.trainer.ray.ppo_actor as ppo_actor
+    import openrlhf.utils.deepspeed.deepspeed as strategy
+    import torch
+    from openrlhf.trainer.ppo_utils.replay_buffer import NaiveReplayBuffer
+
+    if getattr(NaiveReplayBuffer.__init__, "scope_cpu", False):
+        return
+
+    # Its constructor builds torch.device(f"cuda:{current_device()}"), which no CPU device can spell.
+    original_init = NaiveReplayBuffer.__init__
+
+    @functools.wraps(original_init)
+    def init(self, *args, **kwargs):
+        current_device = torch.cuda.current_device
+        torch.cuda.current_device = lambda: 0
+        try:
+            original_init(self, *args, **kwargs)
+        finally:
+            torch.cuda.current_device = current_device
+        self.target_device = torch.device("cpu")
+
+    init.scope_cpu = True  # type: ignore[attr-defined]
+    NaiveReplayBuffer.__init__ = init
+
+    # Weight sync: OpenRLHF builds an NCCL communicator between trainer rank 0 and the engines.
+    ppo_actor.stateless_init_process_group = GlooGroup
+
+    # DeepSpeed would compile its own Adam with a C++ compiler at start-up; torch's AdamW computes the same update.
+    original_config = strategy.get_train_ds_config
+
+    @functools.wraps(original_config)
+    def get_train_ds_config(*args, **kwargs):
+        config = original_config(*args, **kwargs)
+        if config.get("optimizer", {}).get("type") == "AdamW":
+            config["optimizer"]["params"]["torch_adam"] = True
+        return config
+
+    strategy.get_train_ds_config = get_train_ds_config
+
+
+class GlooGroup:
+    """The broadcast that OpenRLHF's weight sync needs, over a gloo group of its own (trainer rank 0 and every engine worker)."""
+
+    def __init__(self, master_address: str, master_port: int, rank: int, world_size: int, device) -> None:
+        from datetime import timedelta
+
+        import torch.distributed as dist
+
+        timeout = timedelta(minutes=5)
+        store = dist.TCPStore(master_address, master_port, world_size, is_master=rank == 0, timeout=timeout)
+        self.group = dist.ProcessGroupGloo(store, rank, world_size, timeout)
+
+    def broadcast(self, tensor, src: int, stream=None) -> None:
+        from torch.distributed import BroadcastOptions
+
+        options = BroadcastOptions()
+        options.rootRank = src
+        options.rootTensor = 0
+        self.group.broadcast([tensor], options).wait()
+
+
+def install_vllm_worker() -> None:
+    """Substitute the weight update of OpenRLHF's vLLM worker extension, inside vLLM's engine-core process.
+
+    The original allocates on "cuda" and calls load_weights per tensor, which fails on a CPU because vLLM has repacked its
+    weights. Here the tensors of one sync are collected and the model is reloaded once, with the last of them.
+    """
+    install()
+    import torch
+    from openrlhf.trainer.ray.vllm_worker_wrap import WorkerWrap
+
+    def init_process_group(self, master_address, master_port, rank_offset, world_size, group_name, backend="gloo", use_ray=False):
+        rank = torch.distributed.get_rank() + rank_offset
+        self._model_update_group = GlooGroup(master_address, master_port, rank, world_size, "cpu")
+        self._pending_weights = []
+
+    def update_weight(self, name, dtype, shape, empty_cache=False):
+        if dtype != self.model_config.dtype:
+            raise ValueError(f"weight {name} arrives as {dtype}, the engine holds {self.model_config.dtype}")
+        weight = torch.empty(shape, dtype=dtype)
+        self._model_update_group.broadcast(weight, src=0)
+        self._pending_weights.append((name, weight))
+        if empty_cache:  # OpenRLHF sets it on the last tensor of a sync
+            self.model_runner.reload_weights(weights_iterator=iter(self._pending_weights))
+            self._pending_weights = []
+
+    WorkerWrap.init_process_group = init_process_group
+    WorkerWrap.update_weight = update_weight

@@ -1,0 +1,97 @@
+"""Dataset rows -> the prompts of a run: checked, in their final order, each with what its verifier needs."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+from scope_openrlhf.config import ConfigError, DataConfig
+
+PROMPT_COLUMN, LABEL_COLUMN = "prompt", "label"
+
+
+def load_rows(config: DataConfig) -> list[dict]:
+    """Rows of the dataset as {"id", "prompt", "answer"}. Raises ConfigError naming the rows without prompt or answer."""
+    raw = _read(config.path)
+    if not raw:
+        raise ConfigError(f"data.path {config.path} holds no rows")
+    rows, bad = [], []
+    for number, row in enumerate(raw):
+        prompt, answer = _get(row, config.prompt_key), _get(row, config.answer_key)
+        if prompt in (None, "", []) or answer is None or not str(answer).strip():
+            bad.append(number)
+        rows.append({"id": str(row.get("id", number)), "prompt": prompt, "answer": str(answer)})
+    if len(bad) == len(rows):
+        columns = ", ".join(map(str, raw[0]))
+        raise ConfigError(
+            f"no row of {config.path} has both {config.prompt_key!r} and {config.answer_key!r}; its columns are {columns}: "
+            "set data.prompt_key and data.answer_key"
+        )
+    if bad:
+        raise ConfigError(
+            f"{len(bad)} of {len(rows)} rows of {config.path} have an empty {config.prompt_key!r} or {config.answer_key!r} "
+            f"(the first: rows {bad[:5]}, counted from 0); a rollout without a gold answer cannot be routed: remove or repair them"
+        )
+    return rows
+
+
+def order_rows(rows: list[dict], batch_size: int, steps: int, seed: int) -> list[dict]:
+    """The rows of a whole run: each pass over the data shuffled by the seed; steps * batch_size rows (steps = 0: one pass)."""
+    rng = random.Random(seed)
+    if steps == 0:
+        steps = len(rows) // batch_size
+    if steps == 0:
+        raise ConfigError(f"the data have {len(rows)} rows, fewer than openrlhf.rollout.batch_size {batch_size}")
+    ordered: list[dict] = []
+    while len(ordered) < steps * batch_size:
+        ordered += rng.sample(rows, len(rows))
+    return ordered[: steps * batch_size]
+
+
+def write_prompts(rows: list[dict], path: Path) -> None:
+    """Write what OpenRLHF's PromptDataset reads: a prompt, and a label that carries the gold answer, the id and the order."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        for order, row in enumerate(rows):
+            label = json.dumps({"id": row["id"], "answer": row["answer"], "order": order})
+            file.write(json.dumps({PROMPT_COLUMN: row["prompt"], LABEL_COLUMN: label}) + "\n")
+
+
+def as_messages(prompt: Any) -> list[dict]:
+    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+
+
+def _read(path: str) -> list[dict]:
+    suffix = Path(path).suffix
+    if suffix in (".jsonl", ".json", ".parquet"):
+        if not Path(path).is_file():
+            raise ConfigError(f"data.path {path} does not exist")
+        if suffix == ".jsonl":
+            return _read_jsonl(Path(path))
+        import datasets
+
+        return datasets.load_dataset("json" if suffix == ".json" else "parquet", data_files=path, split="train").to_list()
+    import datasets
+
+    try:
+        return datasets.load_dataset(path, split="train").to_list()
+    except Exception as error:  # border to the hub: any of a dozen exceptions means the same to the user
+        raise ConfigError(f"data.path {path} is neither a .jsonl, .json or .parquet file nor a dataset that the hub gives: {error}") from error
+
+
+def _read_jsonl(path: Path) -> list[dict]:
+    rows = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise ConfigError(f"{path}, line {number} is not JSON: {error}") from None
+    return rows
+
+
+def _get(row: dict, key: str) -> Any:
+    value: Any = row
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value

@@ -1,0 +1,123 @@
+"""Every seam into OpenRLHF, in one place. [host] tests/test_host.py asserts each against the pinned version.
+
+    openrlhf.cli.train_ppo_ray, main guard   parser and checks, run by us on our flags               resolve_args
+    openrlhf.cli.train_ppo_ray.train         called by us                                            launch
+    PolicyModelActor, PPOTrainer             names that train() reads; ours subclass them            launch
+    ActorPPOTrainer, iter_grad_accum_...     names that PolicyModelActor reads                       update.ScopePolicyActor
+    SamplesGenerator, RemoteExperienceMaker  attributes of PPOTrainer; ours subclass them            trainer.ScopeTrainer
+    --train.agent_func_path                  OpenRLHF's own door                                     rollout.AgentExecutor
+"""
+
+import ast
+import contextlib
+import io
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from scope_openrlhf.config import Config, ConfigError, nearest
+from scope_openrlhf.data import LABEL_COLUMN, PROMPT_COLUMN
+
+PINNED_OPENRLHF = "0.11.2"
+
+
+def derived_flags(config: Config) -> dict[str, Any]:
+    """Flags of OpenRLHF that follow from our own keys, and the key to set instead."""
+    run = config.run_dir.absolute()
+    return {
+        "actor.model_name_or_path": (config.student.path, "student.path"),
+        "data.prompt_dataset": (str(run / "prompts.jsonl"), "data.path"),
+        "data.input_key": (PROMPT_COLUMN, "data.prompt_key"),
+        "data.label_key": (LABEL_COLUMN, "data.answer_key"),
+        "data.apply_chat_template": (True, "nothing: prompts always go through the chat template"),
+        "train.agent_func_path": (str(Path(__file__).with_name("rollout.py")), "nothing: it is how rollouts are verified and scored"),
+        "train.seed": (config.seed, "seed"),
+        "train.num_episodes": (1, "steps"),
+        "algo.advantage.estimator": ("reinforce", "algorithm"),  # any without a critic: the algorithm replaces it
+        "algo.kl.init_coef": (0, "algorithm"),
+        "ckpt.path": (str(run / "checkpoints"), "name"),
+        "ckpt.output_dir": (str(run / "model"), "name"),
+        "ckpt.load_enable": (True, "nothing: a run resumes by its name"),
+        "logger.tensorboard_dir": (str(run / "tensorboard"), "name"),
+        "logger.wandb.run_name": (config.name, "name"),
+    }
+
+
+def to_argv(config: Config) -> list[str]:
+    """The command line that OpenRLHF's parser gets. Raises ConfigError for a flag that one of our keys already sets."""
+    derived = derived_flags(config)
+    for flag in config.openrlhf:
+        if flag in derived:
+            raise ConfigError(f"openrlhf.{flag} is set by this plugin; change {derived[flag][1]}")
+    argv = []
+    for flag, value in (config.openrlhf | {flag: value for flag, (value, _) in derived.items()}).items():
+        if value is False or value is None:
+            continue
+        argv.append(f"--{flag}")
+        if value is not True:
+            argv += [str(v) for v in value] if isinstance(value, list) else [str(value)]
+    return argv
+
+
+def resolve_args(config: Config) -> SimpleNamespace:
+    """Run OpenRLHF's own parser and checks over the config. Raises ConfigError with what they say."""
+    argv = to_argv(config)
+    assert_pinned()
+    from openrlhf.cli import train_ppo_ray
+
+    source = ast.parse(Path(str(train_ppo_ray.__file__)).read_text())
+    guard = next(n for n in source.body if isinstance(n, ast.If) and "__main__" in ast.dump(n.test))
+    resolved: list[SimpleNamespace] = []
+    scope = dict(vars(train_ppo_ray)) | {"train": resolved.append}
+    said, old_argv = io.StringIO(), sys.argv
+    sys.argv = ["openrlhf", *argv]
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            exec(compile(ast.Module(guard.body, []), train_ppo_ray.__file__, "exec"), scope)
+    except SystemExit:
+        flags = [s[2:] for action in scope["parser"]._actions for s in action.option_strings if s.startswith("--")]
+        for flag in config.openrlhf:
+            if flag not in flags:
+                hint = nearest(f"openrlhf.{flag}", ["openrlhf." + f for f in flags])
+                raise ConfigError(f"unknown key openrlhf.{flag}; {hint}") from None
+        raise ConfigError(f"OpenRLHF's parser refuses the openrlhf section: {said.getvalue().strip().splitlines()[-1]}") from None
+    except (AssertionError, ValueError) as error:
+        raise ConfigError(f"OpenRLHF refuses the openrlhf section: {error}") from None
+    finally:
+        sys.argv = old_argv
+    return resolved[0]
+
+
+def assert_pinned() -> None:
+    found = version("openrlhf")
+    if found != PINNED_OPENRLHF:
+        raise ConfigError(f"this plugin is written against openrlhf {PINNED_OPENRLHF}, {found} is installed; run make setup")
+
+
+def gpus_wanted(config: Config, args: SimpleNamespace, uses_teacher: bool) -> int:
+    """(Logical) GPUs that the run will ask Ray for."""
+    actor = args.actor.num_nodes * args.actor.num_gpus_per_node
+    engines = 0 if args.train.colocate_all and not args.train.async_enable else args.vllm.num_engines * args.vllm.tensor_parallel_size
+    return actor + engines + (config.teacher.replicas if uses_teacher else 0)
+
+
+def launch(args: SimpleNamespace) -> None:
+    """Run OpenRLHF's train() with our classes in the names it reads. The trainer sits on this node, beside the run's folder."""
+    import openrlhf.trainer.ppo_trainer as ppo_trainer
+    import ray
+    from openrlhf.cli import train_ppo_ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    from scope_openrlhf.trainer import ScopeTrainer
+    from scope_openrlhf.update import ScopePolicyActor
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    originals = ppo_trainer.PPOTrainer, train_ppo_ray.PolicyModelActor
+    ppo_trainer.PPOTrainer = ray.remote(num_cpus=0, scheduling_strategy=here)(ScopeTrainer)
+    train_ppo_ray.PolicyModelActor = ray.remote(num_gpus=1)(ScopePolicyActor)
+    try:
+        train_ppo_ray.train(args)
+    finally:
+        ppo_trainer.PPOTrainer, train_ppo_ray.PolicyModelActor = originals

@@ -1,0 +1,83 @@
+"""Prompt -> verified, teacher-scored rollouts, over OpenRLHF's vLLM engines. [host]
+
+`AgentExecutor` is OpenRLHF's own door (`--train.agent_func_path` loads this file in every rollout actor): one coroutine per
+rollout does generate -> verify -> score, so a rollout is scored while others still generate.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+from collections import Counter
+from copy import copy
+
+import torch
+from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
+from openrlhf.utils.agent import SingleTurnAgentExecutor
+
+from scope_openrlhf import algorithms
+from scope_openrlhf.config import Config
+from scope_openrlhf.teacher import TeacherClient
+from scope_openrlhf.verifier import verify
+from scope_openrlhf.vllm_plugin import RUN_MARKER
+
+
+class AgentExecutor(SingleTurnAgentExecutor):
+    """generate (OpenRLHF's single turn) -> verify -> score by the teacher, where the algorithm asks for it."""
+
+    def __init__(self) -> None:
+        super().__init__(remote_rm_url=None)
+        config = Config.from_dict(json.loads(os.environ[RUN_MARKER]))
+        self.seed = config.seed
+        self.algorithm = algorithms.load(**config.algorithm)
+        self.teacher = None
+        if self.algorithm.uses_teacher:
+            self.teacher = TeacherClient(config.teacher.replicas, config.teacher.deadline_seconds)
+        self.drawn: Counter[str] = Counter()
+
+    async def execute(self, prompt, label, sampling_params, max_length, hf_tokenizer, llm_engine, images=None):
+        row = json.loads(label)  # data.py wrote it: the gold answer and the row's id
+        sampling_params = copy(sampling_params)
+        sampling_params.seed = sample_seed(self.seed, row["id"], self.drawn[row["id"]])
+        self.drawn[row["id"]] += 1
+        response = await super().execute(prompt, label, sampling_params, max_length, hf_tokenizer, llm_engine, images)
+
+        tokens = response["observation_tokens"]
+        ((start, end),) = response["action_ranges"]
+        text = hf_tokenizer.decode(tokens[start:end], skip_special_tokens=True)
+        verdict = await asyncio.to_thread(verify, row["answer"], text)
+        response["reward"] = response["scores"] = float(verdict.right)
+        response["extra_logs"] = {"grader_failed": float(verdict.verdict == "failed")}
+
+        response["teacher_log_probs"] = None
+        if self.algorithm.needs_teacher(verdict.right):
+            response["teacher_log_probs"] = await self.teacher.score(tokens)
+        return response
+
+
+def sample_seed(run_seed: int, row_id: str, draw: int) -> int:
+    """One seed per (run, row, draw): what is sampled does not depend on batching, engines or the order of requests."""
+    digest = hashlib.sha256(f"{run_seed}/{row_id}/{draw}".encode()).digest()
+    return int.from_bytes(digest[:6], "big")
+
+
+class ScopeSamplesGenerator(SamplesGenerator):
+    """Keeps the teacher's log-probs with each rollout, and puts the groups of a step in a fixed order."""
+
+    def _process_response_into_experience(self, response, **generate_kwargs):
+        experience = super()._process_response_into_experience(response, **generate_kwargs)
+        # NaN, not zero, where no score was asked for: whoever reads it by mistake gets an error
+        teacher = torch.full(experience.action_mask.shape[1:], torch.nan)
+        if response["teacher_log_probs"] is not None:
+            teacher[:] = torch.tensor(response["teacher_log_probs"])[: len(teacher)]
+        # a list in `info` is what OpenRLHF splits and batches per rollout without padding it with zeros
+        experience.info["teacher_log_probs"] = [teacher]
+        return experience
+
+    def generate_samples(self, **generate_kwargs):
+        rollouts, *rest = super().generate_samples(**generate_kwargs)
+        # groups arrive in the order in which they ended, which is a race; the rollouts inside a group are in order
+        n = self.args.rollout.n_samples_per_prompt
+        groups = [rollouts[i : i + n] for i in range(0, len(rollouts), n)]
+        groups.sort(key=lambda group: json.loads(group[0].labels[0])["order"])
+        return [rollout for group in groups for rollout in group], *rest

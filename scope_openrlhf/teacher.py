@@ -1,0 +1,144 @@
+"""A Ray group of vLLM teacher engines: token ids in, log-probs of exactly those tokens out.
+
+Every answer is checked before it can reach a weight: a missing or broken number is a TeacherError, never a zero.
+"""
+
+import asyncio
+import math
+import time
+
+import ray
+
+from scope_openrlhf.config import TeacherConfig
+
+
+class TeacherError(RuntimeError):
+    """The teacher did not give a usable score. The message says which replica, which request and what to do."""
+
+
+def actor_name(replica: int) -> str:
+    return f"scope-teacher-{replica}"
+
+
+class EngineTemperature:
+    """vLLM worker extension: divide the logits by a temperature wherever the model computes them.
+
+    vLLM scores prompt tokens at temperature 1 whatever the request asks. Student and teacher must be compared at one
+    temperature, so it is set here, in the model itself, once after start-up.
+    """
+
+    def set_temperature(self, temperature: float) -> None:
+        model = self.model_runner.model  # type: ignore[attr-defined]
+        original = type(model).compute_logits
+
+        def compute_logits(hidden_states, *args, **kwargs):
+            logits = original(model, hidden_states, *args, **kwargs)
+            return logits if logits is None else logits / temperature
+
+        model.compute_logits = compute_logits
+
+
+class TeacherReplica:
+    """One vLLM engine as an async Ray actor. Requests of many callers are batched by the engine."""
+
+    async def __init__(self, config: TeacherConfig, max_model_len: int, temperature: float, seed: int) -> None:
+        from vllm import AsyncEngineArgs, AsyncLLMEngine, SamplingParams
+
+        self.engine = AsyncLLMEngine.from_engine_args(
+            AsyncEngineArgs(
+                model=config.path, dtype=config.dtype, max_model_len=max_model_len, seed=seed,
+                enforce_eager=config.enforce_eager, gpu_memory_utilization=config.gpu_memory_utilization,
+                enable_prefix_caching=False,  # with it, prompt log-probs depend on the order of requests (vllm#42019)
+                max_num_batched_tokens=max(config.max_num_batched_tokens, max_model_len),  # their logits are not in vLLM's memory profile (vllm#38830)
+                worker_extension_cls="scope_openrlhf.teacher.EngineTemperature",
+            )
+        )  # fmt: skip
+        if temperature != 1.0:
+            await self.engine.collective_rpc("set_temperature", args=(temperature,))
+        self.params = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False, flat_logprobs=True)
+        self.scored = self.outstanding = self.requests = 0
+        self.busy_seconds = self.busy_since = 0.0
+
+    def ready(self) -> bool:
+        return True
+
+    async def score(self, token_ids: list[int]) -> tuple[list[int], list[float]]:
+        """Log p(token_ids[i] | token_ids[:i]) for i >= 1, in nats, and the ids they belong to. Both have len(token_ids) - 1."""
+        from vllm.inputs import TokensPrompt
+
+        if self.outstanding == 0:
+            self.busy_since = time.perf_counter()
+        self.outstanding += 1
+        self.requests += 1
+        try:
+            output = None
+            async for output in self.engine.generate(
+                TokensPrompt(prompt_token_ids=token_ids), self.params, request_id=f"score-{self.requests}"
+            ):
+                pass
+        finally:
+            self.outstanding -= 1
+            if self.outstanding == 0:
+                self.busy_seconds += time.perf_counter() - self.busy_since
+        self.scored += 1
+        flat = output.prompt_logprobs
+        # position i holds the prompt token first (and, when it is not the most likely one, others after it); position 0 holds none
+        starts = flat.start_indices[1:]
+        return [flat.token_ids[i] for i in starts], [flat.logprobs[i] for i in starts]
+
+    def take_stats(self) -> dict[str, float]:
+        """Rollouts scored and seconds with at least one request in the engine, since the last call."""
+        stats = {"scored": self.scored, "seconds": self.busy_seconds}
+        self.scored, self.busy_seconds = 0, 0.0
+        return stats
+
+
+def start(config: TeacherConfig, max_model_len: int, temperature: float, seed: int) -> list:
+    """Start config.replicas named actors, one logical GPU each, and return their handles at once (call `ready` to wait)."""
+    replica = ray.remote(TeacherReplica)
+    return [
+        replica.options(name=actor_name(i), num_gpus=1, num_cpus=1).remote(config, max_model_len, temperature, seed)
+        for i in range(config.replicas)
+    ]
+
+
+class TeacherClient:
+    """Sends a sequence to the replica with the fewest outstanding tokens and checks its answer. One per rollout worker."""
+
+    def __init__(self, replicas: int, deadline_seconds: float) -> None:
+        self.handles = [ray.get_actor(actor_name(i)) for i in range(replicas)]
+        self.load = [0] * replicas
+        self.deadline_seconds = deadline_seconds
+
+    async def score(self, token_ids: list[int]) -> list[float]:
+        """Log-probs of token_ids[1:]. Raises TeacherError if the answer is late, broken, or the replica died."""
+        i = min(range(len(self.load)), key=self.load.__getitem__)
+        self.load[i] += len(token_ids)
+        try:
+            ids, logprobs = await asyncio.wait_for(self.handles[i].score.remote(token_ids), self.deadline_seconds)
+        except TimeoutError:
+            raise TeacherError(
+                f"{actor_name(i)} did not score {len(token_ids)} tokens in {self.deadline_seconds} s; "
+                "raise teacher.deadline_seconds, add teacher.replicas, or look at its log"
+            ) from None
+        except ray.exceptions.RayError as error:
+            raise TeacherError(f"{actor_name(i)} failed on {len(token_ids)} tokens: {error}") from error
+        finally:
+            self.load[i] -= len(token_ids)
+        check_scores(token_ids, ids, logprobs, actor_name(i))
+        return logprobs
+
+
+def check_scores(token_ids: list[int], scored_ids: list[int], logprobs: list[float], replica: str) -> None:
+    """Raise TeacherError unless logprobs are finite log-probs of exactly token_ids[1:], and not all zero."""
+    wanted = f"{replica}, request of {len(token_ids)} tokens"
+    if len(logprobs) != len(token_ids) - 1:
+        raise TeacherError(f"{wanted}: {len(logprobs)} log-probs came back, {len(token_ids) - 1} were due")
+    if scored_ids != token_ids[1:]:
+        at = next(i for i, (a, b) in enumerate(zip(scored_ids, token_ids[1:], strict=True)) if a != b)
+        raise TeacherError(f"{wanted}: position {at + 1} was scored as token {scored_ids[at]}, sent was {token_ids[at + 1]}")
+    bad = next((i for i, p in enumerate(logprobs) if not (math.isfinite(p) and p <= 1e-6)), None)
+    if bad is not None:
+        raise TeacherError(f"{wanted}: log-prob {logprobs[bad]} at position {bad + 1} is not a finite number <= 0; are the teacher's params sound?")
+    if len(logprobs) > 1 and not any(logprobs):
+        raise TeacherError(f"{wanted}: every log-prob is exactly 0, which no model says of a whole sequence")

@@ -1,0 +1,276 @@
+"""scope-train: config -> checks -> Ray, teacher, OpenRLHF's training -> evaluation -> summary.
+
+    scope-train --config examples/cpu_tiny.yaml [key=value ...]
+
+Exit code 0: done, or done before. 1: the run failed. 2: the config cannot work. 130: interrupted.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, TextIO
+
+import yaml
+
+from scope_openrlhf import __version__, cpu_platform, data, report
+from scope_openrlhf.config import Config, ConfigError, flatten
+from scope_openrlhf.vllm_plugin import RUN_MARKER
+
+if TYPE_CHECKING:  # it imports torch, which takes seconds and prints; a wrong key is told before that
+    from scope_openrlhf.algorithms.base import Algorithm
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """A config that was checked: what it resolves to."""
+
+    config: Config
+    algorithm: "Algorithm"
+    args: SimpleNamespace
+    rows: list[dict]
+    gpus: int
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="scope-train", description="Train a student by SCOPE on OpenRLHF and Ray.")
+    parser.add_argument("--config", required=True, help="YAML file, see examples/")
+    parser.add_argument("--fresh", action="store_true", help="delete the run of this name first")
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="for instance algorithm.tau=0.5 openrlhf.actor.adam.lr=1e-4")
+    options = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        return train(Config.load(options.config, options.overrides), options.fresh)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command resumes from the last checkpoint", file=sys.stderr)
+        return 130
+
+
+def train(config: Config, fresh: bool = False) -> int:
+    """Run or resume the run of this config. Raises ConfigError before any engine starts if it cannot work."""
+    clock = time.time()
+    run = config.run_dir
+    if fresh and run.exists():
+        shutil.rmtree(run)
+    if open_run(config):
+        return 0
+    print(f"scope-train {config.name}: {config.algorithm['name']} -> {run}/", flush=True)
+    print(f"  logs: {run}/logs/driver.log (OpenRLHF), {run}/logs/ray (Ray, vLLM and DeepSpeed workers)", flush=True)
+    (run / "logs").mkdir(parents=True, exist_ok=True)
+    with quiet(run / "logs" / "driver.log") as out:
+        plan = make_plan(config)
+        seconds = {"setup": time.time() - clock}
+        clock = time.time()
+        with ray_session(plan, out):
+            rows_before = len(report.read_jsonl(run / "metrics.jsonl"))
+            with report.Progress(run / "metrics.jsonl", out):
+                launch(plan, out)
+        rows = report.read_jsonl(run / "metrics.jsonl")
+        seconds["train"] = sum(r["seconds"]["total"] for r in rows[rows_before:])
+        seconds["startup"] = time.time() - clock - seconds["train"]
+        clock = time.time()
+        evaluation = evaluate(config, run, out)
+        seconds["eval"] = time.time() - clock
+        summary = make_summary(config, rows, seconds, evaluation)
+        report.draw_summary(rows, evaluation, run / "summary.png")
+        (run / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        print(f"\n{report.summary_table(summary)}\nwritten: {run}/summary.json, {run}/summary.png", file=out, flush=True)
+    return 0
+
+
+def open_run(config: Config) -> bool:
+    """Claim the run's folder for this config. True if the run is already done. Raises ConfigError if it is another config's."""
+    run = config.run_dir
+    stored = run / "config.yaml"
+    if stored.exists():
+        other = yaml.safe_load(stored.read_text())
+        mine = json.loads(json.dumps(config.to_dict()))
+        if other != mine:
+            a, b = flatten(other), flatten(mine)
+            keys = sorted(k for k in a.keys() | b.keys() if a.get(k) != b.get(k))
+            raise ConfigError(
+                f"{run} belongs to another config; it differs in {', '.join(keys[:5])}: choose another name=..., or --fresh to delete it first"
+            )
+        if (run / "summary.json").exists():
+            print(report.summary_table(json.loads((run / "summary.json").read_text())))
+            print(f"{run} is done. Train again under another name=..., or --fresh to delete it and start afresh.")
+            return True
+        return False
+    if run.exists() and any(run.iterdir()):
+        raise ConfigError(f"{run} exists and is no run of ours (it has no config.yaml); choose another name=... or runs=...")
+    return False
+
+
+def make_plan(config: Config) -> Plan:
+    """All checks, cheap ones first. Writes config.yaml and prompts.jsonl once they have passed."""
+    from scope_openrlhf import algorithms, checks
+
+    try:
+        algorithm = algorithms.load(**config.algorithm)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(str(error)) from None
+    rows = data.load_rows(config.data)
+    if config.eval.path and not Path(config.eval.path).is_file():
+        raise ConfigError(f"eval.path {config.eval.path} does not exist")
+    models = {"student.path": checks.check_model(config.student.path, "student.path")}
+    if algorithm.uses_teacher:
+        models["teacher.path"] = checks.check_model(config.teacher.path, "teacher.path")
+        tokenizer = checks.check_tokenizers(config)
+    else:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(config.student.path)
+    check_address(config.ray.address)
+
+    cpu_platform.install()
+    from scope_openrlhf import host
+
+    args = host.resolve_args(config)
+    checks.check_sizes(config, args, algorithm, rows, tokenizer, models)
+    gpus = host.gpus_wanted(config, args, algorithm.uses_teacher)
+    if config.ray.address == "local" and 0 < config.ray.num_gpus < gpus:
+        raise ConfigError(f"the run asks for {gpus} GPUs, ray.num_gpus gives {config.ray.num_gpus}; set it to {gpus} or more, or to 0")
+    ordered = data.order_rows(rows, args.rollout.batch_size, config.steps, config.seed)
+
+    data.write_prompts(ordered, config.run_dir / "prompts.jsonl")
+    (config.run_dir / "config.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(config.to_dict())), sort_keys=False))
+    return Plan(config, algorithm, args, ordered, gpus)
+
+
+def check_address(address: str) -> None:
+    if address in ("local", "auto"):
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"ray.address {address} does not answer ({error}); start Ray there (ray start --head), or set ray.address to local or auto"
+        ) from None
+
+
+@contextlib.contextmanager
+def quiet(log: Path) -> Iterator[TextIO]:
+    """Send this process's stdout and stderr, and those of its children, to a log file; yield a stream to the terminal."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    with log.open("a") as file, os.fdopen(os.dup(1), "w") as terminal:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield terminal
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for fd, number in zip(saved, (1, 2), strict=True):
+                os.dup2(fd, number)
+                os.close(fd)
+
+
+@contextlib.contextmanager
+def ray_session(plan: Plan, out: TextIO) -> Iterator[None]:
+    """Ray, started for the run or joined, with our environment in every worker; stopped on the way out if it was ours."""
+    import ray
+
+    config = plan.config
+    env = {"TOKENIZERS_PARALLELISM": "true", "NCCL_DEBUG": "WARN", "RAY_ENABLE_ZERO_COPY_TORCH_TENSORS": "1"}
+    env[RUN_MARKER] = json.dumps(config.to_dict())
+    runtime_env: dict = {"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.cpu_platform.install"}
+    local = config.ray.address == "local"
+    kwargs: dict = {"address": config.ray.address}
+    if local:
+        kwargs |= {"num_cpus": max(os.cpu_count() or 1, plan.gpus + 2), "include_dashboard": False}
+        if cpu_platform.active():
+            kwargs |= {"num_gpus": config.ray.num_gpus or plan.gpus, "object_store_memory": 512 * 2**20}
+    if cpu_platform.active():
+        env |= cpu_platform.environment()
+    try:
+        ray.init(runtime_env=runtime_env, log_to_driver=False, **kwargs)
+    except ConnectionError as error:
+        raise ConfigError(f"ray.address {config.ray.address}: no Ray answers ({error}); start one (ray start --head) or set it to local") from None
+    try:
+        logs = Path(ray._private.worker._global_node.get_logs_dir_path())
+        link = config.run_dir / "logs" / "ray"
+        link.unlink(missing_ok=True)
+        link.symlink_to(logs)
+        have = ray.cluster_resources().get("GPU", 0)
+        if have < plan.gpus:
+            raise ConfigError(
+                f"the run asks for {plan.gpus} (logical) GPUs, Ray at {config.ray.address} has {have:g}; start Ray with --num-gpus {plan.gpus} "
+                "or more, or lower openrlhf.actor.num_gpus_per_node, openrlhf.vllm.num_engines or teacher.replicas"
+            )
+        print(f"  Ray: {plan.gpus} {'logical ' if cpu_platform.active() else ''}GPUs; starting engines", file=out, flush=True)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def launch(plan: Plan, out: TextIO) -> None:
+    """Start the teacher group and OpenRLHF's training beside each other, and wait for the end of training."""
+    import ray
+
+    from scope_openrlhf import host, teacher
+
+    config = plan.config
+    replicas = []
+    if plan.algorithm.uses_teacher:
+        # one token more than the longest rollout: vLLM wants room to generate one
+        length, temperature = plan.args.data.max_len + 1, plan.args.rollout.temperature
+        replicas = teacher.start(config.teacher, length, temperature, config.seed)
+    host.launch(plan.args)
+    del replicas  # until here their handles kept the actors alive
+
+
+def evaluate(config: Config, run: Path, out: TextIO) -> dict | None:
+    """Score the student before and after on the held-out problems with scope-eval, in a process of its own."""
+    if not config.eval.path:
+        return None
+    e = config.eval
+    print(f"evaluating before and after: {e.samples} samples of each problem in {e.path}", file=out, flush=True)
+    command = [
+        sys.executable, "-m", "scope_eval.run", "pair", "--before", config.student.path, "--after", str(run / "model"),
+        "--data", e.path, "--samples", str(e.samples), "--temperature", str(e.temperature), "--top-p", str(e.top_p),
+        "--max-tokens", str(e.max_tokens), "--seed", str(config.seed), "--out", str(run / "eval"),
+    ]  # fmt: skip
+    done = subprocess.run(command, env=os.environ | {"SCOPE_PROGRESS_FD": str(out.fileno())}, pass_fds=[out.fileno()])
+    if done.returncode:
+        raise RuntimeError(f"evaluation failed with exit code {done.returncode}; see {run}/logs/driver.log")
+    return json.loads((run / "eval" / "pair.json").read_text())
+
+
+def make_summary(config: Config, rows: list[dict], seconds: dict[str, float], evaluation: dict | None) -> dict:
+    def total(name: str) -> int:
+        return int(sum(r.get(name) or 0 for r in rows))
+
+    return {
+        "algorithm": config.algorithm["name"],
+        "steps": len(rows),
+        "seconds": {k: round(seconds[k], 1) for k in ("setup", "startup", "train", "eval")},
+        "eval": {k: evaluation[k] for k in ("n", "k", "before", "after", "difference")} if evaluation else None,
+        "rollouts": {k: total(k) for k in ("right", "wrong", "truncated")},
+        "teacher": {
+            "scored": total("teacher_scored"),
+            "skipped": total("teacher_skipped"),
+            "seconds": round(sum(r["seconds"].get("teacher", 0.0) for r in rows), 1),
+        },
+        "model": str(config.run_dir / "model"),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

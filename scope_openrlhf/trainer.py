@@ -1,0 +1,71 @@
+"""The single controller of a run: OpenRLHF's PPO trainer with our generator, experience maker and report. [host]"""
+
+import json
+import os
+
+import ray
+import transformers
+from openrlhf.trainer.ppo_trainer import PPOTrainer
+
+from scope_openrlhf import algorithms, cpu_platform
+from scope_openrlhf.config import Config
+from scope_openrlhf.experience import ScopeExperienceMaker
+from scope_openrlhf.report import StepLog
+from scope_openrlhf.rollout import ScopeSamplesGenerator
+from scope_openrlhf.teacher import actor_name
+from scope_openrlhf.vllm_plugin import RUN_MARKER
+
+
+class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
+    """fit() is OpenRLHF's: generate, make experience, update, sync params, checkpoint. Here its parts are exchanged."""
+
+    def __init__(self, pretrain, strategy, actor_group, critic_group, reward_group, reference_group, vllm_engines, **generate):
+        cpu_platform.install_openrlhf()
+        self.config = Config.from_dict(json.loads(os.environ[RUN_MARKER]))
+        transformers.set_seed(self.config.seed)
+        super().__init__(pretrain, strategy, actor_group, critic_group, reward_group, reference_group, vllm_engines, **generate)
+        dataset = self.prompts_dataloader.dataset
+        # the rows of the run stand in their final order already (data.order_rows), so that a resumed run sees the same
+        self.prompts_dataloader = strategy.setup_dataloader(dataset, 1, False, False, dataset.collate_fn)
+        self.samples_generator = ScopeSamplesGenerator(
+            strategy=strategy, prompts_dataloader=self.prompts_dataloader, eval_dataloader=self.eval_dataloader,
+            tokenizer=self.tokenizer, vllm_engines=vllm_engines,
+        )  # fmt: skip
+        algorithm = algorithms.load(**self.config.algorithm)
+        maker = self.experience_maker
+        self.experience_maker = ScopeExperienceMaker(
+            algorithm, maker.actor_model_group, maker.critic_model_group, maker.reward_model_group, maker.initial_model_group,
+            maker.kl_ctl, strategy, self.tokenizer,
+        )  # fmt: skip
+        replicas = self.config.teacher.replicas if algorithm.uses_teacher else 0
+        self.teachers = [ray.get_actor(actor_name(i)) for i in range(replicas)]
+        self.log = StepLog(self.config.run_dir)
+
+    def fit(self, global_step: int = 0) -> None:
+        self.log.forget_after(self.init_checkpoint_states()["global_step"])
+        super().fit(global_step)
+
+    def train_step(self, rollout_samples, global_step):
+        rollouts = [
+            {"step": global_step + 1, "id": json.loads(r.labels[0])["id"], "prompt": r.prompts[0], "answer": json.loads(r.labels[0])["answer"],
+             "response": self.tokenizer.decode(r.sequences[0][1:][r.action_mask[0].bool()]), "reward": float(r.rewards[0]),
+             "truncated": bool(r.truncated[0])}
+            for r in rollout_samples[: self.log.rollouts_per_step]
+        ]  # fmt: skip
+        grader_failed = sum(float(r.info["grader_failed"][0]) for r in rollout_samples)
+        status, step = super().train_step(rollout_samples, global_step)
+        stats = ray.get([t.take_stats.remote() for t in self.teachers])
+        status |= self.experience_maker.metrics
+        status["grader_failed"] = grader_failed
+        status["teacher_scored"] = sum(s["scored"] for s in stats)
+        status["teacher_skipped"] = len(rollout_samples) - status["teacher_scored"]
+        status["timing/teacher"] = sum(s["seconds"] for s in stats)
+        self.log.rollouts(rollouts)
+        return status, step
+
+    def save_logs_and_checkpoints(self, global_step, logs_dict=None, client_states=None):
+        self.log.step(global_step, self.max_steps_of_run(), logs_dict or {})
+        super().save_logs_and_checkpoints(global_step, logs_dict, client_states)
+
+    def max_steps_of_run(self) -> int:
+        return len(self.prompts_dataloader) // self.args.rollout.batch_size

@@ -1,0 +1,26 @@
+"""Loaded by vLLM (entry point `vllm.general_plugins`) in each of its processes, engine core included, before any model."""
+
+import ctypes
+import os
+import signal
+
+RUN_MARKER = "SCOPE_RUN"  # set in the environment of every worker of a run
+
+
+def register() -> None:
+    """Tie the engine core's life to its parent's and install the CPU platform. Does nothing outside a run of ours."""
+    if RUN_MARKER not in os.environ:
+        return
+    if _is_engine_core():
+        # An engine core outlives a Ray actor that is killed; ask the kernel to end it with its parent (Linux prctl, PR_SET_PDEATHSIG).
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    from scope_openrlhf import cpu_platform
+
+    if cpu_platform.active():
+        cpu_platform.install_vllm_worker() if _is_engine_core() else cpu_platform.install()
+
+
+def _is_engine_core() -> bool:
+    import multiprocessing
+
+    return multiprocessing.parent_process() is not None

@@ -1,0 +1,89 @@
+"""Perplexity and the two path weights of SCOPE (arXiv 2604.10688): pure torch, one function per equation.
+
+Axes: N rollouts, T response positions. "weight" is always a loss weight; a model's weights are its params.
+"""
+
+import torch
+from torch import Tensor
+
+
+def mean_logprob(logprobs: Tensor, mask: Tensor) -> Tensor:
+    """1/|y_i| * sum_t log p(y_t | x, y_<t), which is -log PPL(y_i | x).
+
+    logprobs: (N, T), any float dtype, nats. mask: (N, T), true on response tokens. Returns (N,) in float64.
+    Raises ValueError for shapes that disagree, a row without tokens, or a non-finite log-prob under the mask.
+    """
+    if logprobs.shape != mask.shape or logprobs.dim() != 2:
+        raise ValueError(f"logprobs {tuple(logprobs.shape)} and mask {tuple(mask.shape)} must be the same (N, T)")
+    mask = mask.bool()
+    logprobs = logprobs.double().masked_fill(~mask, 0.0)
+    counts = mask.sum(dim=1)
+    if (counts == 0).any():
+        raise ValueError(f"rows {torch.nonzero(counts == 0).flatten().tolist()} have no response token: their mask is empty")
+    bad = ~logprobs.isfinite().all(dim=1)
+    if bad.any():
+        raise ValueError(f"rows {torch.nonzero(bad).flatten().tolist()} hold a log-prob that is missing or not finite")
+    return logprobs.sum(dim=1) / counts
+
+
+def perplexity(logprobs: Tensor, mask: Tensor) -> Tensor:
+    """PPL(y_i | x) = exp(-1/|y_i| * sum_t log p(y_t | x, y_<t)).
+
+    Shapes and errors as `mean_logprob`. Returns (N,) in float64.
+    """
+    return (-mean_logprob(logprobs, mask)).exp()
+
+
+def student_path_weights(ppl: Tensor, right: Tensor, group: Tensor, tau: float, mean_one: bool = True) -> Tensor:
+    """w_i = PPL_S(y_i)^(1/tau) / sum over j right in i's group of PPL_S(y_j)^(1/tau): hard but right gets more.
+
+    ppl: (N,), at least 1 and finite. right: (N,) bool. group: (N,) int, the prompt of each rollout, in any order.
+    mean_one multiplies by the size of the set, so that its mean weight is 1; False sums to 1, as the paper prints it.
+    Returns (N,) float64, zero where not right. Raises ValueError for tau <= 0, non-finite ppl or shapes that disagree.
+    """
+    return group_softmax(_log_ppl(ppl, right) / _positive(tau), right, group, mean_one)
+
+
+def teacher_path_weights(ppl: Tensor, wrong: Tensor, group: Tensor, tau: float, mean_one: bool = True) -> Tensor:
+    """w_i = PPL_T(y_i)^(-1/tau) / sum over j wrong in i's group of PPL_T(y_j)^(-1/tau): teacher unsure gets less.
+
+    Arguments, return and errors as `student_path_weights`; ppl is only read where wrong.
+    """
+    return group_softmax(-_log_ppl(ppl, wrong) / _positive(tau), wrong, group, mean_one)
+
+
+def group_softmax(score: Tensor, member: Tensor, group: Tensor, mean_one: bool = True) -> Tensor:
+    """exp(score_i) / sum over members j of i's group of exp(score_j), zero outside the members.
+
+    score: (N,) read only where member. member: (N,) bool. group: (N,) int. mean_one: times the number of members.
+    Subtracts each group's largest score first, so nothing overflows. Returns (N,) float64.
+    """
+    if not score.shape == member.shape == group.shape or score.dim() != 1:
+        shapes = f"{tuple(score.shape)}, {tuple(member.shape)}, {tuple(group.shape)}"
+        raise ValueError(f"score, member and group must be the same (N,), got {shapes}")
+    member = member.bool()
+    if not score[member].isfinite().all():
+        raise ValueError(f"rows {torch.nonzero(member & ~score.isfinite()).flatten().tolist()} have a score that is not finite")
+    weight = torch.zeros_like(score, dtype=torch.float64)
+    if not member.any():
+        return weight
+    score, (names, index) = score[member].double(), torch.unique(group[member], return_inverse=True)
+    top = torch.full((len(names),), -torch.inf, dtype=torch.float64).scatter_reduce(0, index, score, "amax")
+    unnormalised = (score - top[index]).exp()
+    total = torch.zeros(len(names), dtype=torch.float64).index_add(0, index, unnormalised)
+    weight[member] = unnormalised / total[index]
+    if mean_one:
+        weight[member] *= torch.bincount(index)[index]
+    return weight
+
+
+def _log_ppl(ppl: Tensor, member: Tensor) -> Tensor:
+    if ppl.shape != member.shape:
+        raise ValueError(f"ppl {tuple(ppl.shape)} and its set {tuple(member.shape)} must be the same (N,)")
+    return ppl.double().log()
+
+
+def _positive(tau: float) -> float:
+    if not tau > 0:
+        raise ValueError(f"tau must be greater than 0, got {tau}")
+    return tau
