@@ -6,7 +6,7 @@ substituted, each with a real implementation on the CPU; where CUDA is present `
 Three doors lead here, one per kind of process:
     install()           the driver, and every Ray worker by `worker_process_setup_hook`: torch and flash_attn, before any import
     install_openrlhf()  the processes that train: OpenRLHF's own names, once its modules may be imported
-    vllm_plugin.py      vLLM's engine-core processes, which Ray's hook does not reach
+    install_vllm()      every process that builds or runs a vLLM engine, engine cores included, by vllm_plugin.py
 """
 
 import functools
@@ -121,6 +121,7 @@ def install_openrlhf() -> None:
     install()
     import openrlhf.trainer.ray.ppo_actor as ppo_actor
     import openrlhf.utils.deepspeed.deepspeed as strategy
+    import openrlhf.utils.utils as openrlhf_utils
     import torch
     from openrlhf.trainer.ppo_utils.replay_buffer import NaiveReplayBuffer
 
@@ -146,17 +147,23 @@ def install_openrlhf() -> None:
     # Weight sync: OpenRLHF builds an NCCL communicator between trainer rank 0 and the engines.
     ppo_actor.stateless_init_process_group = GlooGroup
 
-    # DeepSpeed would compile its own Adam with a C++ compiler at start-up; torch's AdamW computes the same update.
-    original_config = strategy.get_train_ds_config
+    # float32 where OpenRLHF knows only bf16 and fp16 (see install_vllm)
+    openrlhf_utils.convert_to_torch_dtype = lambda param_dtype: torch.float32
+    strategy.get_eval_ds_config = _on_cpu(strategy.get_eval_ds_config)
+    strategy.get_train_ds_config = _on_cpu(strategy.get_train_ds_config)
 
-    @functools.wraps(original_config)
-    def get_train_ds_config(*args, **kwargs):
-        config = original_config(*args, **kwargs)
+
+def _on_cpu(get_ds_config):
+    @functools.wraps(get_ds_config)
+    def config_on_cpu(*args, **kwargs):
+        config = get_ds_config(*args, **kwargs)
+        config["bf16"]["enabled"] = config["fp16"]["enabled"] = False
+        # DeepSpeed would compile its own Adam with a C++ compiler at start-up; torch's AdamW computes the same update
         if config.get("optimizer", {}).get("type") == "AdamW":
             config["optimizer"]["params"]["torch_adam"] = True
         return config
 
-    strategy.get_train_ds_config = get_train_ds_config
+    return config_on_cpu
 
 
 class GlooGroup:
@@ -180,30 +187,55 @@ class GlooGroup:
         self.group.broadcast([tensor], options).wait()
 
 
-def install_vllm_worker() -> None:
-    """Substitute the weight update of OpenRLHF's vLLM worker extension, inside vLLM's engine-core process.
+def install_vllm() -> None:
+    """Let every vLLM engine of this process be built for a CPU. Idempotent; does nothing where CUDA is present.
+
+    The params are float32: CPUs without bf16 instructions emulate bf16, which made vLLM 2 and the update 8 times slower, and
+    student and engine then agree to the last digits. OpenRLHF's worker extension is exchanged for `CpuWorkerWrap`.
+    """
+    if not active():
+        return
+    import torch
+    from vllm.platforms.cpu import CpuPlatform
+
+    original = CpuPlatform.check_and_update_config.__func__  # type: ignore[attr-defined]
+    if getattr(original, "scope_cpu", False):
+        return
+
+    def check_and_update_config(cls, vllm_config):
+        original(cls, vllm_config)
+        if vllm_config.model_config is not None and vllm_config.model_config.dtype == torch.bfloat16:
+            vllm_config.model_config.dtype = torch.float32
+        if vllm_config.parallel_config.worker_extension_cls == "openrlhf.trainer.ray.vllm_worker_wrap.WorkerWrap":
+            vllm_config.parallel_config.worker_extension_cls = "scope_openrlhf.cpu_platform.CpuWorkerWrap"
+
+    check_and_update_config.scope_cpu = True  # type: ignore[attr-defined]
+    CpuPlatform.check_and_update_config = classmethod(check_and_update_config)  # type: ignore[assignment]
+
+
+class CpuWorkerWrap:
+    """vLLM worker extension with the methods of openrlhf.trainer.ray.vllm_worker_wrap.WorkerWrap that a CPU engine needs.
 
     The original allocates on "cuda" and calls load_weights per tensor, which fails on a CPU because vLLM has repacked its
-    weights. Here the tensors of one sync are collected and the model is reloaded once, with the last of them.
+    params. Here the tensors of one sync are collected and the model is reloaded once, with the last of them.
     """
-    install()
-    import torch
-    from openrlhf.trainer.ray.vllm_worker_wrap import WorkerWrap
 
     def init_process_group(self, master_address, master_port, rank_offset, world_size, group_name, backend="gloo", use_ray=False):
+        import torch
+
         rank = torch.distributed.get_rank() + rank_offset
-        self._model_update_group = GlooGroup(master_address, master_port, rank, world_size, "cpu")
-        self._pending_weights = []
+        self.sync_group = GlooGroup(master_address, master_port, rank, world_size, "cpu")
+        self.pending: list = []
 
     def update_weight(self, name, dtype, shape, empty_cache=False):
-        if dtype != self.model_config.dtype:
-            raise ValueError(f"weight {name} arrives as {dtype}, the engine holds {self.model_config.dtype}")
-        weight = torch.empty(shape, dtype=dtype)
-        self._model_update_group.broadcast(weight, src=0)
-        self._pending_weights.append((name, weight))
-        if empty_cache:  # OpenRLHF sets it on the last tensor of a sync
-            self.model_runner.reload_weights(weights_iterator=iter(self._pending_weights))
-            self._pending_weights = []
+        import torch
 
-    WorkerWrap.init_process_group = init_process_group
-    WorkerWrap.update_weight = update_weight
+        engine_dtype = self.model_config.dtype  # type: ignore[attr-defined]
+        if dtype != engine_dtype:
+            raise ValueError(f"{name} arrives as {dtype}, the engine holds {engine_dtype}")
+        param = torch.empty(shape, dtype=dtype)
+        self.sync_group.broadcast(param, src=0)
+        self.pending.append((name, param))
+        if empty_cache:  # OpenRLHF sets it on the last tensor of a sync
+            self.model_runner.reload_weights(weights_iterator=iter(self.pending))  # type: ignore[attr-defined]
+            self.pending = []

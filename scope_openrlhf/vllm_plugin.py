@@ -16,8 +16,7 @@ def register() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     from scope_openrlhf import cpu_platform
 
-    if cpu_platform.active():
-        cpu_platform.install_vllm_worker() if _is_engine_core() else cpu_platform.install()
+    cpu_platform.install_vllm()
 
 
 def _is_engine_core() -> bool:
