@@ -1,0 +1,50 @@
+# make train | eval | test are all a newcomer needs; each installs what it needs first.
+PROFILE ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
+CONFIG ?= examples/cpu_tiny.yaml
+NAME ?= tiny_scope
+ARGS ?=
+SAMPLES ?= 16
+BIN := .venv/bin
+READY := .venv/.installed-$(PROFILE)
+COMPILE := $(BIN)/uv pip compile --quiet pyproject.toml --extra dev --python-version 3.11 --no-emit-find-links --no-emit-index-url --custom-compile-command "make lock"
+COMPILE_CPU := $(COMPILE) --extra cpu --overrides requirements/cpu-overrides.txt $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend cpu)
+COMPILE_GPU := $(COMPILE) --extra gpu --python-platform x86_64-manylinux_2_28
+
+.PHONY: help setup train eval test test-all check tiny-models lock lock-check
+help:
+	@echo "make train       SCOPE on the embedded default -> runs/$(NAME)/   (ARGS='key=value ...', NAME=, CONFIG=)"
+	@echo "make eval        the trained model against the student on the held-out problems"
+	@echo "make test        fast tests and one end-to-end run; make test-all: everything"
+	@echo "make check       ruff and mypy; make lock-check: both locks still resolve"
+	@echo "make tiny-models rebuild the embedded student, teacher and problems"
+
+setup: $(READY)
+$(READY): requirements/$(PROFILE).lock requirements/install.sh pyproject.toml
+	@PYTHON="$(or $(PYTHON),python3)" sh requirements/install.sh $(PROFILE)
+
+train: $(READY)
+	@$(BIN)/scope-train --config $(CONFIG) name=$(NAME) $(ARGS)
+
+eval: $(READY)
+	@$(BIN)/scope-eval pair --before examples/tiny/student --after runs/$(NAME)/model --data examples/tiny/heldout.jsonl --samples $(SAMPLES) --out runs/$(NAME)/eval
+
+test: $(READY)
+	@$(BIN)/python -m pytest -q -m "not slow" tests
+
+test-all: $(READY)
+	@$(BIN)/python -m pytest -q tests
+
+check: $(READY)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+tiny-models: $(READY)
+	@$(BIN)/python examples/tiny/make.py
+
+lock: $(READY)
+	@$(COMPILE_CPU) -o requirements/cpu.lock && $(COMPILE_GPU) -o requirements/gpu.lock
+
+# resolves both profiles again without installing them; the copy makes the present pins the preference
+lock-check: $(READY)
+	@mkdir -p build && for p in cpu gpu; do cp requirements/$$p.lock build/$$p.lock; done
+	@$(COMPILE_CPU) -o build/cpu.lock && $(COMPILE_GPU) -o build/gpu.lock
+	@for p in cpu gpu; do diff -u requirements/$$p.lock build/$$p.lock && echo "$$p.lock resolves to itself"; done

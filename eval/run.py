@@ -1,0 +1,137 @@
+"""scope-eval: sample, grade and score models on held-out problems through lm-eval.
+
+    scope-eval run  --model PATH --data FILE --samples 16 --out DIR
+    scope-eval pair --before PATH --after PATH --data FILE --samples 16 --out DIR
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+import yaml
+
+from scope_eval import metrics
+
+TASKS = Path(__file__).parent / "tasks"
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="scope-eval", description="Avg@n and Pass@n with problem-clustered standard errors.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="score one model")
+    run.add_argument("--model", required=True)
+    pair = commands.add_parser("pair", help="score two models on the same problems, paired by problem")
+    pair.add_argument("--before", required=True)
+    pair.add_argument("--after", required=True)
+    for command in (run, pair):
+        command.add_argument("--data", required=True, help=".jsonl with id, problem, answer and optionally stratum")
+        command.add_argument("--samples", type=int, default=16, help="n: samples of each problem")
+        command.add_argument("--temperature", type=float, default=0.6)
+        command.add_argument("--top-p", type=float, default=1.0)
+        command.add_argument("--max-tokens", type=int, default=96, help="longest response")
+        command.add_argument("--seed", type=int, default=1)
+        command.add_argument("--limit", type=int, help="only the first problems")
+        command.add_argument("--out", required=True, type=Path)
+    options = parser.parse_args(argv)
+    models = [options.model] if options.command == "run" else [options.before, options.after]
+    problem = next((f"there is no {f}" for f in (options.data, *(f"{m}/config.json" for m in models)) if not Path(f).is_file()), None)
+    if problem or options.samples < 1:
+        print(f"error: {problem or '--samples must be at least 1'}; give local model folders and a .jsonl file", file=sys.stderr)
+        return 2
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.command == "run":
+        result = evaluate(options.model, options)
+        (options.out / "results.json").write_text(json.dumps(describe(options.model, result, options), indent=2) + "\n")
+        print_table({"model": metrics.score(result["correct"])}, options.samples, len(result["correct"]))
+    else:
+        before, after = (evaluate(model, options) for model in (options.before, options.after))
+        for name, result in (("before", before), ("after", after)):
+            write_samples(options.out / f"samples_{name}.jsonl", result["samples"])
+        summary = compare(before, after, options.samples)
+        (options.out / "pair.json").write_text(json.dumps(summary, indent=2) + "\n")
+        print_table({k: summary[k] for k in ("before", "after", "difference")}, options.samples, summary["n"])
+    return 0
+
+
+def evaluate(model: str, options) -> dict:
+    """{"correct": (problems, n) bool, "strata": one per problem, "samples": rows} of a model on the data, through lm-eval."""
+    os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    from scope_eval.backend import ScopeVLLM
+
+    logging.getLogger("lm_eval").setLevel(logging.WARNING)
+    task = {  # lm-eval reads it from a file, which stays with the results and says how they were made
+        "include": str(TASKS / "scope_tiny.yaml"),
+        "task": "scope_tiny",
+        "dataset_kwargs": {"data_files": {"test": options.data}},
+        "repeats": options.samples,
+        "filter_list": [{"name": "all", "filter": [{"function": "take_first_k", "k": options.samples}]}],
+        "generation_kwargs": {
+            "until": [], "do_sample": True, "temperature": options.temperature, "top_p": options.top_p, "max_gen_toks": options.max_tokens,
+        },
+    }  # fmt: skip
+    task_file = (options.out / "task.yaml").absolute()
+    task_file.write_text(yaml.safe_dump(task, sort_keys=False))
+    lm = ScopeVLLM(model, seed=options.seed)
+    try:
+        results = simple_evaluate(
+            lm, tasks=[str(task_file)], task_manager=TaskManager(include_path=str(TASKS)), apply_chat_template=True,
+            limit=options.limit, bootstrap_iters=0, log_samples=True,
+        )  # fmt: skip
+        records = lm.records
+    finally:
+        lm.close()
+    rows, correct, strata = [], [], []
+    for sample in sorted(results["samples"]["scope_tiny"], key=lambda s: s["doc_id"]):
+        doc = sample["doc"]
+        correct.append([v == "right" for v in sample["verdicts"]])
+        strata.append(doc.get("stratum", "all"))
+        for i, (text, verdict) in enumerate(zip(sample["resps"][0], sample["verdicts"], strict=True)):
+            record = records["scope_tiny", sample["doc_id"], i]
+            rows.append({"id": doc["id"], "sample": i, "response": text, "verdict": verdict} | record)
+    return {"correct": correct, "strata": strata, "samples": rows}
+
+
+def compare(before: dict, after: dict, samples: int) -> dict:
+    """Scores of both, their paired difference, and the same by stratum."""
+    strata = {}
+    for stratum in dict.fromkeys(before["strata"]):
+        rows = [i for i, s in enumerate(before["strata"]) if s == stratum]
+        strata[stratum] = {name: metrics.score([r["correct"][i] for i in rows]) for name, r in (("before", before), ("after", after))}
+    return {
+        "n": len(before["correct"]),
+        "k": samples,
+        "before": metrics.score(before["correct"]),
+        "after": metrics.score(after["correct"]),
+        "difference": metrics.paired_difference(before["correct"], after["correct"]),
+        "strata": strata,
+    }
+
+
+def describe(model: str, result: dict, options) -> dict:
+    """results.json of one model."""
+    score = metrics.score(result["correct"])
+    truncated = sum(r["finish_reason"] == "length" for r in result["samples"]) / len(result["samples"])
+    settings = {k: getattr(options, k) for k in ("samples", "temperature", "top_p", "max_tokens", "seed", "limit")}
+    benchmark = {"problems": len(result["correct"]), "samples": options.samples, "truncated": truncated} | score
+    return {"model": model, "settings": settings, "benchmarks": {Path(options.data).stem: benchmark}}
+
+
+def write_samples(path: Path, rows: list[dict]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def print_table(scores: dict[str, dict], samples: int, problems: int) -> None:
+    print(f"{problems} problems, {samples} samples each" + " " * 4 + f"{f'Avg@{samples}':<18}{f'Pass@{samples}'}")
+    for name, s in scores.items():
+        stderr = s.get("stderr_avg", s.get("stderr"))
+        print(f"  {name:<30}{100 * s['avg']:6.2f} +- {100 * stderr:.2f}    {100 * s['pass']:6.2f} +- {100 * s['stderr_pass']:.2f}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

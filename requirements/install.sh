@@ -1,0 +1,43 @@
+#!/bin/sh
+# Build .venv from the exact lock of a profile: sh requirements/install.sh cpu|gpu. Called by `make setup`.
+set -eu
+profile=$1
+python=${PYTHON:-python3}
+UV_VERSION=0.13.8
+
+"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' || {
+    echo "error: $python is $("$python" -V 2>&1); the locks are for Python 3.11 or 3.12: make setup PYTHON=python3.11" >&2
+    exit 1
+}
+[ -x .venv/bin/python ] || "$python" -m venv .venv
+[ -x .venv/bin/uv ] || .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
+
+# uv does not read pip's configuration: hand over what concerns where packages come from
+pip_setting() {
+    .venv/bin/python -m pip config get "global.$1" 2>/dev/null || true
+}
+find_links=${PIP_FIND_LINKS:-$(pip_setting find-links)}
+index=${PIP_INDEX_URL:-$(pip_setting index-url)}
+[ -z "$index" ] || export UV_DEFAULT_INDEX="$index"
+[ -z "$find_links" ] || export UV_FIND_LINKS="$(echo $find_links | tr ' ' ',')"
+
+sync() {
+    # vLLM, torch and transformers are 40 MB of Python source; compiled once here, every process of a run starts faster
+    .venv/bin/uv pip sync --quiet --compile-bytecode "$@"
+}
+echo "setup: installing requirements/$profile.lock into .venv"
+if [ "$profile" = cpu ]; then
+    # the CPU build of torch lies in pip's find-links folder, or on PyTorch's own CPU index
+    sync requirements/cpu.lock 2>.venv/sync.log || sync --torch-backend cpu requirements/cpu.lock || {
+        cat .venv/sync.log >&2
+        exit 1
+    }
+else
+    # flash-attn compiles against the torch of the lock, so it comes last and without build isolation
+    grep -v '^flash-attn' requirements/gpu.lock >.venv/gpu-first.lock
+    sync .venv/gpu-first.lock
+    .venv/bin/uv pip install --quiet --no-build-isolation --no-deps "$(grep '^flash-attn' requirements/gpu.lock)"
+fi
+.venv/bin/uv pip install --quiet --no-deps --editable .
+rm -f .venv/.installed-*
+touch ".venv/.installed-$profile"
