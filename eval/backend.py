@@ -5,8 +5,8 @@ import hashlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
+from typing import TextIO
 
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
@@ -20,7 +20,8 @@ from scope_openrlhf.vllm_plugin import RUN_MARKER
 class ScopeVLLM(LM):
     """Samples of one request get different seeds; a sample's seed depends on (run seed, task, item, sample) alone."""
 
-    def __init__(self, pretrained: str, seed: int = 1, max_model_len: int | None = None, gpu_memory_utilization: float = 0.9, **_) -> None:
+    def __init__(self, pretrained: str, seed: int = 1, max_model_len: int | None = None, gpu_memory_utilization: float = 0.9,
+                 progress_to: TextIO = sys.stderr, **_) -> None:  # fmt: skip
         super().__init__()
         os.environ.setdefault(RUN_MARKER, "eval")
         if cpu_platform.active():
@@ -30,6 +31,7 @@ class ScopeVLLM(LM):
         from vllm import LLM
 
         self.seed = seed
+        self.progress = partial(tqdm, file=progress_to, mininterval=1.0 if progress_to.isatty() else 10.0)
         self.llm = LLM(pretrained, max_model_len=max_model_len, gpu_memory_utilization=gpu_memory_utilization,
                        enforce_eager=cpu_platform.active(), enable_prefix_caching=False, seed=seed)  # fmt: skip
         self.tokenizer = self.llm.get_tokenizer()
@@ -57,7 +59,7 @@ class ScopeVLLM(LM):
             params.append(SamplingParams(
                 temperature=options.get("temperature", 0.0), top_p=options.get("top_p", 1.0), max_tokens=options["max_gen_toks"],
                 stop=options.get("until") or None, seed=sample_seed(self.seed, *key)))  # fmt: skip
-        outputs = self.llm.generate(prompts, params, use_tqdm=progress())
+        outputs = self.llm.generate(prompts, params, use_tqdm=self.progress)
         for key, p, output in zip(keys, params, outputs, strict=True):
             sample = output.outputs[0]
             self.records[key] = {"finish_reason": sample.finish_reason, "tokens": len(sample.token_ids), "seed": p.seed}
@@ -82,9 +84,3 @@ def sample_seed(run_seed: int, task: str, doc_id: int, sample: int) -> int:
     digest = hashlib.sha256(f"{run_seed}/{task}/{doc_id}/{sample}".encode()).digest()
     return int.from_bytes(digest[:6], "big")
 
-
-def progress() -> Callable:
-    """vLLM's progress bar, on the terminal of the process that started this one where SCOPE_PROGRESS_FD names it."""
-    fd = os.environ.get("SCOPE_PROGRESS_FD")
-    out = os.fdopen(os.dup(int(fd)), "w") if fd else sys.stderr
-    return partial(tqdm, file=out, mininterval=1.0 if out.isatty() else 10.0)

@@ -10,10 +10,12 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import TextIO
 
 import yaml
 
 from scope_eval import metrics
+from scope_openrlhf.terminal import quiet
 
 TASKS = Path(__file__).parent / "tasks"
 
@@ -42,21 +44,23 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {problem or '--samples must be at least 1'}; give local model folders and a .jsonl file", file=sys.stderr)
         return 2
     options.out.mkdir(parents=True, exist_ok=True)
-    if options.command == "run":
-        result = evaluate(options.model, options)
-        (options.out / "results.json").write_text(json.dumps(describe(options.model, result, options), indent=2) + "\n")
-        print_table({"model": metrics.score(result["correct"])}, options.samples, len(result["correct"]))
-    else:
-        before, after = (evaluate(model, options) for model in (options.before, options.after))
-        for name, result in (("before", before), ("after", after)):
-            write_samples(options.out / f"samples_{name}.jsonl", result["samples"])
-        summary = compare(before, after, options.samples)
-        (options.out / "pair.json").write_text(json.dumps(summary, indent=2) + "\n")
-        print_table({k: summary[k] for k in ("before", "after", "difference")}, options.samples, summary["n"])
+    with quiet(options.out / "eval.log") as (out, err):
+        results = [evaluate(model, options, err) for model in models]
+        if options.command == "run":
+            (result,) = results
+            write_samples(options.out / "samples.jsonl", result["samples"])
+            (options.out / "results.json").write_text(json.dumps(describe(options.model, result, options), indent=2) + "\n")
+            print_table({"model": metrics.score(result["correct"])}, options.samples, len(result["correct"]), out)
+        else:
+            for name, result in zip(("before", "after"), results, strict=True):
+                write_samples(options.out / f"samples_{name}.jsonl", result["samples"])
+            summary = compare(*results, options.samples)
+            (options.out / "pair.json").write_text(json.dumps(summary, indent=2) + "\n")
+            print_table({k: summary[k] for k in ("before", "after", "difference")}, options.samples, summary["n"], out)
     return 0
 
 
-def evaluate(model: str, options) -> dict:
+def evaluate(model: str, options, progress_to: TextIO) -> dict:
     """{"correct": (problems, n) bool, "strata": one per problem, "samples": rows} of a model on the data, through lm-eval."""
     os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
     from lm_eval import simple_evaluate
@@ -77,7 +81,7 @@ def evaluate(model: str, options) -> dict:
     }  # fmt: skip
     task_file = (options.out / "task.yaml").absolute()
     task_file.write_text(yaml.safe_dump(task, sort_keys=False))
-    lm = ScopeVLLM(model, seed=options.seed)
+    lm = ScopeVLLM(model, seed=options.seed, progress_to=progress_to)
     try:
         results = simple_evaluate(
             lm, tasks=[str(task_file)], task_manager=TaskManager(include_path=str(TASKS)), apply_chat_template=True,
@@ -126,11 +130,11 @@ def write_samples(path: Path, rows: list[dict]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def print_table(scores: dict[str, dict], samples: int, problems: int) -> None:
-    print(f"{problems} problems, {samples} samples each" + " " * 4 + f"{f'Avg@{samples}':<18}{f'Pass@{samples}'}")
+def print_table(scores: dict[str, dict], samples: int, problems: int, out: TextIO) -> None:
+    print(f"{f'{problems} problems, {samples} samples each':<32}{f'Avg@{samples}':<18}{f'Pass@{samples}'}", file=out)
     for name, s in scores.items():
         stderr = s.get("stderr_avg", s.get("stderr"))
-        print(f"  {name:<30}{100 * s['avg']:6.2f} +- {100 * stderr:.2f}    {100 * s['pass']:6.2f} +- {100 * s['stderr_pass']:.2f}")
+        print(f"  {name:<30}{100 * s['avg']:6.2f} +- {100 * stderr:.2f}    {100 * s['pass']:6.2f} +- {100 * s['stderr_pass']:.2f}", file=out)
 
 
 if __name__ == "__main__":

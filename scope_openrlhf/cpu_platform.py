@@ -206,6 +206,11 @@ def install_vllm() -> None:
         original(cls, vllm_config)
         if vllm_config.model_config is not None and vllm_config.model_config.dtype == torch.bfloat16:
             vllm_config.model_config.dtype = torch.float32
+        # a partial prefill rewinds the request's generator by an offset, which CPU generators do not have: seeded requests crash
+        scheduler = vllm_config.scheduler_config
+        if vllm_config.model_config is not None and scheduler.enable_chunked_prefill:
+            scheduler.enable_chunked_prefill = False
+            scheduler.max_num_batched_tokens = max(scheduler.max_num_batched_tokens, vllm_config.model_config.max_model_len)
         if vllm_config.parallel_config.worker_extension_cls == "openrlhf.trainer.ray.vllm_worker_wrap.WorkerWrap":
             vllm_config.parallel_config.worker_extension_cls = "scope_openrlhf.cpu_platform.CpuWorkerWrap"
 

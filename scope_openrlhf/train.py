@@ -25,6 +25,7 @@ import yaml
 
 from scope_openrlhf import __version__, cpu_platform, data, report
 from scope_openrlhf.config import Config, ConfigError, flatten
+from scope_openrlhf.terminal import quiet
 from scope_openrlhf.vllm_plugin import RUN_MARKER
 
 if TYPE_CHECKING:  # it imports torch, which takes seconds and prints; a wrong key is told before that
@@ -38,7 +39,7 @@ class Plan:
     config: Config
     algorithm: "Algorithm"
     args: SimpleNamespace
-    rows: list[dict]
+    steps: int
     gpus: int
 
 
@@ -70,18 +71,18 @@ def train(config: Config, fresh: bool = False) -> int:
         return 0
     print(f"scope-train {config.name}: {config.algorithm['name']} -> {run}/", flush=True)
     print(f"  logs: {run}/logs/driver.log (OpenRLHF), {run}/logs/ray (Ray, vLLM and DeepSpeed workers)", flush=True)
-    (run / "logs").mkdir(parents=True, exist_ok=True)
-    with quiet(run / "logs" / "driver.log") as out:
+    with quiet(run / "logs" / "driver.log") as (out, _):
         plan = make_plan(config)
-        seconds = {"setup": time.time() - clock}
+        seconds = {"setup": time.time() - clock, "startup": 0.0, "train": 0.0}
         clock = time.time()
-        with ray_session(plan, out):
-            rows_before = len(report.read_jsonl(run / "metrics.jsonl"))
-            with report.Progress(run / "metrics.jsonl", out):
-                launch(plan, out)
+        done = len(report.read_jsonl(run / "metrics.jsonl"))
+        if done < plan.steps or not (run / "model" / "tokenizer_config.json").exists():  # OpenRLHF writes it last
+            with ray_session(plan, out), report.Progress(run / "metrics.jsonl", out):
+                launch(plan)
+            rows = report.read_jsonl(run / "metrics.jsonl")
+            seconds["train"] = sum(r["seconds"]["total"] for r in rows[done if done < plan.steps else 0 :])
+            seconds["startup"] = time.time() - clock - seconds["train"]
         rows = report.read_jsonl(run / "metrics.jsonl")
-        seconds["train"] = sum(r["seconds"]["total"] for r in rows[rows_before:])
-        seconds["startup"] = time.time() - clock - seconds["train"]
         clock = time.time()
         evaluation = evaluate(config, run, out)
         seconds["eval"] = time.time() - clock
@@ -148,7 +149,7 @@ def make_plan(config: Config) -> Plan:
 
     data.write_prompts(ordered, config.run_dir / "prompts.jsonl")
     (config.run_dir / "config.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(config.to_dict())), sort_keys=False))
-    return Plan(config, algorithm, args, ordered, gpus)
+    return Plan(config, algorithm, args, len(ordered) // args.rollout.batch_size, gpus)
 
 
 def check_address(address: str) -> None:
@@ -161,25 +162,6 @@ def check_address(address: str) -> None:
         raise ConfigError(
             f"ray.address {address} does not answer ({error}); start Ray there (ray start --head), or set ray.address to local or auto"
         ) from None
-
-
-@contextlib.contextmanager
-def quiet(log: Path) -> Iterator[TextIO]:
-    """Send this process's stdout and stderr, and those of its children, to a log file; yield a stream to the terminal."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = os.dup(1), os.dup(2)
-    with log.open("a") as file, os.fdopen(os.dup(1), "w") as terminal:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield terminal
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            for fd, number in zip(saved, (1, 2), strict=True):
-                os.dup2(fd, number)
-                os.close(fd)
 
 
 @contextlib.contextmanager
@@ -220,10 +202,8 @@ def ray_session(plan: Plan, out: TextIO) -> Iterator[None]:
         ray.shutdown()
 
 
-def launch(plan: Plan, out: TextIO) -> None:
+def launch(plan: Plan) -> None:
     """Start the teacher group and OpenRLHF's training beside each other, and wait for the end of training."""
-    import ray
-
     from scope_openrlhf import host, teacher
 
     config = plan.config
@@ -247,9 +227,9 @@ def evaluate(config: Config, run: Path, out: TextIO) -> dict | None:
         "--data", e.path, "--samples", str(e.samples), "--temperature", str(e.temperature), "--top-p", str(e.top_p),
         "--max-tokens", str(e.max_tokens), "--seed", str(config.seed), "--out", str(run / "eval"),
     ]  # fmt: skip
-    done = subprocess.run(command, env=os.environ | {"SCOPE_PROGRESS_FD": str(out.fileno())}, pass_fds=[out.fileno()])
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=out)
     if done.returncode:
-        raise RuntimeError(f"evaluation failed with exit code {done.returncode}; see {run}/logs/driver.log")
+        raise RuntimeError(f"evaluation failed with exit code {done.returncode}; see {run}/eval/eval.log")
     return json.loads((run / "eval" / "pair.json").read_text())
 
 
