@@ -3,7 +3,6 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-from scope_openrlhf.algorithms.base import Algorithm
 from scope_openrlhf.config import Config, ConfigError
 from scope_openrlhf.data import as_messages
 
@@ -41,14 +40,9 @@ def check_tokenizers(config: Config):
     return student
 
 
-def check_sizes(config: Config, args: SimpleNamespace, algorithm: Algorithm, rows: list[dict], tokenizer, model_configs: dict) -> None:
-    """Batch sizes that divide, group sizes, and prompts that fit beside their response."""
+def check_sizes(args: SimpleNamespace, rows: list[dict], tokenizer, model_configs: dict) -> None:
+    """Batch sizes that divide, and prompts that fit beside their response."""
     n, prompts, train = args.rollout.n_samples_per_prompt, args.rollout.batch_size, args.train.batch_size
-    if algorithm.uses_groups and n < 2:
-        raise ConfigError(
-            f"openrlhf.rollout.n_samples_per_prompt is {n}, but {config.algorithm['name']} normalises inside a prompt's group; "
-            "set it to 2 or more (the paper uses 8)"
-        )
     ranks = args.actor.num_nodes * args.actor.num_gpus_per_node // args.ds.ring_attn_size // args.ds.tensor_parallel_size
     for value, by, names in (
         (prompts * n, train, "openrlhf.rollout.batch_size * n_samples_per_prompt must be a multiple of openrlhf.train.batch_size"),

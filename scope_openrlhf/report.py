@@ -12,7 +12,7 @@ _SECONDS = {
     "timing/broadcast": "sync", "timing/teacher": "teacher",
 }  # fmt: skip
 _RENAMED = {"rollout/reward_mean": "reward", "actor_grad_norm": "grad_norm", "actor_lr": "learning_rate", "policy_loss": "loss"}
-_DROPPED = ("rollout/", "timing/", "generated_samples", "weight", "return", "response_clip_ratio", "logprobs_diff", "kl")
+_DROPPED = ("rollout/", "timing/", "generated_samples", "weight", "return", "response_clip_ratio", "logprobs_diff", "kl", "score")
 
 
 def step_row(step: int, of: int, status: dict[str, Any]) -> dict[str, Any]:

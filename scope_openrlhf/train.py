@@ -32,6 +32,10 @@ if TYPE_CHECKING:  # it imports torch, which takes seconds and prints; a wrong k
     from scope_openrlhf.algorithms.base import Algorithm
 
 
+class RunError(RuntimeError):
+    """A run that started and could not go on. The message says why and where to look."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Plan:
     """A config that was checked: what it resolves to."""
@@ -56,6 +60,9 @@ def main(argv: list[str] | None = None) -> int:
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted; the same command resumes from the last checkpoint", file=sys.stderr)
         return 130
@@ -70,9 +77,9 @@ def train(config: Config, fresh: bool = False) -> int:
     if open_run(config):
         return 0
     print(f"scope-train {config.name}: {config.algorithm['name']} -> {run}/", flush=True)
-    print(f"  logs: {run}/logs/driver.log (OpenRLHF), {run}/logs/ray (Ray, vLLM and DeepSpeed workers)", flush=True)
     with quiet(run / "logs" / "driver.log") as (out, _):
         plan = make_plan(config)
+        print(f"  logs: {run}/logs/driver.log (OpenRLHF), {run}/logs/ray (Ray, vLLM and DeepSpeed workers)", file=out, flush=True)
         seconds = {"setup": time.time() - clock, "startup": 0.0, "train": 0.0}
         clock = time.time()
         done = len(report.read_jsonl(run / "metrics.jsonl"))
@@ -94,25 +101,25 @@ def train(config: Config, fresh: bool = False) -> int:
 
 
 def open_run(config: Config) -> bool:
-    """Claim the run's folder for this config. True if the run is already done. Raises ConfigError if it is another config's."""
+    """True if the run of this config is already done. Raises ConfigError if the folder holds steps of another config."""
     run = config.run_dir
     stored = run / "config.yaml"
-    if stored.exists():
-        other = yaml.safe_load(stored.read_text())
-        mine = json.loads(json.dumps(config.to_dict()))
-        if other != mine:
-            a, b = flatten(other), flatten(mine)
-            keys = sorted(k for k in a.keys() | b.keys() if a.get(k) != b.get(k))
-            raise ConfigError(
-                f"{run} belongs to another config; it differs in {', '.join(keys[:5])}: choose another name=..., or --fresh to delete it first"
-            )
-        if (run / "summary.json").exists():
-            print(report.summary_table(json.loads((run / "summary.json").read_text())))
-            print(f"{run} is done. Train again under another name=..., or --fresh to delete it and start afresh.")
-            return True
+    if not stored.exists():
+        strangers = [p.name for p in run.iterdir() if p.name not in ("logs", "prompts.jsonl")] if run.exists() else []
+        if strangers:
+            raise ConfigError(f"{run} exists and is no run of ours (it holds {strangers[0]}); choose another name=... or runs=...")
         return False
-    if run.exists() and any(run.iterdir()):
-        raise ConfigError(f"{run} exists and is no run of ours (it has no config.yaml); choose another name=... or runs=...")
+    a, b = flatten(yaml.safe_load(stored.read_text())), flatten(json.loads(json.dumps(config.to_dict())))
+    # where a run computes does not change what it computes: it may move to another Ray
+    keys = sorted(k for k in a.keys() | b.keys() if a.get(k) != b.get(k) and not k.startswith("ray."))
+    if keys and report.read_jsonl(run / "metrics.jsonl"):
+        raise ConfigError(
+            f"{run} belongs to another config; it differs in {', '.join(keys[:5])}: choose another name=..., or --fresh to delete it first"
+        )
+    if not keys and (run / "summary.json").exists():
+        print(report.summary_table(json.loads((run / "summary.json").read_text())))
+        print(f"{run} is done. Train again under another name=..., or --fresh to delete it and start afresh.")
+        return True
     return False
 
 
@@ -120,6 +127,7 @@ def make_plan(config: Config) -> Plan:
     """All checks, cheap ones first. Writes config.yaml and prompts.jsonl once they have passed."""
     from scope_openrlhf import algorithms, checks
 
+    check_address(config.ray.address)
     try:
         algorithm = algorithms.load(**config.algorithm)
     except (ValueError, TypeError) as error:
@@ -135,13 +143,17 @@ def make_plan(config: Config) -> Plan:
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(config.student.path)
-    check_address(config.ray.address)
+    if algorithm.uses_groups and (n := config.openrlhf.get("rollout.n_samples_per_prompt", 1)) in (None, 1):
+        raise ConfigError(
+            f"openrlhf.rollout.n_samples_per_prompt is {n}, but {config.algorithm['name']} normalises inside a prompt's group; "
+            "set it to 2 or more (the paper uses 8)"
+        )
 
     cpu_platform.install()
     from scope_openrlhf import host
 
     args = host.resolve_args(config)
-    checks.check_sizes(config, args, algorithm, rows, tokenizer, models)
+    checks.check_sizes(args, rows, tokenizer, models)
     gpus = host.gpus_wanted(config, args, algorithm.uses_teacher)
     if config.ray.address == "local" and 0 < config.ray.num_gpus < gpus:
         raise ConfigError(f"the run asks for {gpus} GPUs, ray.num_gpus gives {config.ray.num_gpus}; set it to {gpus} or more, or to 0")
@@ -204,6 +216,8 @@ def ray_session(plan: Plan, out: TextIO) -> Iterator[None]:
 
 def launch(plan: Plan) -> None:
     """Start the teacher group and OpenRLHF's training beside each other, and wait for the end of training."""
+    from ray.exceptions import RayError
+
     from scope_openrlhf import host, teacher
 
     config = plan.config
@@ -212,7 +226,12 @@ def launch(plan: Plan) -> None:
         # one token more than the longest rollout: vLLM wants room to generate one
         length, temperature = plan.args.data.max_len + 1, plan.args.rollout.temperature
         replicas = teacher.start(config.teacher, length, temperature, config.seed)
-    host.launch(plan.args)
+    try:
+        host.launch(plan.args)
+    except RayError as error:
+        print(error, file=sys.stderr, flush=True)  # whole, into driver.log
+        cause = str(error).strip().splitlines()[-1]
+        raise RunError(f"training stopped: {cause}\n  see {config.run_dir}/logs/driver.log; the same command resumes from the last checkpoint") from None
     del replicas  # until here their handles kept the actors alive
 
 
@@ -229,7 +248,7 @@ def evaluate(config: Config, run: Path, out: TextIO) -> dict | None:
     ]  # fmt: skip
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=out)
     if done.returncode:
-        raise RuntimeError(f"evaluation failed with exit code {done.returncode}; see {run}/eval/eval.log")
+        raise RunError(f"evaluation failed with exit code {done.returncode}; see {run}/eval/eval.log, then run the same command again")
     return json.loads((run / "eval" / "pair.json").read_text())
 
 

@@ -69,6 +69,11 @@ class ScopeActorTrainer(ActorPPOTrainer):
         self.algorithm = algorithms.load(**config.algorithm)
         self.actor_loss_fn = PathLoss(self.algorithm)
 
+    def ppo_train(self, kl_ctl):
+        # the order of micro-batches follows from the step alone, so that a resumed run repeats an uncut one
+        torch.manual_seed(self.args.train.seed + self.actor.model.global_steps)
+        return super().ppo_train(kl_ctl)
+
     def training_step(self, experience, kl_ctl, step, loss_batch_info=None):
         path_N = torch.as_tensor(experience.info["path"])
         weight_N = torch.as_tensor(experience.info.pop("weight"))
@@ -90,9 +95,11 @@ class ScopeActorTrainer(ActorPPOTrainer):
             gas = self.strategy.accumulated_gradient
             window_tokens = float(loss_batch_info["batch_num_tokens"]) * gas
             scale = 1.0 / gas / float(loss_batch_info["dp_size"])
+        scale *= window_tokens / max(status["num_action_tokens"], 1.0)
         for name, value in self.actor_loss_fn.path_losses.items():
-            status["metrics"][f"loss_{name}"] = value.detach() * scale * window_tokens / max(status["num_action_tokens"], 1.0)
+            status["metrics"][f"loss_{name}"] = value.detach() * scale
             status["weights"][f"loss_{name}"] = "token"
+        status["metrics"]["policy_loss"] = status["metrics"]["policy_loss"] * scale
 
     def _dynamic_path_counts(self, step: int) -> Tensor:
         buffer = self.replay_buffer

@@ -1,0 +1,36 @@
+"""One CPU platform, one Ray and one teacher engine for the whole test session."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from scope_openrlhf import cpu_platform
+
+cpu_platform.install()  # before any test imports OpenRLHF
+ROOT = Path(__file__).parent.parent
+os.chdir(ROOT)  # the examples name their files from the repository's root
+
+
+@pytest.fixture(scope="session")
+def ray_session():
+    import ray
+
+    env = cpu_platform.environment() | {"SCOPE_RUN": json.dumps({"for": "tests"})}
+    ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=256 * 2**20,
+             runtime_env={"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.cpu_platform.install"})  # fmt: skip
+    yield ray
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def teacher(ray_session):
+    """The tiny teacher as a group of one replica at temperature 0.6."""
+    from scope_openrlhf import teacher
+    from scope_openrlhf.config import TeacherConfig
+
+    config = TeacherConfig(path="examples/tiny/teacher", gpu_memory_utilization=0.1, enforce_eager=True)
+    handles = teacher.start(config, max_model_len=128, temperature=0.6, seed=1)
+    ray_session.get(handles[0].ready.remote(), timeout=180)
+    return handles

@@ -1,0 +1,58 @@
+import json
+
+import pytest
+
+from scope_openrlhf.config import ConfigError, DataConfig
+from scope_openrlhf.data import load_rows, order_rows, write_prompts
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return str(path)
+
+
+def test_rows_without_a_gold_answer_are_named(tmp_path):
+    file = write(tmp_path / "d.jsonl", [{"problem": "1+1?", "answer": "2"}, {"problem": "1+2?", "answer": " "}, {"problem": "1+3?"}])
+    with pytest.raises(ConfigError, match=r"2 of 3 rows .* rows \[1, 2\]"):
+        load_rows(DataConfig(path=file))
+
+
+def test_a_dataset_without_the_label_column_lists_its_columns(tmp_path):
+    file = write(tmp_path / "d.jsonl", [{"question": "1+1?", "gold": "2"}])
+    with pytest.raises(ConfigError, match="its columns are question, gold: set data.prompt_key and data.answer_key"):
+        load_rows(DataConfig(path=file))
+
+
+def test_a_missing_file_an_empty_one_and_a_broken_line_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="does not exist"):
+        load_rows(DataConfig(path=str(tmp_path / "none.jsonl")))
+    with pytest.raises(ConfigError, match="holds no rows"):
+        load_rows(DataConfig(path=write(tmp_path / "d.jsonl", [])))
+    (tmp_path / "d.jsonl").write_text('{"problem": 1}\n{"prob')
+    with pytest.raises(ConfigError, match="line 2 is not JSON"):
+        load_rows(DataConfig(path=str(tmp_path / "d.jsonl")))
+
+
+def test_verl_parquet_is_read_unchanged(tmp_path):
+    import datasets
+
+    row = {"prompt": [{"role": "user", "content": "2+2?"}], "reward_model": {"ground_truth": "4", "style": "rule"}, "extra_info": {"index": 0}}
+    datasets.Dataset.from_list([row]).to_parquet(str(tmp_path / "d.parquet"))
+    rows = load_rows(DataConfig(path=str(tmp_path / "d.parquet"), prompt_key="prompt", answer_key="reward_model.ground_truth"))
+    assert rows == [{"id": "0", "prompt": [{"role": "user", "content": "2+2?"}], "answer": "4"}]
+
+
+def test_the_order_is_a_function_of_the_seed_and_every_pass_visits_each_row_once():
+    rows = [{"id": str(i)} for i in range(6)]
+    ordered = order_rows(rows, batch_size=4, steps=3, seed=7)
+    assert ordered == order_rows(rows, batch_size=4, steps=3, seed=7) != order_rows(rows, batch_size=4, steps=3, seed=8)
+    assert [sorted(int(r["id"]) for r in ordered[i : i + 6]) for i in (0, 6)] == [list(range(6))] * 2
+    assert len(order_rows(rows, batch_size=4, steps=0, seed=7)) == 4  # one pass, whole batches only
+    with pytest.raises(ConfigError, match="6 rows, fewer than openrlhf.rollout.batch_size 7"):
+        order_rows(rows, batch_size=7, steps=0, seed=7)
+
+
+def test_the_label_carries_answer_id_and_order(tmp_path):
+    write_prompts([{"id": "a", "prompt": "1+1?", "answer": "2"}], tmp_path / "x" / "p.jsonl")
+    row = json.loads((tmp_path / "x" / "p.jsonl").read_text())
+    assert row["prompt"] == "1+1?" and json.loads(row["label"]) == {"id": "a", "answer": "2", "order": 0}
