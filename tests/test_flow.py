@@ -1,0 +1,91 @@
+"""The whole chain on the real stack: Ray, OpenRLHF, DeepSpeed, two vLLM engines and lm-eval, two steps on the tiny models."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    runs = tmp_path_factory.mktemp("runs")
+    command = [sys.executable, "-m", "scope_openrlhf.train", "--config", "examples/cpu_tiny.yaml", f"runs={runs}", "name=r", "steps=2",
+               "eval.samples=1", "openrlhf.ckpt.save_steps=2"]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    seen: dict[int, psutil.Process] = {}
+    out, root = "", psutil.Process(process.pid)
+    while process.poll() is None:
+        seen |= {p.pid: p for p in root.children(recursive=True)} if root.is_running() else {}
+        try:
+            out += process.communicate(timeout=2)[0]
+        except subprocess.TimeoutExpired:
+            pass
+    assert process.returncode == 0, out[-3000:] + "\n" + (runs / "r" / "logs" / "driver.log").read_text()[-3000:]
+    return runs / "r", out, command, seen
+
+
+def rows(file: Path) -> list[dict]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_it_writes_what_the_readme_says(finished):
+    run, out, *_ = finished
+    for name in ("config.yaml", "metrics.jsonl", "rollouts.jsonl", "summary.json", "summary.png", "model/model.safetensors", "model/config.json"):
+        assert (run / name).stat().st_size > 0, name
+    assert list((run / "tensorboard").rglob("events.*")) and (run / "checkpoints" / "_actor" / "latest").exists()
+    assert "step    2/2" in out and "difference" in out and "Traceback" not in out
+
+
+def test_only_wrong_rollouts_are_scored_and_every_number_is_there(finished):
+    metrics = rows(finished[0] / "metrics.jsonl")
+    assert [m["step"] for m in metrics] == [1, 2]
+    for m in metrics:
+        assert m["right"] + m["wrong"] == m["rollouts"] == 128
+        assert m["teacher_scored"] == m["wrong"] and m["teacher_skipped"] == m["right"] and m["grader_failed"] == 0
+        assert m["reward"] == pytest.approx(m["right"] / 128)
+        assert m["ppl_student_right"] >= 1 and m["ppl_teacher_wrong"] >= 1 and m["kl_teacher_path"] > 0
+        assert m["loss"] == pytest.approx(m["loss_student"] + m["loss_teacher"], rel=1e-4) and m["grad_norm"] > 0
+        assert m["ppo_kl"] == pytest.approx(0, abs=1e-4)  # one optimiser step a batch: old and new policy are the same
+
+
+def test_the_rollouts_it_keeps_are_verified_text(finished):
+    for r in rows(finished[0] / "rollouts.jsonl"):
+        assert r["prompt"].startswith("<|user|>") and "\\boxed{" in r["response"] and r["response"].endswith("<|end|>")
+        assert r["reward"] == float(f"\\boxed{{{r['answer']}}}" in r["response"])
+
+
+def test_the_summary_has_its_form(finished):
+    s = json.loads((finished[0] / "summary.json").read_text())
+    assert s["algorithm"] == "scope" and s["steps"] == 2 and set(s["seconds"]) == {"setup", "startup", "train", "eval"}
+    e = s["eval"]
+    assert (e["n"], e["k"]) == (400, 1) and set(e["before"]) == set(e["after"]) == {"avg", "pass", "stderr_avg", "stderr_pass"}
+    assert e["difference"]["avg"] == pytest.approx(e["after"]["avg"] - e["before"]["avg"])
+    assert set(e["difference"]) == {"avg", "stderr", "pass", "stderr_pass"}
+    assert s["rollouts"]["right"] + s["rollouts"]["wrong"] == 256 and s["teacher"]["scored"] == s["rollouts"]["wrong"]
+
+
+def test_the_trained_model_loads_and_differs_from_the_student(finished):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    after = AutoModelForCausalLM.from_pretrained(finished[0] / "model", dtype=torch.float32).state_dict()
+    before = AutoModelForCausalLM.from_pretrained("examples/tiny/student", dtype=torch.float32).state_dict()
+    assert before.keys() == after.keys()
+    moved = max((after[k] - before[k]).abs().max().item() for k in before)
+    assert 1e-5 < moved < 1e-2
+
+
+def test_no_process_is_left(finished):
+    gone, alive = psutil.wait_procs(list(finished[3].values()), timeout=20)
+    assert len(gone) > 5 and not alive
+
+
+def test_the_same_command_again_says_that_it_is_done(finished):
+    run, _, command, _ = finished
+    before = (run / "metrics.jsonl").read_text()
+    again = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert again.returncode == 0 and "is done. Train again under another name" in again.stdout
+    assert (run / "metrics.jsonl").read_text() == before

@@ -1,0 +1,87 @@
+"""The seams into OpenRLHF, asserted against the pinned version, and what its parser says of a config."""
+
+import dataclasses
+import inspect
+from importlib.metadata import version
+
+import pytest
+
+from scope_openrlhf import cpu_platform, host
+from scope_openrlhf.config import Config, ConfigError
+
+cpu_platform.install_openrlhf()
+CONFIG = Config.load("examples/cpu_tiny.yaml", [])
+
+
+def with_flags(**flags):
+    return dataclasses.replace(CONFIG, openrlhf=CONFIG.openrlhf | {k.replace("__", "."): v for k, v in flags.items()})
+
+
+def parameters(function):
+    return [p for p in inspect.signature(function).parameters if p != "_ray_trace_ctx"]  # which Ray adds to actor methods
+
+
+def test_the_pinned_version_is_installed():
+    assert version("openrlhf") == host.PINNED_OPENRLHF
+
+
+def test_each_seam_has_the_signature_that_we_override_or_call():
+    import openrlhf.trainer.ray.ppo_actor as ppo_actor
+    from openrlhf.models import PolicyLoss
+    from openrlhf.trainer.ppo_trainer import PPOTrainer
+    from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
+    from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
+    from openrlhf.utils.agent import SingleTurnAgentExecutor
+    from openrlhf.utils.loss_utils import iter_grad_accum_global_norm
+
+    trainer = PPOTrainer.__ray_metadata__.modified_class
+    assert parameters(trainer.train_step) == ["self", "rollout_samples", "global_step"]
+    assert parameters(trainer.save_logs_and_checkpoints) == ["self", "global_step", "logs_dict", "client_states"]
+    assert parameters(trainer.fit) == ["self", "global_step"]
+    assert parameters(RemoteExperienceMaker.compute_advantages_and_returns) == ["self", "experiences"]
+    assert parameters(SamplesGenerator._process_response_into_experience) == ["self", "response", "generate_kwargs"]
+    assert parameters(SamplesGenerator.generate_samples) == ["self", "generate_kwargs"]
+    assert parameters(SingleTurnAgentExecutor.execute)[1:] == ["prompt", "label", "sampling_params", "max_length", "hf_tokenizer", "llm_engine", "images"]  # fmt: skip
+    assert parameters(ppo_actor.ActorPPOTrainer.training_step) == ["self", "experience", "kl_ctl", "step", "loss_batch_info"]
+    assert parameters(ppo_actor.ActorPPOTrainer.ppo_train) == ["self", "kl_ctl"]
+    assert parameters(iter_grad_accum_global_norm) == ["data_iter", "strategy", "accumulated_gradient", "mask_fn"]
+    assert parameters(PolicyLoss.forward)[1:6] == ["log_probs", "old_log_probs", "advantages", "action_mask", "rollout_log_probs"]
+
+
+def test_the_names_that_openrlhf_reads_are_where_we_put_ours():
+    import openrlhf.cli.train_ppo_ray as cli
+    import openrlhf.trainer.ray.ppo_actor as ppo_actor
+
+    assert "PolicyModelActor" in vars(cli) and "from openrlhf.trainer.ppo_trainer import PPOTrainer" in inspect.getsource(cli.train)
+    policy = inspect.getsource(ppo_actor.PolicyModelActor.__ray_metadata__.modified_class.init_model_from_pretrained)
+    assert "ActorPPOTrainer(" in policy
+    assert "iter_grad_accum_global_norm(" in inspect.getsource(ppo_actor.ActorPPOTrainer.ppo_train)
+    assert "self.actor_loss_fn(" in inspect.getsource(ppo_actor.ActorPPOTrainer.training_step)
+
+
+def test_every_flag_goes_through_openrlhfs_own_parser_and_checks():
+    args = host.resolve_args(with_flags(actor__dual_clip=3.0, ds__overlap_comm=True, actor__eps_clip_low_high=[0.1, 0.3]))
+    assert args.actor.dual_clip == 3.0 and args.ds.overlap_comm is True and args.actor.eps_clip_low_high == [0.1, 0.3]
+    assert args.actor.adam.lr == 2e-4 and args.rollout.n_samples_per_prompt == 8
+    assert args.reward.remote_url == ["agent"] and args.critic.model_name_or_path is None
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        ({"rollout__batchsize": 3}, r"unknown key openrlhf.rollout.batchsize; did you mean openrlhf.rollout.batch_size\?"),
+        ({"ds__zero_stage": "x"}, "OpenRLHF's parser refuses .*--ds.zero_stage: invalid int value: 'x'"),
+        ({"train__partial_rollout_enable": True}, "OpenRLHF refuses .*requires --train.async_enable"),
+        ({"train__seed": 3}, "openrlhf.train.seed is set by this plugin; change seed"),
+        ({"actor__model_name_or_path": "x"}, "change student.path"),
+    ],
+)
+def test_a_flag_that_openrlhf_or_we_refuse_says_why(flags, message):
+    with pytest.raises(ConfigError, match=message):
+        host.resolve_args(with_flags(**flags))
+
+
+def test_gpus_are_counted_as_ray_will_be_asked_for_them():
+    args = host.resolve_args(with_flags(vllm__num_engines=2, rollout__micro_batch_size=64))
+    assert host.gpus_wanted(CONFIG, args, uses_teacher=True) == 1 + 2 + 1
+    assert host.gpus_wanted(CONFIG, args, uses_teacher=False) == 1 + 2

@@ -1,0 +1,41 @@
+"""The shape of the project: who may import the engines, and in which direction."""
+
+import ast
+from pathlib import Path
+
+HOST = {"rollout.py", "experience.py", "update.py", "trainer.py", "host.py", "cpu_platform.py"}
+FLOW = ["config", "batch", "data", "verifier", "weights", "losses", "algorithms"]  # each imports only from those before it
+
+
+def imports(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_only_the_host_files_import_openrlhf():
+    for file in Path("scope_openrlhf").rglob("*.py"):
+        uses = any(name.split(".")[0] in ("openrlhf", "deepspeed") for name in imports(file))
+        assert not uses or file.name in HOST, file
+
+
+def test_equations_and_algorithms_import_no_engine():
+    for file in [*Path("scope_openrlhf/algorithms").glob("*.py"), *(Path(f"scope_openrlhf/{n}.py") for n in FLOW[:-1])]:
+        assert not {n.split(".")[0] for n in imports(file)} & {"ray", "vllm", "openrlhf", "deepspeed", "lm_eval", "scope_eval"}, file
+
+
+def test_imports_follow_the_flow():
+    for position, name in enumerate(FLOW):
+        files = [Path(f"scope_openrlhf/{name}.py")] if name != "algorithms" else list(Path("scope_openrlhf/algorithms").glob("*.py"))
+        later = {f"scope_openrlhf.{n}" for n in FLOW[position + 1 :]} | {f"scope_openrlhf.{f[:-3]}" for f in HOST}
+        for file in files:
+            assert not imports(file) & later, file
+
+
+def test_the_package_does_not_import_the_harness():
+    for file in Path("scope_openrlhf").rglob("*.py"):
+        assert not any(name.startswith("scope_eval") for name in imports(file)), file

@@ -1,0 +1,74 @@
+"""Bad input: each a clear error before any engine starts, naming the key and what to do."""
+
+import json
+import shutil
+
+import pytest
+
+from scope_openrlhf import train
+
+
+@pytest.fixture
+def scope_train(tmp_path, capfd):
+    def run(*overrides):
+        code = train.main(["--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", "name=r", *overrides])
+        return code, capfd.readouterr().err.strip()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        (["student.path=examples"], "student.path examples is no model: there is no examples/config.json"),
+        (["teacher.path=./nowhere"], "teacher.path ./nowhere is no model"),
+        (["openrlhf.rollout.n_samples_per_prompt=1"], "openrlhf.rollout.n_samples_per_prompt is 1, but scope normalises inside a prompt's group; set it to 2"),
+        (["algorithm.tau=0"], "algorithm.tau must be greater than 0, got 0"),
+        (["algorithm=nosuch"], "there is no algorithm 'nosuch'; known:"),
+        (["openrlhf.data.max_len=100"], "3200 prompts do not fit: row train-0 has 11 tokens and 96 are kept"),
+        (["openrlhf.data.max_len=400"], "needs 400 positions, student.path has 128; lower data.max_len"),
+        (["openrlhf.train.batch_size=100"], "must be a multiple of openrlhf.train.batch_size, but 128 is not a multiple of 100"),
+        (["openrlhf.train.micro_batch_size=48"], "train.micro_batch_size * training ranks, but 128 is not a multiple of 48"),
+        (["ray.num_gpus=2"], "the run asks for 3 GPUs, ray.num_gpus gives 2; set it to 3"),
+        (["ray.address=127.0.0.1:1"], "ray.address 127.0.0.1:1 does not answer"),
+        (["ray.address=auto"], "no Ray answers"),
+        (["data.path=none.jsonl"], "data.path none.jsonl does not exist"),
+        (["data.answer_key=gold"], "set data.prompt_key and data.answer_key"),
+        (["eval.path=none.jsonl"], "eval.path none.jsonl does not exist"),
+        (["openrlhf.rollout.batch_size=4000"], "the data have 3200 rows, fewer than openrlhf.rollout.batch_size 4000"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_refused_before_any_engine_starts(scope_train, tmp_path, overrides, message):
+    if "batch_size=4000" in overrides[0]:
+        overrides = [*overrides, "steps=0", "openrlhf.train.batch_size=32000"]
+    code, error = scope_train(*overrides)
+    assert code == 2 and message in error.splitlines()[-1]
+    assert not (tmp_path / "r" / "metrics.jsonl").exists()
+
+
+def test_a_teacher_with_another_vocabulary_is_refused_with_an_example(scope_train, tmp_path):
+    other = tmp_path / "teacher"
+    shutil.copytree("examples/tiny/teacher", other)
+    tokenizer = json.loads((other / "tokenizer.json").read_text())
+    vocab = tokenizer["model"]["vocab"]
+    vocab["7"], vocab["8"] = vocab["8"], vocab["7"]
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer))
+    code, error = scope_train(f"teacher.path={other}")
+    assert code == 2 and "has another vocabulary" in error and "'7' is 13 there and 12 here" in error
+
+
+def test_a_folder_with_steps_of_another_config_is_not_touched(scope_train, tmp_path):
+    run = tmp_path / "r"
+    run.mkdir()
+    (run / "config.yaml").write_text("name: r\nseed: 5\n")
+    (run / "metrics.jsonl").write_text('{"step": 1}\n')
+    code, error = scope_train()
+    assert code == 2 and "belongs to another config" in error and "--fresh" in error
+    assert (run / "metrics.jsonl").read_text() == '{"step": 1}\n'
+
+
+def test_a_folder_that_is_no_run_is_not_touched(scope_train, tmp_path):
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "thesis.txt").write_text("mine")
+    code, error = scope_train()
+    assert code == 2 and "is no run of ours (it holds thesis.txt)" in error
