@@ -83,4 +83,3 @@ class ScopeVLLM(LM):
 def sample_seed(run_seed: int, task: str, doc_id: int, sample: int) -> int:
     digest = hashlib.sha256(f"{run_seed}/{task}/{doc_id}/{sample}".encode()).digest()
     return int.from_bytes(digest[:6], "big")
-

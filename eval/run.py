@@ -1,7 +1,7 @@
 """scope-eval: sample, grade and score models on held-out problems through lm-eval.
 
-    scope-eval run  --model PATH --data FILE --samples 16 --out DIR
-    scope-eval pair --before PATH --after PATH --data FILE --samples 16 --out DIR
+scope-eval run  --model PATH --data FILE --samples 16 --out DIR
+scope-eval pair --before PATH --after PATH --data FILE --samples 16 --out DIR
 """
 
 import argparse
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TextIO
 
 import yaml
-
 from scope_eval import metrics
+
 from scope_openrlhf.terminal import quiet
 
 TASKS = Path(__file__).parent / "tasks"
@@ -54,7 +54,8 @@ def main(argv: list[str] | None = None) -> int:
         else:
             for name, result in zip(("before", "after"), results, strict=True):
                 write_samples(options.out / f"samples_{name}.jsonl", result["samples"])
-            summary = compare(*results, options.samples)
+            before, after = results
+            summary = compare(before, after, options.samples)
             (options.out / "pair.json").write_text(json.dumps(summary, indent=2) + "\n")
             print_table({k: summary[k] for k in ("before", "after", "difference")}, options.samples, summary["n"], out)
     return 0
@@ -65,7 +66,6 @@ def evaluate(model: str, options, progress_to: TextIO) -> dict:
     os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
-
     from scope_eval.backend import ScopeVLLM
 
     logging.getLogger("lm_eval").setLevel(logging.WARNING)
@@ -133,8 +133,10 @@ def write_samples(path: Path, rows: list[dict]) -> None:
 def print_table(scores: dict[str, dict], samples: int, problems: int, out: TextIO) -> None:
     print(f"{f'{problems} problems, {samples} samples each':<32}{f'Avg@{samples}':<18}{f'Pass@{samples}'}", file=out)
     for name, s in scores.items():
-        stderr = s.get("stderr_avg", s.get("stderr"))
-        print(f"  {name:<30}{100 * s['avg']:6.2f} +- {100 * stderr:.2f}    {100 * s['pass']:6.2f} +- {100 * s['stderr_pass']:.2f}", file=out)
+        stderr = s["stderr_avg" if "stderr_avg" in s else "stderr"]
+        print(
+            f"  {name:<30}{100 * s['avg']:6.2f} +- {100 * stderr:.2f}    {100 * s['pass']:6.2f} +- {100 * s['stderr_pass']:.2f}", file=out
+        )
 
 
 if __name__ == "__main__":

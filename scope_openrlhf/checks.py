@@ -12,12 +12,16 @@ def check_model(path: str, key: str):
     from transformers import AutoConfig
 
     if (Path(path).is_absolute() or path.startswith(".") or Path(path).exists()) and not (Path(path) / "config.json").is_file():
-        raise ConfigError(f"{key} {path} is no model: there is no {Path(path) / 'config.json'}; give a folder in Hugging Face form or a hub id")
+        raise ConfigError(
+            f"{key} {path} is no model: there is no {Path(path) / 'config.json'}; give a folder in Hugging Face form or a hub id"
+        )
     try:
         return AutoConfig.from_pretrained(path)
     except Exception as error:  # border to transformers and the hub
         first = str(error).strip().splitlines()[0]
-        raise ConfigError(f"{key} {path} is no model that transformers can load ({first}); give a folder in Hugging Face form or a hub id") from error
+        raise ConfigError(
+            f"{key} {path} is no model that transformers can load ({first}); give a folder in Hugging Face form or a hub id"
+        ) from error
 
 
 def check_tokenizers(config: Config):

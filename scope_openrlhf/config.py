@@ -148,7 +148,7 @@ def _set(raw: dict, key: str, value) -> None:
 
 def flatten(section: dict, prefix: str = "") -> dict:
     """{"actor": {"adam.lr": 1}} -> {"actor.adam.lr": 1}."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in section.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat

@@ -76,7 +76,9 @@ def _read(path: str) -> list[dict]:
     try:
         return datasets.load_dataset(path, split="train").to_list()
     except Exception as error:  # border to the hub: any of a dozen exceptions means the same to the user
-        raise ConfigError(f"data.path {path} is neither a .jsonl, .json or .parquet file nor a dataset that the hub gives: {error}") from error
+        raise ConfigError(
+            f"data.path {path} is neither a .jsonl, .json or .parquet file nor a dataset that the hub gives: {error}"
+        ) from error
 
 
 def _read_jsonl(path: Path) -> list[dict]:

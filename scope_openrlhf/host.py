@@ -1,11 +1,11 @@
 """Every seam into OpenRLHF, in one place. [host] tests/test_host.py asserts each against the pinned version.
 
-    openrlhf.cli.train_ppo_ray, main guard   parser and checks, run by us on our flags               resolve_args
-    openrlhf.cli.train_ppo_ray.train         called by us                                            launch
-    PolicyModelActor, PPOTrainer             names that train() reads; ours subclass them            launch
-    ActorPPOTrainer, iter_grad_accum_...     names that PolicyModelActor reads                       update.ScopePolicyActor
-    SamplesGenerator, RemoteExperienceMaker  attributes of PPOTrainer; ours subclass them            trainer.ScopeTrainer
-    --train.agent_func_path                  OpenRLHF's own door                                     rollout.AgentExecutor
+openrlhf.cli.train_ppo_ray, main guard   parser and checks, run by us on our flags               resolve_args
+openrlhf.cli.train_ppo_ray.train         called by us                                            launch
+PolicyModelActor, PPOTrainer             names that train() reads; ours subclass them            launch
+ActorPPOTrainer, iter_grad_accum_...     names that PolicyModelActor reads                       update.ScopePolicyActor
+SamplesGenerator, RemoteExperienceMaker  attributes of PPOTrainer; ours subclass them            trainer.ScopeTrainer
+--train.agent_func_path                  OpenRLHF's own door                                     rollout.AgentExecutor
 """
 
 import ast

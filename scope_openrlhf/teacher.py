@@ -41,7 +41,7 @@ class EngineTemperature:
 class TeacherReplica:
     """One vLLM engine as an async Ray actor. Requests of many callers are batched by the engine."""
 
-    async def __init__(self, config: TeacherConfig, max_model_len: int, temperature: float, seed: int) -> None:
+    async def __init__(self, config: TeacherConfig, max_model_len: int, temperature: float, seed: int) -> None:  # type: ignore[misc]  # Ray awaits it
         from vllm import AsyncEngineArgs, AsyncLLMEngine, SamplingParams
 
         self.engine = AsyncLLMEngine.from_engine_args(
@@ -71,17 +71,14 @@ class TeacherReplica:
         self.outstanding += 1
         self.requests += 1
         try:
-            output = None
-            async for output in self.engine.generate(
-                TokensPrompt(prompt_token_ids=token_ids), self.params, request_id=f"score-{self.requests}"
-            ):
-                pass
+            request = TokensPrompt(prompt_token_ids=token_ids)
+            outputs = [o async for o in self.engine.generate(request, self.params, request_id=f"score-{self.requests}")]
         finally:
             self.outstanding -= 1
             if self.outstanding == 0:
                 self.busy_seconds += time.perf_counter() - self.busy_since
         self.scored += 1
-        flat = output.prompt_logprobs
+        flat = outputs[-1].prompt_logprobs
         # position i holds the prompt token first (and, when it is not the most likely one, others after it); position 0 holds none
         starts = flat.start_indices[1:]
         return [flat.token_ids[i] for i in starts], [flat.logprobs[i] for i in starts]
@@ -139,6 +136,8 @@ def check_scores(token_ids: list[int], scored_ids: list[int], logprobs: list[flo
         raise TeacherError(f"{wanted}: position {at + 1} was scored as token {scored_ids[at]}, sent was {token_ids[at + 1]}")
     bad = next((i for i, p in enumerate(logprobs) if not (math.isfinite(p) and p <= 1e-6)), None)
     if bad is not None:
-        raise TeacherError(f"{wanted}: log-prob {logprobs[bad]} at position {bad + 1} is not a finite number <= 0; are the teacher's params sound?")
+        raise TeacherError(
+            f"{wanted}: log-prob {logprobs[bad]} at position {bad + 1} is not a finite number <= 0; are the teacher's params sound?"
+        )
     if len(logprobs) > 1 and not any(logprobs):
         raise TeacherError(f"{wanted}: every log-prob is exactly 0, which no model says of a whole sequence")

@@ -196,7 +196,9 @@ def ray_session(plan: Plan, out: TextIO) -> Iterator[None]:
     try:
         ray.init(runtime_env=runtime_env, log_to_driver=False, **kwargs)
     except ConnectionError as error:
-        raise ConfigError(f"ray.address {config.ray.address}: no Ray answers ({error}); start one (ray start --head) or set it to local") from None
+        raise ConfigError(
+            f"ray.address {config.ray.address}: no Ray answers ({error}); start one (ray start --head) or set it to local"
+        ) from None
     try:
         logs = Path(ray._private.worker._global_node.get_logs_dir_path())
         link = config.run_dir / "logs" / "ray"
@@ -231,7 +233,9 @@ def launch(plan: Plan) -> None:
     except RayError as error:
         print(error, file=sys.stderr, flush=True)  # whole, into driver.log
         cause = str(error).strip().splitlines()[-1]
-        raise RunError(f"training stopped: {cause}\n  see {config.run_dir}/logs/driver.log; the same command resumes from the last checkpoint") from None
+        raise RunError(
+            f"training stopped: {cause}\n  see {config.run_dir}/logs/driver.log; the same command resumes from the last checkpoint"
+        ) from None
     del replicas  # until here their handles kept the actors alive
 
 

@@ -114,7 +114,9 @@ def test_the_engine_gathers_a_sync_and_reloads_once():
 
         @property
         def model_runner(self):
-            return type("Runner", (), {"reload_weights": staticmethod(lambda weights_iterator: self.reloads.append(list(weights_iterator)))})
+            return type(
+                "Runner", (), {"reload_weights": staticmethod(lambda weights_iterator: self.reloads.append(list(weights_iterator)))}
+            )
 
     engine = Engine()
     engine.update_weight("a", torch.float32, (2,))

@@ -36,7 +36,11 @@ def test_a_missing_file_an_empty_one_and_a_broken_line_are_refused(tmp_path):
 def test_verl_parquet_is_read_unchanged(tmp_path):
     import datasets
 
-    row = {"prompt": [{"role": "user", "content": "2+2?"}], "reward_model": {"ground_truth": "4", "style": "rule"}, "extra_info": {"index": 0}}
+    row = {
+        "prompt": [{"role": "user", "content": "2+2?"}],
+        "reward_model": {"ground_truth": "4", "style": "rule"},
+        "extra_info": {"index": 0},
+    }
     datasets.Dataset.from_list([row]).to_parquet(str(tmp_path / "d.parquet"))
     rows = load_rows(DataConfig(path=str(tmp_path / "d.parquet"), prompt_key="prompt", answer_key="reward_model.ground_truth"))
     assert rows == [{"id": "0", "prompt": [{"role": "user", "content": "2+2?"}], "answer": "4"}]

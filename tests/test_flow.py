@@ -1,5 +1,6 @@
 """The whole chain on the real stack: Ray, OpenRLHF, DeepSpeed, two vLLM engines and lm-eval, two steps on the tiny models."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -19,10 +20,8 @@ def finished(tmp_path_factory):
     out, root = "", psutil.Process(process.pid)
     while process.poll() is None:
         seen |= {p.pid: p for p in root.children(recursive=True)} if root.is_running() else {}
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             out += process.communicate(timeout=2)[0]
-        except subprocess.TimeoutExpired:
-            pass
     assert process.returncode == 0, out[-3000:] + "\n" + (runs / "r" / "logs" / "driver.log").read_text()[-3000:]
     return runs / "r", out, command, seen
 
@@ -33,7 +32,15 @@ def rows(file: Path) -> list[dict]:
 
 def test_it_writes_what_the_readme_says(finished):
     run, out, *_ = finished
-    for name in ("config.yaml", "metrics.jsonl", "rollouts.jsonl", "summary.json", "summary.png", "model/model.safetensors", "model/config.json"):
+    for name in (
+        "config.yaml",
+        "metrics.jsonl",
+        "rollouts.jsonl",
+        "summary.json",
+        "summary.png",
+        "model/model.safetensors",
+        "model/config.json",
+    ):
         assert (run / name).stat().st_size > 0, name
     assert list((run / "tensorboard").rglob("events.*")) and (run / "checkpoints" / "_actor" / "latest").exists()
     assert "step    2/2" in out and "difference" in out and "Traceback" not in out

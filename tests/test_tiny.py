@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, "examples/tiny")
-from task import STUDENT, Problem, draw_problem, write_trace  # noqa: E402
+from task import STUDENT, Problem, draw_problem, write_trace
 
-from scope_openrlhf.report import read_jsonl  # noqa: E402
-from scope_openrlhf.verifier import verify  # noqa: E402
+from scope_openrlhf.report import read_jsonl
+from scope_openrlhf.verifier import verify
 
 
 def test_a_problem_and_its_two_right_traces():

@@ -68,9 +68,7 @@ class Scope(Algorithm):
             "weight_max_student": _max(weight_N[right]),
             "weight_max_teacher": _max(weight_N[wrong]),
         }
-        return Signal(
-            advantage_NT=gap_NT.masked_fill(~on_teacher_path, 0.0), weight_N=weight_N, path_N=wrong.long(), metrics=metrics
-        )
+        return Signal(advantage_NT=gap_NT.masked_fill(~on_teacher_path, 0.0), weight_N=weight_N, path_N=wrong.long(), metrics=metrics)
 
     def loss(self, batch: LossInput) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         c: Scope.Config = self.config  # type: ignore[assignment]
