@@ -1,7 +1,6 @@
 """An lm-eval model over a vLLM engine, which keeps what lm-eval's own drops: finish reason, token count and seed per sample."""
 
 import gc
-import hashlib
 import os
 import sys
 from collections import Counter
@@ -13,7 +12,8 @@ from lm_eval.api.registry import register_model
 from tqdm import tqdm
 
 from scope_openrlhf import cpu_platform
-from scope_openrlhf.vllm_plugin import RUN_MARKER
+from scope_openrlhf.config import RUN_VARIABLE
+from scope_openrlhf.data import sample_seed
 
 
 @register_model("scope-vllm")
@@ -23,7 +23,7 @@ class ScopeVLLM(LM):
     def __init__(self, pretrained: str, seed: int = 1, max_model_len: int | None = None, gpu_memory_utilization: float = 0.9,
                  progress_to: TextIO = sys.stderr, **_) -> None:  # fmt: skip
         super().__init__()
-        os.environ.setdefault(RUN_MARKER, "eval")
+        os.environ.setdefault(RUN_VARIABLE, "eval")
         if cpu_platform.active():
             os.environ |= {k: v for k, v in cpu_platform.environment().items() if k != "OMP_NUM_THREADS"}
             gpu_memory_utilization = min(gpu_memory_utilization, 0.1)
@@ -78,8 +78,3 @@ class ScopeVLLM(LM):
         del self.llm
         gc.collect()
         cleanup_dist_env_and_memory()
-
-
-def sample_seed(run_seed: int, task: str, doc_id: int, sample: int) -> int:
-    digest = hashlib.sha256(f"{run_seed}/{task}/{doc_id}/{sample}".encode()).digest()
-    return int.from_bytes(digest[:6], "big")

@@ -5,12 +5,17 @@ This module imports neither torch nor Ray: what can be told wrong from the text 
 
 import dataclasses
 import difflib
+import json
+import os
 import typing
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+RUN_VARIABLE = "SCOPE_RUN"
+"""Set in the environment of every worker of a run: its config as JSON."""
 
 
 class ConfigError(ValueError):
@@ -129,6 +134,11 @@ class Config:
                 raise ConfigError(f"override {override!r} must have the form key=value")
             _set(raw, key, yaml.safe_load(text))
         return cls.from_dict(raw)
+
+    @classmethod
+    def of_this_run(cls) -> "Config":
+        """The config of the run that this worker belongs to, from its environment."""
+        return cls.from_dict(json.loads(os.environ[RUN_VARIABLE]))
 
     def to_dict(self) -> dict:
         return dataclasses.asdict(self)

@@ -1,5 +1,6 @@
 """Dataset rows -> the prompts of a run: checked, in their final order, each with what its verifier needs."""
 
+import hashlib
 import json
 import random
 from pathlib import Path
@@ -55,6 +56,12 @@ def write_prompts(rows: list[dict], path: Path) -> None:
         for order, row in enumerate(rows):
             label = json.dumps({"id": row["id"], "answer": row["answer"], "order": order})
             file.write(json.dumps({PROMPT_COLUMN: row["prompt"], LABEL_COLUMN: label}) + "\n")
+
+
+def sample_seed(run_seed: int, *draw: str | int) -> int:
+    """One seed per draw, for instance (row, number of the sample): sampling depends neither on batching nor on engines or order."""
+    digest = hashlib.sha256("/".join(map(str, (run_seed, *draw))).encode()).digest()
+    return int.from_bytes(digest[:6], "big")
 
 
 def as_messages(prompt: Any) -> list[dict]:

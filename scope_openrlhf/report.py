@@ -149,7 +149,7 @@ def draw_summary(rows: list[dict], evaluation: dict[str, Any] | None, path: Path
         points = [(r["step"], r[name]) for r in rows if r.get(name) is not None]
         if points:
             middle.plot(*zip(*points, strict=True), label=label)
-    middle.set(title="Perplexity", xlabel="step")
+    middle.set(title="Perplexity", xlabel="step", yscale="log")
     if middle.lines:
         middle.legend()
     if evaluation:

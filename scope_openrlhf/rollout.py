@@ -5,9 +5,7 @@ rollout does generate -> verify -> score, so a rollout is scored while others st
 """
 
 import asyncio
-import hashlib
 import json
-import os
 from collections import Counter
 from copy import copy
 
@@ -17,9 +15,9 @@ from openrlhf.utils.agent import SingleTurnAgentExecutor
 
 from scope_openrlhf import algorithms
 from scope_openrlhf.config import Config
+from scope_openrlhf.data import sample_seed
 from scope_openrlhf.teacher import TeacherClient
 from scope_openrlhf.verifier import verify
-from scope_openrlhf.vllm_plugin import RUN_MARKER
 
 
 class AgentExecutor(SingleTurnAgentExecutor):
@@ -27,7 +25,7 @@ class AgentExecutor(SingleTurnAgentExecutor):
 
     def __init__(self) -> None:
         super().__init__(remote_rm_url=None)
-        config = Config.from_dict(json.loads(os.environ[RUN_MARKER]))
+        config = Config.of_this_run()
         self.seed = config.seed
         self.algorithm = algorithms.load(**config.algorithm)
         self.teacher = None
@@ -53,12 +51,6 @@ class AgentExecutor(SingleTurnAgentExecutor):
         if self.algorithm.needs_teacher(verdict.right):
             response["teacher_log_probs"] = await self.teacher.score(tokens)
         return response
-
-
-def sample_seed(run_seed: int, row_id: str, draw: int) -> int:
-    """One seed per (run, row, draw): what is sampled does not depend on batching, engines or the order of requests."""
-    digest = hashlib.sha256(f"{run_seed}/{row_id}/{draw}".encode()).digest()
-    return int.from_bytes(digest[:6], "big")
 
 
 class ScopeSamplesGenerator(SamplesGenerator):

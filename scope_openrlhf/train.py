@@ -24,9 +24,8 @@ from typing import TYPE_CHECKING, TextIO
 import yaml
 
 from scope_openrlhf import __version__, cpu_platform, data, report
-from scope_openrlhf.config import Config, ConfigError, flatten
+from scope_openrlhf.config import RUN_VARIABLE, Config, ConfigError, flatten
 from scope_openrlhf.terminal import quiet
-from scope_openrlhf.vllm_plugin import RUN_MARKER
 
 if TYPE_CHECKING:  # it imports torch, which takes seconds and prints; a wrong key is told before that
     from scope_openrlhf.algorithms.base import Algorithm
@@ -183,7 +182,7 @@ def ray_session(plan: Plan, out: TextIO) -> Iterator[None]:
 
     config = plan.config
     env = {"TOKENIZERS_PARALLELISM": "true", "NCCL_DEBUG": "WARN", "RAY_ENABLE_ZERO_COPY_TORCH_TENSORS": "1"}
-    env[RUN_MARKER] = json.dumps(config.to_dict())
+    env[RUN_VARIABLE] = json.dumps(config.to_dict())
     runtime_env: dict = {"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.cpu_platform.install"}
     local = config.ray.address == "local"
     kwargs: dict = {"address": config.ray.address}

@@ -1,7 +1,6 @@
 """The single controller of a run: OpenRLHF's PPO trainer with our generator, experience maker and report. [host]"""
 
 import json
-import os
 
 import ray
 import transformers
@@ -13,7 +12,6 @@ from scope_openrlhf.experience import ScopeExperienceMaker
 from scope_openrlhf.report import StepLog
 from scope_openrlhf.rollout import ScopeSamplesGenerator
 from scope_openrlhf.teacher import actor_name
-from scope_openrlhf.vllm_plugin import RUN_MARKER
 
 
 class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
@@ -21,7 +19,7 @@ class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
 
     def __init__(self, pretrain, strategy, actor_group, critic_group, reward_group, reference_group, vllm_engines, **generate):
         cpu_platform.install_openrlhf()
-        self.config = Config.from_dict(json.loads(os.environ[RUN_MARKER]))
+        self.config = Config.of_this_run()
         transformers.set_seed(self.config.seed)
         super().__init__(pretrain, strategy, actor_group, critic_group, reward_group, reference_group, vllm_engines, **generate)
         dataset = self.prompts_dataloader.dataset

@@ -4,8 +4,8 @@ Each path of the loss is divided by its own count, taken over the whole optimise
 gradient does not depend on how the batch is cut into micro-batches.
 """
 
-import json
-import os
+import functools
+import itertools
 
 import openrlhf.trainer.ray.ppo_actor as ppo_actor
 import torch
@@ -18,7 +18,6 @@ from scope_openrlhf import algorithms, cpu_platform
 from scope_openrlhf.algorithms.base import Algorithm
 from scope_openrlhf.batch import LossInput
 from scope_openrlhf.config import Config
-from scope_openrlhf.vllm_plugin import RUN_MARKER
 
 
 class PathLoss(torch.nn.Module):
@@ -51,13 +50,12 @@ class PathLoss(torch.nn.Module):
         return loss, clip_ratio, ppo_kl, None, None
 
 
-def path_counts(experience, num_paths: int, normalize: str) -> Tensor:
-    """(P,) tokens, or sequences with a token, of each path in one micro-batch."""
-    path_N = torch.as_tensor(experience.info["path"]).cpu()
-    tokens_N = experience.action_mask.sum(dim=1).double().cpu()
-    count_N = tokens_N if normalize == "tokens" else (tokens_N > 0).double()
+def path_counts(algorithm: Algorithm, path_N: Tensor, mask_NT: Tensor) -> Tensor:
+    """(P,) tokens, or sequences with a token, of each path among N rows."""
+    tokens_N = mask_NT.sum(dim=1).double()
+    count_N = tokens_N if algorithm.config.normalize == "tokens" else (tokens_N > 0).double()
     on_path = path_N >= 0
-    return torch.zeros(num_paths, dtype=torch.float64).index_add(0, path_N[on_path], count_N[on_path])
+    return torch.zeros(len(algorithm.paths), dtype=torch.float64).index_add(0, path_N[on_path], count_N[on_path])
 
 
 class ScopeActorTrainer(ActorPPOTrainer):
@@ -65,9 +63,9 @@ class ScopeActorTrainer(ActorPPOTrainer):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        config = Config.from_dict(json.loads(os.environ[RUN_MARKER]))
-        self.algorithm = algorithms.load(**config.algorithm)
+        self.algorithm = algorithms.load(**Config.of_this_run().algorithm)
         self.actor_loss_fn = PathLoss(self.algorithm)
+        ppo_actor.iter_grad_accum_global_norm = functools.partial(iter_windows, self.algorithm)
 
     def ppo_train(self, kl_ctl):
         # the order of micro-batches follows from the step alone, so that a resumed run repeats an uncut one
@@ -106,17 +104,10 @@ class ScopeActorTrainer(ActorPPOTrainer):
         ends = [i for i, last in enumerate(buffer.dynamic_optimizer_step) if last]
         end = next(e for e in ends if e >= step)
         first = max((e + 1 for e in ends if e < step), default=0)
-        rows = [buffer.items[i] for micro in buffer.dynamic_indices[first : end + 1] for i in micro]
-        counts = sum(_item_counts(item, self.algorithm) for item in rows)
+        items = [buffer.items[i] for micro in buffer.dynamic_indices[first : end + 1] for i in micro]
+        # a stored item has no batch axis
+        counts = sum(path_counts(self.algorithm, torch.as_tensor(i.info["path"]).reshape(1), i.action_mask[None]) for i in items)
         return _sum_over_ranks(counts, self.strategy)
-
-
-def _item_counts(item, algorithm: Algorithm) -> Tensor:
-    class OneRow:  # a stored item has no batch axis
-        info = {"path": torch.as_tensor(item.info["path"]).reshape(1)}
-        action_mask = item.action_mask[None]
-
-    return path_counts(OneRow, len(algorithm.paths), algorithm.config.normalize)
 
 
 def _sum_over_ranks(counts: Tensor, strategy) -> Tensor:
@@ -125,37 +116,24 @@ def _sum_over_ranks(counts: Tensor, strategy) -> Tensor:
     return counts
 
 
-def iter_windows(data_iter, strategy, accumulated_gradient, mask_fn):
+def iter_windows(algorithm: Algorithm, data_iter, strategy, accumulated_gradient, mask_fn):
     """OpenRLHF's iterator over optimiser steps, which also gives each micro-batch the path counts of its step.
 
     Like OpenRLHF's own normalisers the counts come divided by the accumulation steps, which DeepSpeed divides the loss by.
     """
-    config = Config.from_dict(json.loads(os.environ[RUN_MARKER]))
-    algorithm = algorithms.load(**config.algorithm)
-    gas = max(int(accumulated_gradient), 1)
-    window: list = []
-
-    def tell(window):
-        counts = sum(path_counts(e, len(algorithm.paths), algorithm.config.normalize) for e in window)
+    gas, data_iter = max(int(accumulated_gradient), 1), iter(data_iter)
+    while window := list(itertools.islice(data_iter, gas)):
+        counts = sum(path_counts(algorithm, torch.as_tensor(e.info["path"]), e.action_mask) for e in window)
         counts = _sum_over_ranks(counts, strategy) / gas
         for experience in window:
             experience.path_counts = counts
         yield from iter_grad_accum_global_norm(iter(window), strategy, accumulated_gradient, mask_fn)
 
-    for experience in data_iter:
-        window.append(experience)
-        if len(window) == gas:
-            yield from tell(window)
-            window = []
-    if window:
-        yield from tell(window)
-
 
 class ScopePolicyActor(PolicyModelActor.__ray_metadata__.modified_class):
-    """OpenRLHF's policy actor, which names its trainer and its iterator as globals of its module: ours are put there."""
+    """OpenRLHF's policy actor, which names its trainer as a global of its module: ours is put there."""
 
     def init_model_from_pretrained(self, *args, **kwargs):
         cpu_platform.install_openrlhf()
         ppo_actor.ActorPPOTrainer = ScopeActorTrainer
-        ppo_actor.iter_grad_accum_global_norm = iter_windows
         return super().init_model_from_pretrained(*args, **kwargs)

@@ -4,12 +4,12 @@ import ctypes
 import os
 import signal
 
-RUN_MARKER = "SCOPE_RUN"  # set in the environment of every worker of a run
+from scope_openrlhf.config import RUN_VARIABLE
 
 
 def register() -> None:
     """Tie the engine core's life to its parent's and install the CPU platform. Does nothing outside a run of ours."""
-    if RUN_MARKER not in os.environ:
+    if RUN_VARIABLE not in os.environ:
         return
     if _is_engine_core():
         # An engine core outlives a Ray actor that is killed; ask the kernel to end it with its parent (Linux prctl, PR_SET_PDEATHSIG).
