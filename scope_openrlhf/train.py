@@ -59,6 +59,9 @@ def main(argv: list[str] | None = None) -> int:
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        print(f"error: {error.name} is not installed; run make setup, or pip install 'scope-openrlhf[gpu]'", file=sys.stderr)
+        return 2
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

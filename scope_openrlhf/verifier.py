@@ -1,5 +1,6 @@
 """(gold, response) -> right | wrong | failed. The one grader, of training and of evaluation."""
 
+import logging
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,6 +58,7 @@ def _by_math_verify(gold: str, answer: str) -> Verdict:
     from math_verify import parse
     from math_verify import verify as same_mathematics
 
+    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns on every call that no time limit is set
     try:  # the library's own time limits need the main thread's SIGALRM; a rollout is graded in any thread
         parsed_gold, parsed = (parse(f"\\boxed{{{a}}}", parsing_timeout=None) for a in (gold, answer))
         same = same_mathematics(parsed_gold, parsed, timeout_seconds=None)

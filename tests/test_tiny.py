@@ -36,6 +36,13 @@ def test_shipped_problems_have_right_traces_and_no_held_out_problem_is_trained_o
     assert [sum(row["stratum"] == s for row in heldout) for s in ("easy", "hard")] == [200, 200]
 
 
+def test_the_shipped_problems_are_what_the_script_makes():
+    from make import make_data
+
+    for file, rows in zip(("train", "heldout"), make_data(2026, num_train=3200, num_heldout=200), strict=True):
+        assert rows == read_jsonl(Path(f"examples/tiny/{file}.jsonl"))
+
+
 @pytest.mark.parametrize("name", ["student", "teacher"])
 def test_shipped_models_are_small_and_share_one_tokenizer(name):
     folder = Path(f"examples/tiny/{name}")
