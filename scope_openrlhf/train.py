@@ -190,6 +190,7 @@ def ray_session(plan: Plan, out: TextIO) -> Iterator[None]:
     local = config.ray.address == "local"
     kwargs: dict = {"address": config.ray.address}
     if local:
+        os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # idle workers would each import torch for nothing
         kwargs |= {"num_cpus": max(os.cpu_count() or 1, plan.gpus + 2), "include_dashboard": False}
         if cpu_platform.active():
             kwargs |= {"num_gpus": config.ray.num_gpus or plan.gpus, "object_store_memory": 512 * 2**20}
