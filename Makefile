@@ -3,7 +3,6 @@ PROFILE ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 CONFIG ?= examples/cpu_tiny.yaml
 NAME ?= tiny_scope
 ARGS ?=
-SAMPLES ?= 16
 BIN := .venv/bin
 READY := .venv/.installed-$(PROFILE)
 COMPILE := $(BIN)/uv pip compile --quiet pyproject.toml --extra dev --python-version 3.11 --no-emit-find-links --no-emit-index-url --custom-compile-command "make lock"
@@ -26,7 +25,7 @@ train: $(READY)
 	@$(BIN)/scope-train --config $(CONFIG) name=$(NAME) $(ARGS)
 
 eval: $(READY)
-	@$(BIN)/scope-eval pair --before examples/tiny/student --after runs/$(NAME)/model --data examples/tiny/heldout.jsonl --samples $(SAMPLES) --out runs/$(NAME)/eval
+	@$(BIN)/scope-eval pair --run runs/$(NAME) $(ARGS)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -q -m "not slow" tests

@@ -2,9 +2,11 @@
 
 scope-eval run  --model PATH --data FILE --samples 16 --out DIR
 scope-eval pair --before PATH --after PATH --data FILE --samples 16 --out DIR
+scope-eval pair --run runs/NAME          # a training run: its student against its model, as its config says
 """
 
 import argparse
+import dataclasses
 import json
 import logging
 import os
@@ -13,37 +15,40 @@ from pathlib import Path
 from typing import TextIO
 
 import yaml
-from scope_eval import metrics
 
+from scope_eval import metrics
+from scope_openrlhf.checks import check_model
+from scope_openrlhf.config import Config, ConfigError
 from scope_openrlhf.terminal import quiet
 
 TASKS = Path(__file__).parent / "tasks"
+DEFAULTS = {"samples": 16, "temperature": 0.6, "top_p": 1.0, "max_tokens": 96, "seed": 1}
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scope-eval", description="Avg@n and Pass@n with problem-clustered standard errors.")
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="score one model")
-    run.add_argument("--model", required=True)
+    run.add_argument("--model")
     pair = commands.add_parser("pair", help="score two models on the same problems, paired by problem")
-    pair.add_argument("--before", required=True)
-    pair.add_argument("--after", required=True)
+    pair.add_argument("--run", type=Path, help="a training run: its student, its model and its config's eval section are the defaults")
+    pair.add_argument("--before")
+    pair.add_argument("--after")
     for command in (run, pair):
-        command.add_argument("--data", required=True, help=".jsonl with id, problem, answer and optionally stratum")
-        command.add_argument("--samples", type=int, default=16, help="n: samples of each problem")
-        command.add_argument("--temperature", type=float, default=0.6)
-        command.add_argument("--top-p", type=float, default=1.0)
-        command.add_argument("--max-tokens", type=int, default=96, help="longest response")
-        command.add_argument("--seed", type=int, default=1)
+        command.add_argument("--data", help=".jsonl with id, problem, answer and optionally stratum")
+        command.add_argument("--samples", type=int, help="n: samples of each problem (default 16)")
+        command.add_argument("--temperature", type=float, help="default 0.6")
+        command.add_argument("--top-p", type=float, help="default 1.0")
+        command.add_argument("--max-tokens", type=int, help="longest response (default 96)")
+        command.add_argument("--seed", type=int, help="default 1")
         command.add_argument("--limit", type=int, help="only the first problems")
-        command.add_argument("--out", required=True, type=Path)
+        command.add_argument("--out", type=Path)
     options = parser.parse_args(argv)
-    models = [options.model] if options.command == "run" else [options.before, options.after]
-    problem = next((f"there is no {f}" for f in (options.data, *(f"{m}/config.json" for m in models)) if not Path(f).is_file()), None)
-    if problem or options.samples < 1:
-        print(f"error: {problem or '--samples must be at least 1'}; give local model folders and a .jsonl file", file=sys.stderr)
+    try:
+        models = complete(options)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
-    options.out.mkdir(parents=True, exist_ok=True)
     with quiet(options.out / "eval.log") as (out, err):
         results = [evaluate(model, options, err) for model in models]
         if options.command == "run":
@@ -61,11 +66,39 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def complete(options) -> list[str]:
+    """Fill in what was not given, from the run or the defaults; return the models. Raises ConfigError for what cannot work."""
+    defaults: dict = dict(DEFAULTS)
+    if run := getattr(options, "run", None):
+        if not (run / "config.yaml").is_file():
+            raise ConfigError(f"{run} is no run: there is no {run / 'config.yaml'}")
+        config = Config.from_dict(yaml.safe_load((run / "config.yaml").read_text()))
+        defaults = dataclasses.asdict(config.eval) | {"seed": config.seed, "before": config.student.path, "after": str(run / "model")}
+        defaults |= {"data": defaults.pop("path") or None, "out": run / "eval"}
+    for name, value in defaults.items():
+        if getattr(options, name, None) is None:
+            setattr(options, name, value)
+    names = ["model"] if options.command == "run" else ["before", "after"]
+    for name in [*names, "data", "out"]:
+        if getattr(options, name) is None:
+            raise ConfigError(f"--{name} is missing")
+    if not Path(options.data).is_file():
+        raise ConfigError(f"--data: there is no {options.data}")
+    if options.samples < 1:
+        raise ConfigError(f"--samples must be at least 1, got {options.samples}")
+    models = [getattr(options, name) for name in names]
+    for name, model in zip(names, models, strict=True):
+        check_model(model, f"--{name}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    return models
+
+
 def evaluate(model: str, options, progress_to: TextIO) -> dict:
     """{"correct": (problems, n) bool, "strata": one per problem, "samples": rows} of a model on the data, through lm-eval."""
     os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
+
     from scope_eval.backend import ScopeVLLM
 
     logging.getLogger("lm_eval").setLevel(logging.WARNING)

@@ -9,7 +9,7 @@ UV_VERSION=0.13.8
     echo "error: $python is $("$python" -V 2>&1); the locks are for Python 3.11 or 3.12: make setup PYTHON=python3.11" >&2
     exit 1
 }
-[ -x .venv/bin/python ] || "$python" -m venv .venv
+.venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
 [ -x .venv/bin/uv ] || .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
 
 # uv does not read pip's configuration: hand over what concerns where packages come from

@@ -132,8 +132,25 @@ class Config:
             key, equals, text = override.partition("=")
             if not equals:
                 raise ConfigError(f"override {override!r} must have the form key=value")
-            _set(raw, key, yaml.safe_load(text))
+            try:
+                _set(raw, key, yaml.safe_load(text))
+            except yaml.YAMLError:
+                raise ConfigError(f"the value of {override!r} is not YAML; quote it") from None
         return cls.from_dict(raw)
+
+    def absolute(self) -> "Config":
+        """The same with absolute paths where they name something here: workers may start in another folder."""
+
+        def place(path: str) -> str:
+            return str(Path(path).absolute()) if path and Path(path).exists() else path
+
+        return dataclasses.replace(
+            self,
+            runs=str(Path(self.runs).absolute()),
+            data=dataclasses.replace(self.data, path=place(self.data.path)),
+            student=dataclasses.replace(self.student, path=place(self.student.path)),
+            teacher=dataclasses.replace(self.teacher, path=place(self.teacher.path)),
+        )
 
     @classmethod
     def of_this_run(cls) -> "Config":
@@ -151,7 +168,9 @@ def _set(raw: dict, key: str, value) -> None:
     elif section == "algorithm" and rest and isinstance(raw.get("algorithm"), str):
         raw["algorithm"] = {"name": raw["algorithm"], rest: value}
     elif rest:
-        _set(raw.setdefault(section, {}), rest, value)
+        if not isinstance(raw.setdefault(section, {}), dict):
+            raise ConfigError(f"{section} is no section, so {key} cannot be set; {nearest(section, (f.name for f in fields(Config)))}")
+        _set(raw[section], rest, value)
     else:
         raw[section] = value
 

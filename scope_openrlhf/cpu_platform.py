@@ -19,17 +19,24 @@ _installed = False
 
 
 def active() -> bool:
-    """True where there is no CUDA device. SCOPE_CPU=1 asks for the CPU on a machine that has one."""
-    if os.environ.get("SCOPE_CPU") == "1":
-        return True
+    """True where there is no CUDA device. SCOPE_CPU=1 or 0 decides it, as the driver does for its workers.
+
+    A worker must not look for itself: that would initialise CUDA before Ray has told it which device is its own.
+    """
+    if os.environ.get("SCOPE_CPU") in ("0", "1"):
+        return os.environ["SCOPE_CPU"] == "1"
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # asks the driver library without initialising CUDA
     import torch
 
     return not torch.cuda.is_available()
 
 
 def environment() -> dict[str, str]:
-    """Environment of every worker: DeepSpeed's accelerator, a small KV cache for vLLM's CPU engine, one thread per process."""
+    """Environment of every worker: the platform, and on a CPU one thread a process and a small KV cache for vLLM."""
+    if not active():
+        return {"SCOPE_CPU": "0"}
     return {
+        "SCOPE_CPU": "1",
         "DS_ACCELERATOR": "cpu",
         "VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1"),
         "VLLM_CPU_OMP_THREADS_BIND": os.environ.get("VLLM_CPU_OMP_THREADS_BIND", "nobind"),

@@ -49,13 +49,13 @@ def order_rows(rows: list[dict], batch_size: int, steps: int, seed: int) -> list
     return ordered[: steps * batch_size]
 
 
-def write_prompts(rows: list[dict], path: Path) -> None:
-    """Write what OpenRLHF's PromptDataset reads: a prompt, and a label that carries the gold answer, the id and the order."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        for order, row in enumerate(rows):
-            label = json.dumps({"id": row["id"], "answer": row["answer"], "order": order})
-            file.write(json.dumps({PROMPT_COLUMN: row["prompt"], LABEL_COLUMN: label}) + "\n")
+def format_prompts(rows: list[dict]) -> str:
+    """The lines that OpenRLHF's PromptDataset reads: a prompt, and a label that carries the gold answer, the id and the order."""
+    lines = []
+    for order, row in enumerate(rows):
+        label = json.dumps({"id": row["id"], "answer": row["answer"], "order": order})
+        lines.append(json.dumps({PROMPT_COLUMN: row["prompt"], LABEL_COLUMN: label}) + "\n")
+    return "".join(lines)
 
 
 def sample_seed(run_seed: int, *draw: str | int) -> int:

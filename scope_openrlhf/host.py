@@ -23,6 +23,25 @@ from scope_openrlhf.data import LABEL_COLUMN, PROMPT_COLUMN
 PINNED_OPENRLHF = "0.11.2"
 
 
+# Flags that OpenRLHF's parser takes and that would do nothing here, or harm; each with what to do instead
+REFUSED = {
+    "train.async_enable": "asynchronous rollouts have no place for the algorithm's weights yet; leave it out",
+    "algo.advantage.is_correction_level": "the algorithm's loss replaces the one it corrects; leave it out",
+    "algo.kl.use_loss": "there is no reference model; the algorithm defines its own divergence",
+    "actor.eps_clip": "set algorithm.clip_low and algorithm.clip_high",
+    "actor.eps_clip_low_high": "set algorithm.clip_low and algorithm.clip_high",
+    "actor.dual_clip": "the algorithm's loss replaces the one it belongs to; leave it out",
+    "actor.policy_loss_type": "set algorithm",
+    "actor.loss_agg_mode": "set algorithm.normalize",
+    "reward.model_name_or_path": "the verifier is the reward",
+    "reward.remote_url": "the verifier is the reward",
+    "reward.overlong_buffer_len": "the algorithm reads the verdict, not a shaped reward",
+    "reward.stop_properly_penalty_coef": "the algorithm reads the verdict, not a shaped reward",
+    "data.max_samples": "set steps",
+    "eval.dataset": "set eval.path",
+}
+
+
 def derived_flags(config: Config) -> dict[str, Any]:
     """Flags of OpenRLHF that follow from our own keys, and the key to set instead."""
     run = config.run_dir.absolute()
@@ -51,6 +70,8 @@ def to_argv(config: Config) -> list[str]:
     for flag in config.openrlhf:
         if flag in derived:
             raise ConfigError(f"openrlhf.{flag} is set by this plugin; change {derived[flag][1]}")
+        if flag in REFUSED and config.openrlhf[flag] not in (None, False):
+            raise ConfigError(f"openrlhf.{flag} has no effect here: {REFUSED[flag]}")
     argv = []
     for flag, value in (config.openrlhf | {flag: value for flag, (value, _) in derived.items()}).items():
         if value is False or value is None:
@@ -87,6 +108,8 @@ def resolve_args(config: Config) -> SimpleNamespace:
         raise ConfigError(f"OpenRLHF refuses the openrlhf section: {error}") from None
     finally:
         sys.argv = old_argv
+    if not resolved[0].rollout.temperature > 0:
+        raise ConfigError("openrlhf.rollout.temperature must be greater than 0: log-probs and perplexities are taken at it")
     return resolved[0]
 
 

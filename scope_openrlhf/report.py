@@ -84,6 +84,8 @@ class Progress:
     def __init__(self, metrics_file: Path, out: TextIO) -> None:
         self.file, self.out = metrics_file, out
         self.printed = len(read_jsonl(metrics_file))
+        self.seconds = 0.0
+        """Of the steps seen so far, those of an earlier run that is resumed left out."""
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -103,6 +105,7 @@ class Progress:
             for row in rows[self.printed :]:
                 times = sorted(r["seconds"]["total"] for r in rows[-50:])
                 print(progress_line(row, times[len(times) // 2]), file=self.out, flush=True)
+                self.seconds += row["seconds"]["total"]
             self.printed = len(rows)
             if last:
                 return

@@ -31,13 +31,14 @@ class AgentExecutor(SingleTurnAgentExecutor):
         self.teacher = None
         if self.algorithm.uses_teacher:
             self.teacher = TeacherClient(config.teacher.replicas, config.teacher.deadline_seconds)
-        self.drawn: Counter[str] = Counter()
+        self.drawn: Counter[int] = Counter()
 
     async def execute(self, prompt, label, sampling_params, max_length, hf_tokenizer, llm_engine, images=None):
-        row = json.loads(label)  # data.py wrote it: the gold answer and the row's id
+        row = json.loads(label)  # data.py wrote it: the gold answer, the row's id and its place in the run
         sampling_params = copy(sampling_params)
-        sampling_params.seed = sample_seed(self.seed, row["id"], self.drawn[row["id"]])
-        self.drawn[row["id"]] += 1
+        # the row's place in the run, not its id: a row that comes again is drawn anew, wherever and in whatever process
+        sampling_params.seed = sample_seed(self.seed, row["order"], self.drawn[row["order"]])
+        self.drawn[row["order"]] += 1
         response = await super().execute(prompt, label, sampling_params, max_length, hf_tokenizer, llm_engine, images)
 
         tokens = response["observation_tokens"]

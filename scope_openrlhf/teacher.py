@@ -28,12 +28,12 @@ class EngineTemperature:
     """
 
     def set_temperature(self, temperature: float) -> None:
-        model = self.model_runner.model  # type: ignore[attr-defined]
+        model = self.model_runner.get_model()  # type: ignore[attr-defined]
         original = type(model).compute_logits
 
         def compute_logits(hidden_states, *args, **kwargs):
             logits = original(model, hidden_states, *args, **kwargs)
-            return logits if logits is None else logits / temperature
+            return logits if logits is None else logits.float() / temperature
 
         model.compute_logits = compute_logits
 
@@ -97,6 +97,14 @@ def start(config: TeacherConfig, max_model_len: int, temperature: float, seed: i
         replica.options(name=actor_name(i), num_gpus=1, num_cpus=1).remote(config, max_model_len, temperature, seed)
         for i in range(config.replicas)
     ]
+
+
+def wait_until_ready(replicas: list, deadline_seconds: float) -> None:
+    """Raises TeacherError if a replica has not loaded its model by the deadline; an error while loading comes through as it is."""
+    try:
+        ray.get([r.ready.remote() for r in replicas], timeout=deadline_seconds)
+    except ray.exceptions.GetTimeoutError:
+        raise TeacherError(f"the teacher did not load in {deadline_seconds} s; see its log, or raise teacher.deadline_seconds") from None
 
 
 class TeacherClient:

@@ -40,6 +40,7 @@ class Plan:
     """A config that was checked: what it resolves to."""
 
     config: Config
+    """With absolute paths, as the workers get it."""
     algorithm: "Algorithm"
     args: SimpleNamespace
     steps: int
@@ -60,7 +61,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        print(f"error: {error.name} is not installed; run make setup, or pip install 'scope-openrlhf[gpu]'", file=sys.stderr)
+        print(
+            f"error: {error.name} is not installed; run make setup (or, on a GPU machine, pip install 'scope-openrlhf[gpu]')",
+            file=sys.stderr,
+        )
         return 2
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -86,11 +90,11 @@ def train(config: Config, fresh: bool = False) -> int:
         clock = time.time()
         done = len(report.read_jsonl(run / "metrics.jsonl"))
         if done < plan.steps or not (run / "model" / "tokenizer_config.json").exists():  # OpenRLHF writes it last
-            with ray_session(plan, out), report.Progress(run / "metrics.jsonl", out):
+            forget_torn_checkpoint(run)
+            with ray_session(plan, out), report.Progress(run / "metrics.jsonl", out) as progress:
                 launch(plan)
-            rows = report.read_jsonl(run / "metrics.jsonl")
-            seconds["train"] = sum(r["seconds"]["total"] for r in rows[done if done < plan.steps else 0 :])
-            seconds["startup"] = time.time() - clock - seconds["train"]
+            seconds["train"] = progress.seconds
+            seconds["startup"] = time.time() - clock - progress.seconds
         rows = report.read_jsonl(run / "metrics.jsonl")
         clock = time.time()
         evaluation = evaluate(config, run, out)
@@ -125,10 +129,18 @@ def open_run(config: Config) -> bool:
     return False
 
 
+def forget_torn_checkpoint(run: Path) -> None:
+    """DeepSpeed names a checkpoint in `latest` once it is whole; a folder without it was cut short and would stop a resume."""
+    folder = run / "checkpoints" / "_actor"
+    if folder.exists() and not (folder / "latest").exists():
+        shutil.rmtree(folder)
+
+
 def make_plan(config: Config) -> Plan:
     """All checks, cheap ones first. Writes config.yaml and prompts.jsonl once they have passed."""
     from scope_openrlhf import algorithms, checks
 
+    as_given = config
     check_address(config.ray.address)
     try:
         algorithm = algorithms.load(**config.algorithm)
@@ -154,6 +166,7 @@ def make_plan(config: Config) -> Plan:
     cpu_platform.install()
     from scope_openrlhf import host
 
+    config = config.absolute()
     args = host.resolve_args(config)
     checks.check_sizes(args, rows, tokenizer, models)
     gpus = host.gpus_wanted(config, args, algorithm.uses_teacher)
@@ -161,15 +174,25 @@ def make_plan(config: Config) -> Plan:
         raise ConfigError(f"the run asks for {gpus} GPUs, ray.num_gpus gives {config.ray.num_gpus}; set it to {gpus} or more, or to 0")
     ordered = data.order_rows(rows, args.rollout.batch_size, config.steps, config.seed)
 
-    data.write_prompts(ordered, config.run_dir / "prompts.jsonl")
-    (config.run_dir / "config.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(config.to_dict())), sort_keys=False))
+    prompts = data.format_prompts(ordered)
+    file = config.run_dir / "prompts.jsonl"
+    if report.read_jsonl(config.run_dir / "metrics.jsonl") and file.exists() and file.read_text() != prompts:
+        raise ConfigError(
+            f"the problems in {config.data.path} have changed since {config.run_dir} began; choose another name=..., or --fresh"
+        )
+    file.write_text(prompts)
+    (config.run_dir / "config.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(as_given.to_dict())), sort_keys=False))
     return Plan(config, algorithm, args, len(ordered) // args.rollout.batch_size, gpus)
 
 
 def check_address(address: str) -> None:
     if address in ("local", "auto"):
         return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address.startswith("ray://"):
+        raise ConfigError(
+            f"ray.address {address}: the run's driver must sit on a node of the cluster; use ray job submit with ray.address=auto"
+        )
+    host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except (OSError, ValueError) as error:
@@ -194,8 +217,7 @@ def ray_session(plan: Plan, out: TextIO) -> Iterator[None]:
         kwargs |= {"num_cpus": max(os.cpu_count() or 1, plan.gpus + 2), "include_dashboard": False}
         if cpu_platform.active():
             kwargs |= {"num_gpus": config.ray.num_gpus or plan.gpus, "object_store_memory": 512 * 2**20}
-    if cpu_platform.active():
-        env |= cpu_platform.environment()
+    env |= cpu_platform.environment()
     try:
         ray.init(runtime_env=runtime_env, log_to_driver=False, **kwargs)
     except ConnectionError as error:
@@ -246,13 +268,8 @@ def evaluate(config: Config, run: Path, out: TextIO) -> dict | None:
     """Score the student before and after on the held-out problems with scope-eval, in a process of its own."""
     if not config.eval.path:
         return None
-    e = config.eval
-    print(f"evaluating before and after: {e.samples} samples of each problem in {e.path}", file=out, flush=True)
-    command = [
-        sys.executable, "-m", "scope_eval.run", "pair", "--before", config.student.path, "--after", str(run / "model"),
-        "--data", e.path, "--samples", str(e.samples), "--temperature", str(e.temperature), "--top-p", str(e.top_p),
-        "--max-tokens", str(e.max_tokens), "--seed", str(config.seed), "--out", str(run / "eval"),
-    ]  # fmt: skip
+    print(f"evaluating before and after: {config.eval.samples} samples of each problem in {config.eval.path}", file=out, flush=True)
+    command = [sys.executable, "-m", "scope_eval.run", "pair", "--run", str(run)]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=out)
     if done.returncode:
         raise RunError(f"evaluation failed with exit code {done.returncode}; see {run}/eval/eval.log, then run the same command again")

@@ -11,7 +11,7 @@ from scope_openrlhf.config import Config
 from scope_openrlhf.experience import ScopeExperienceMaker
 from scope_openrlhf.report import StepLog
 from scope_openrlhf.rollout import ScopeSamplesGenerator
-from scope_openrlhf.teacher import actor_name
+from scope_openrlhf.teacher import actor_name, wait_until_ready
 
 
 class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
@@ -41,6 +41,7 @@ class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
 
     def fit(self, global_step: int = 0) -> None:
         self.log.forget_after(self.init_checkpoint_states()["global_step"])
+        wait_until_ready(self.teachers, self.config.teacher.deadline_seconds)
         super().fit(global_step)
 
     def train_step(self, rollout_samples, global_step):

@@ -73,13 +73,13 @@ class ScopeActorTrainer(ActorPPOTrainer):
         return super().ppo_train(kl_ctl)
 
     def training_step(self, experience, kl_ctl, step, loss_batch_info=None):
-        path_N = torch.as_tensor(experience.info["path"])
-        weight_N = torch.as_tensor(experience.info.pop("weight"))
+        device = experience.action_mask.device  # `info` holds lists of numbers, which as_tensor puts on the CPU
+        path_N = torch.as_tensor(experience.info.pop("path"), device=device)
+        weight_N = torch.as_tensor(experience.info.pop("weight"), device=device)
         counts = experience.__dict__.get("path_counts")
         if counts is None:  # dynamic batching: OpenRLHF hands out no window, the replay buffer knows it
             counts = self._dynamic_path_counts(step)
-        experience.info.pop("path")
-        self.actor_loss_fn.bind(weight_N, path_N, counts)
+        self.actor_loss_fn.bind(weight_N, path_N, counts.to(device))
         status = super().training_step(experience, kl_ctl, step, loss_batch_info)
         self._report_paths(status, loss_batch_info, step)
         return status
@@ -88,7 +88,7 @@ class ScopeActorTrainer(ActorPPOTrainer):
         """OpenRLHF averages metrics over micro-batches by tokens; a path's loss is a sum over them, so undo that weight."""
         if loss_batch_info is None:
             window_tokens = self.replay_buffer.dynamic_batch_num_tokens[step]
-            scale = 1.0 / dist.get_world_size()
+            scale = 1.0 / dist.get_world_size(self.strategy.ds_device_mesh["dp"].get_group())
         else:
             gas = self.strategy.accumulated_gradient
             window_tokens = float(loss_batch_info["batch_num_tokens"]) * gas

@@ -60,15 +60,17 @@ def _by_math_verify(gold: str, answer: str) -> Verdict:
 
     logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns on every call that no time limit is set
     try:  # the library's own time limits need the main thread's SIGALRM; a rollout is graded in any thread
-        parsed_gold, parsed = (parse(f"\\boxed{{{a}}}", parsing_timeout=None) for a in (gold, answer))
-        same = same_mathematics(parsed_gold, parsed, timeout_seconds=None)
+        parsed_gold, parsed = (parse(f"\\boxed{{{a}}}", parsing_timeout=None, raise_on_error=True) for a in (gold, answer))
+        if not parsed_gold:
+            return Verdict("failed", answer, f"the gold answer {gold[:50]!r} cannot be read as mathematics")
+        same = same_mathematics(parsed_gold, parsed, timeout_seconds=None, raise_on_error=True)
     except Exception as error:  # border to a parser that reads untrusted text: an undecided answer is data, not a crash
         return Verdict("failed", answer, f"math-verify: {type(error).__name__}: {error}"[:200])
     return Verdict("right" if same else "wrong", answer, "same by math-verify" if same else "different by math-verify")
 
 
 def _plain(answer: str) -> str:
-    return "".join(answer.split()).removesuffix(".")
+    return " ".join(answer.split()).removesuffix(".")
 
 
 def _is_integer(text: str) -> bool:

@@ -57,6 +57,10 @@ def test_an_override_without_a_value_and_a_file_that_is_no_yaml_are_refused(tmp_
     file.write_text("name: r")
     with pytest.raises(ConfigError, match="must have the form key=value"):
         Config.load(file, ["steps"])
+    with pytest.raises(ConfigError, match=r"'name=\[1' is not YAML"):
+        Config.load(file, ["name=[1"])
+    with pytest.raises(ConfigError, match="name is no section, so name.x cannot be set"):
+        Config.load(file, ["name.x=1"])
     with pytest.raises(ConfigError, match="cannot read the config"):
         Config.load(tmp_path / "none.yaml", [])
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from scope_openrlhf.config import ConfigError, DataConfig
-from scope_openrlhf.data import load_rows, order_rows, write_prompts
+from scope_openrlhf.data import format_prompts, load_rows, order_rows
 
 
 def write(path, rows):
@@ -56,7 +56,6 @@ def test_the_order_is_a_function_of_the_seed_and_every_pass_visits_each_row_once
         order_rows(rows, batch_size=7, steps=0, seed=7)
 
 
-def test_the_label_carries_answer_id_and_order(tmp_path):
-    write_prompts([{"id": "a", "prompt": "1+1?", "answer": "2"}], tmp_path / "x" / "p.jsonl")
-    row = json.loads((tmp_path / "x" / "p.jsonl").read_text())
+def test_the_label_carries_answer_id_and_order():
+    row = json.loads(format_prompts([{"id": "a", "prompt": "1+1?", "answer": "2"}]))
     assert row["prompt"] == "1+1?" and json.loads(row["label"]) == {"id": "a", "answer": "2", "order": 0}

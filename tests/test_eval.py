@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from scope_eval import run
 from scope_eval.grade import failed_share, process_results
 
@@ -38,7 +39,7 @@ def test_the_shipped_models_score_what_their_card_says(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments, message", [(["--model", "nowhere"], "no nowhere/config.json"), (["--data", "none.jsonl"], "no none.jsonl")]
+    "arguments, message", [(["--model", "./nowhere"], "no nowhere/config.json"), (["--data", "none.jsonl"], "no none.jsonl")]
 )
 def test_a_missing_model_or_data_file_is_an_error(capsys, tmp_path, arguments, message):
     base = {"--model": "examples/tiny/student", "--data": "examples/tiny/heldout.jsonl", "--out": str(tmp_path)}

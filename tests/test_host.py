@@ -60,8 +60,8 @@ def test_the_names_that_openrlhf_reads_are_where_we_put_ours():
 
 
 def test_every_flag_goes_through_openrlhfs_own_parser_and_checks():
-    args = host.resolve_args(with_flags(actor__dual_clip=3.0, ds__overlap_comm=True, actor__eps_clip_low_high=[0.1, 0.3]))
-    assert args.actor.dual_clip == 3.0 and args.ds.overlap_comm is True and args.actor.eps_clip_low_high == [0.1, 0.3]
+    args = host.resolve_args(with_flags(ds__overlap_comm=True, actor__adam__betas=[0.8, 0.99]))
+    assert args.ds.overlap_comm is True and args.actor.adam.betas == [0.8, 0.99]
     assert args.actor.adam.lr == 2e-4 and args.rollout.n_samples_per_prompt == 8
     assert args.reward.remote_url == ["agent"] and args.critic.model_name_or_path is None
 
@@ -74,6 +74,9 @@ def test_every_flag_goes_through_openrlhfs_own_parser_and_checks():
         ({"train__partial_rollout_enable": True}, "OpenRLHF refuses .*requires --train.async_enable"),
         ({"train__seed": 3}, "openrlhf.train.seed is set by this plugin; change seed"),
         ({"actor__model_name_or_path": "x"}, "change student.path"),
+        ({"actor__dual_clip": 3.0}, "openrlhf.actor.dual_clip has no effect here"),
+        ({"train__async_enable": True}, "asynchronous rollouts"),
+        ({"rollout__temperature": 0.0}, "temperature must be greater than 0"),
     ],
 )
 def test_a_flag_that_openrlhf_or_we_refuse_says_why(flags, message):

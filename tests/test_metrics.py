@@ -1,6 +1,7 @@
 import math
 
 import pytest
+
 from scope_eval.metrics import avg_at_n, paired_difference, pass_at_k, score
 
 CORRECT = [[1, 1, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]]

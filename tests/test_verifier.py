@@ -18,6 +18,7 @@ from scope_openrlhf.verifier import extract_boxed, verify
         (r"\frac{1}{2}", r"so \boxed{\dfrac{1}{2}}.", "right"),
         ("x^2+1", r"\boxed{1+x^{2}}", "right"),
         ("204", r"\boxed{204.}", "right"),
+        ("12", r"\boxed{1 2}", "wrong"),
     ],
 )
 def test_verdicts(gold, response, verdict):
