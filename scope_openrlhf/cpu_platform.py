@@ -132,6 +132,7 @@ def install_openrlhf() -> None:
     import openrlhf.utils.deepspeed.deepspeed as strategy
     import openrlhf.utils.utils as openrlhf_utils
     import torch
+    from openrlhf.models import Actor
     from openrlhf.trainer.ppo_utils.replay_buffer import NaiveReplayBuffer
 
     if getattr(NaiveReplayBuffer.__init__, "scope_cpu", False):
@@ -155,6 +156,16 @@ def install_openrlhf() -> None:
 
     # Weight sync: OpenRLHF builds an NCCL communicator between trainer rank 0 and the engines.
     ppo_actor.stateless_init_process_group = GlooGroup
+
+    # OpenRLHF turns flash attention on for packed samples; transformers masks packed rows under sdpa too
+    original_actor_init = Actor.__init__
+
+    @functools.wraps(original_actor_init)
+    def actor_init(self, *args, attn_implementation="sdpa", **kwargs):
+        sdpa = "sdpa" if "flash" in attn_implementation else attn_implementation
+        original_actor_init(self, *args, attn_implementation=sdpa, **kwargs)
+
+    Actor.__init__ = actor_init
 
     # float32 where OpenRLHF knows only bf16 and fp16 (see install_vllm)
     openrlhf_utils.convert_to_torch_dtype = lambda param_dtype: torch.float32

@@ -79,6 +79,8 @@ class ScopeActorTrainer(ActorPPOTrainer):
         counts = experience.__dict__.get("path_counts")
         if counts is None:  # dynamic batching: OpenRLHF hands out no window, the replay buffer knows it
             counts = self._dynamic_path_counts(step)
+            # DeepSpeed believes that every backward ends a step and would keep the last micro-batch's gradient alone
+            self.actor.model.set_gradient_accumulation_boundary(bool(self.replay_buffer.dynamic_optimizer_step[step]))
         self.actor_loss_fn.bind(weight_N, path_N, counts.to(device))
         status = super().training_step(experience, kl_ctl, step, loss_batch_info)
         self._report_paths(status, loss_batch_info, step)

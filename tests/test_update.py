@@ -1,0 +1,75 @@
+"""The gradient of an optimiser step does not depend on how its batch is cut, on real DeepSpeed and gloo."""
+
+import json
+import os
+import subprocess
+import sys
+from socket import socket
+
+import pytest
+import torch
+
+TOKENS = {f"micro {m}": [f"openrlhf.train.micro_batch_size={m}"] for m in (1, 2, 4, 8)}
+DYNAMIC = {"dynamic": ["openrlhf.train.dynamic_batch_enable=true", "openrlhf.train.max_tokens_per_gpu=60"]}
+SEQUENCES = {f"{name}, sequences": [*overrides, "algorithm.normalize=sequences"] for name, overrides in (TOKENS | DYNAMIC).items()}
+
+
+def run_ranks(tmp_path, world: int, variants: dict) -> dict:
+    with socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    out = tmp_path / f"{world}.pt"
+    env = os.environ | {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_RANK": "0"}
+    ranks = [
+        subprocess.Popen([sys.executable, "tests/gradient_worker.py", str(out), json.dumps(variants)], env=env | {"RANK": str(r)},
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for r in range(world)
+    ]  # fmt: skip
+    said = [rank.communicate(timeout=300)[0] for rank in ranks]
+    assert all(rank.returncode == 0 for rank in ranks), said[0][-3000:]
+    return torch.load(out)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("ranks")
+    one = run_ranks(tmp_path, 1, TOKENS | DYNAMIC | SEQUENCES)
+    two = run_ranks(tmp_path, 2, {k: v for k, v in (TOKENS | DYNAMIC | SEQUENCES).items() if "8" not in k})
+    return {f"1 rank, {k}": v for k, v in one.items()} | {f"2 ranks, {k}": v for k, v in two.items()}
+
+
+def relative_difference(a: dict, b: dict) -> float:
+    flat = [torch.cat([g[name].flatten().double() for name in sorted(a)]) for g in (a, b)]
+    return ((flat[0] - flat[1]).norm() / flat[0].norm()).item()
+
+
+@pytest.mark.parametrize("normalize", ["tokens", "sequences"])
+def test_any_micro_batch_any_number_of_ranks_and_dynamic_batching_give_the_same_gradient(results, normalize):
+    group = {k: v for k, v in results.items() if k.endswith("sequences") == (normalize == "sequences")}
+    whole = group.pop("1 rank, micro 8" + (", sequences" if normalize == "sequences" else ""))
+    differences = {name: relative_difference(whole["gradient"], r["gradient"]) for name, r in group.items()}
+    assert len(differences) == 8
+    assert max(differences.values()) <= 1e-5, differences
+    for name, r in group.items():
+        assert r["metrics"] == pytest.approx(whole["metrics"], rel=1e-4), name
+
+
+def test_the_two_normalisations_differ(results):
+    assert relative_difference(results["1 rank, micro 8"]["gradient"], results["1 rank, micro 8, sequences"]["gradient"]) > 0.01
+
+
+def test_the_loss_of_a_path_is_its_sum_over_its_own_count(results):
+    """By hand from the same rows: the student path's loss is sum w * -log p over its tokens, divided by its tokens."""
+    sys.path.insert(0, "tests")
+    from gradient_worker import rows
+    from openrlhf.models import Actor
+
+    student = Actor("examples/tiny/student", attn_implementation="sdpa", temperature=0.6).eval()
+    total, count = 0.0, 0
+    for row in rows():
+        if row.info["path"].item() == 0:
+            with torch.no_grad():
+                logp = student(row.sequences, row.action_mask, row.attention_mask)
+            total += -(row.info["weight"] * logp * row.action_mask).sum().item()
+            count += row.action_mask.sum().item()
+    assert results["2 ranks, micro 2"]["metrics"]["loss_student"] == pytest.approx(total / count, rel=1e-4)
