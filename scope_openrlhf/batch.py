@@ -5,7 +5,7 @@ Example, two prompts with two rollouts each (T = 3, the first rollout has only t
              mask_NT=[[1, 1, 0], [1, 1, 1], ...], right_N=[1, 0, 0, 1], truncated_N=[0, 0, 1, 0], group_N=[0, 0, 1, 1])
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -36,7 +36,6 @@ class Signal:
     weight_N: Tensor
     path_N: Tensor
     """int, index into Algorithm.paths, or -1."""
-    metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
 
 from scope_openrlhf.algorithms.base import Algorithm
 from scope_openrlhf.batch import Rollouts
+from scope_openrlhf.health import step_health
 
 
 class ScopeExperienceMaker(RemoteExperienceMaker):
@@ -20,7 +21,7 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
         """Replaces OpenRLHF's reward shaping and advantage estimators by `Algorithm.weigh` over the whole step."""
         rollouts = collect_rollouts(experiences, self.args.rollout.n_samples_per_prompt)
         signal = self.algorithm.weigh(rollouts)
-        self.metrics = step_metrics(rollouts) | signal.metrics
+        self.metrics = step_health(rollouts, signal, self.algorithm.paths)
         for e in experiences:
             rows, width = torch.tensor(e.index), e.action_mask.shape[1]
             e.advantages = signal.advantage_NT[rows, :width].float()
@@ -49,18 +50,3 @@ def collect_rollouts(experiences, samples_per_prompt: int) -> Rollouts:
             teacher[i, : len(score)] = score
             right[i], truncated[i] = e.rewards[row] > 0.5, bool(e.truncated[row])
     return Rollouts(student, teacher, mask, right, truncated, torch.arange(num) // samples_per_prompt)
-
-
-def step_metrics(r: Rollouts) -> dict[str, float]:
-    """What is true of a step's rollouts whatever the algorithm."""
-    share_right = torch.zeros(int(r.group_N.max()) + 1).index_add(0, r.group_N, r.right_N.float())
-    size = torch.bincount(r.group_N)
-    return {
-        "rollouts": float(len(r.right_N)),
-        "right": float(r.right_N.sum()),
-        "wrong": float((~r.right_N).sum()),
-        "truncated": float(r.truncated_N.sum()),
-        "groups_all_right": (share_right == size).float().mean().item(),
-        "groups_all_wrong": (share_right == 0).float().mean().item(),
-        "response_length": r.mask_NT.sum(dim=1).float().mean().item(),
-    }

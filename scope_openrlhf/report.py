@@ -72,7 +72,7 @@ def progress_line(row: dict[str, Any], mean_seconds: float) -> str:
     stages = " ".join(f"{k} {v:.1f}" for k, v in row["seconds"].items() if k != "total")
     right = row["right"] / row["rollouts"] if row.get("rollouts") else 0.0
     return (
-        f"step {row['step']:>4}/{row['of']}  right {right:4.0%}  reward {show('reward', '{:.3f}')}  kl {show('kl_teacher_path', '{:.3f}')}  "
+        f"step {row['step']:>4}/{row['of']}  right {right:4.0%}  reward {show('reward', '{:.3f}')}  kl {show('reverse_kl', '{:.3f}')}  "
         f"ppl student {show('ppl_student_right', '{:.3f}')} teacher {show('ppl_teacher_wrong', '{:.2f}')}  "
         f"{row['seconds']['total']:.1f} s ({stages})  left {int(left) // 60}:{int(left) % 60:02d}"
     )

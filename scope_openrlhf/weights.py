@@ -77,6 +77,21 @@ def group_softmax(score: Tensor, member: Tensor, group: Tensor, mean_one: bool =
     return weight
 
 
+def group_standardized(value: Tensor, group: Tensor, eps: float) -> Tensor:
+    """(value_i - mean) / (std + eps) over i's group, std with n - 1 (GRPO, arXiv 2402.03300). Zero where a group has no contrast.
+
+    value: (N,). group: (N,) int, every group with at least two members (ValueError otherwise). Returns (N,) float64.
+    """
+    names, index = torch.unique(group, return_inverse=True)
+    size = torch.bincount(index)
+    if (size < 2).any():
+        raise ValueError(f"groups {names[size < 2].tolist()} have a single member, which has no spread to be compared with")
+    zeros, value = torch.zeros(len(names), dtype=torch.float64), value.double()
+    centred = value - (zeros.index_add(0, index, value) / size)[index]
+    std = (zeros.index_add(0, index, centred**2) / (size - 1)).sqrt()
+    return centred / (std[index] + eps)
+
+
 def _log_ppl(ppl: Tensor, member: Tensor) -> Tensor:
     if ppl.shape != member.shape:
         raise ValueError(f"ppl {tuple(ppl.shape)} and its set {tuple(member.shape)} must be the same (N,)")

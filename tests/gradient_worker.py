@@ -1,6 +1,6 @@
 """One data-parallel rank of tests/test_update.py: the gradient of one optimiser step, for several ways to cut the same batch.
 
-    python tests/gradient_worker.py OUT.pt '{"name": [overrides...], ...}'        RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT in the environment
+python tests/gradient_worker.py OUT.pt '{"name": [overrides...], ...}'        RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT in the environment
 """
 
 import json
@@ -66,7 +66,9 @@ def gradient(overrides: list[str]) -> dict:
         return original_step(optim, model, *rest, **kwargs)
 
     strategy.optimizer_step = optimizer_step
-    trainer = ScopeActorTrainer(strategy, actor, None, optim, scheduler, micro_train_batch_size=args.train.micro_batch_size, vllm_engines=None)
+    trainer = ScopeActorTrainer(
+        strategy, actor, None, optim, scheduler, micro_train_batch_size=args.train.micro_batch_size, vllm_engines=None
+    )
     for row in rows()[rank::world]:
         trainer.replay_buffer.append(row)
     status = trainer.ppo_train(0.0)

@@ -13,14 +13,16 @@ from scope_openrlhf.batch import LossInput, Rollouts
 NAN = math.nan
 
 
-def rollouts(seed=0, groups=3, n=4, width=6) -> Rollouts:
+def rollouts(algorithm, seed=0, groups=3, n=4, width=6) -> Rollouts:
+    """Twelve rollouts, every third one right; the teacher's rows are NaN where the algorithm asks for no score."""
     rng = torch.Generator().manual_seed(seed)
     num = groups * n
     lengths = torch.randint(1, width + 1, (num,), generator=rng)
     mask = torch.arange(width)[None] < lengths[:, None]
     right = torch.arange(num) % 3 == 0
     student = -torch.rand(num, width, generator=rng) * mask
-    teacher = (-torch.rand(num, width, generator=rng) * 3).masked_fill(right[:, None], NAN)
+    asked = torch.tensor([algorithm.needs_teacher(bool(x)) for x in right])
+    teacher = (-torch.rand(num, width, generator=rng) * 3).masked_fill(~asked[:, None], NAN)
     return Rollouts(student, teacher, mask, right, torch.zeros(num, dtype=torch.bool), torch.arange(num) // n)
 
 
@@ -39,7 +41,8 @@ def every(test):
 
 @every
 def test_masked_positions_change_nothing(name):
-    algorithm, r = algorithms.load(name), rollouts()
+    algorithm = algorithms.load(name)
+    r = rollouts(algorithm)
     logp = r.student_logp_NT + 0.1
     before = total(algorithm.loss(loss_input(r, algorithm.weigh(r), logp))[0])
     noise = torch.where(r.mask_NT, 0.0, 5.0)
@@ -50,7 +53,8 @@ def test_masked_positions_change_nothing(name):
 
 @every
 def test_two_halves_equal_the_whole(name):
-    algorithm, r = algorithms.load(name), rollouts()
+    algorithm = algorithms.load(name)
+    r = rollouts(algorithm)
     batch = loss_input(r, algorithm.weigh(r), r.student_logp_NT + 0.1)
     halves = [LossInput(*(getattr(batch, f.name)[rows] for f in dataclasses.fields(batch))) for rows in (slice(0, 5), slice(5, None))]
     whole, (first, second) = algorithm.loss(batch)[0], [algorithm.loss(h)[0] for h in halves]
@@ -60,7 +64,8 @@ def test_two_halves_equal_the_whole(name):
 
 @every
 def test_the_gradient_is_finite_and_zero_off_the_mask(name):
-    algorithm, r = algorithms.load(name), rollouts()
+    algorithm = algorithms.load(name)
+    r = rollouts(algorithm)
     logp = r.student_logp_NT.clone().requires_grad_()
     total(algorithm.loss(loss_input(r, algorithm.weigh(r), logp))[0]).backward()
     assert logp.grad.isfinite().all() and (logp.grad[~r.mask_NT] == 0).all() and (logp.grad != 0).any()
@@ -69,8 +74,9 @@ def test_the_gradient_is_finite_and_zero_off_the_mask(name):
 @every
 @pytest.mark.parametrize("right", [True, False])
 def test_groups_that_are_all_right_or_all_wrong_are_weighed(name, right):
-    algorithm, r = algorithms.load(name), rollouts()
-    teacher = torch.full_like(r.student_logp_NT, NAN) if right else -torch.ones_like(r.student_logp_NT)
+    algorithm = algorithms.load(name)
+    r = rollouts(algorithm)
+    teacher = -torch.ones_like(r.student_logp_NT) if algorithm.needs_teacher(right) else torch.full_like(r.student_logp_NT, NAN)
     r = dataclasses.replace(r, right_N=torch.full_like(r.right_N, right), teacher_logp_NT=teacher)
     signal = algorithm.weigh(r)
     assert signal.weight_N.isfinite().all() and signal.advantage_NT.isfinite().all()
@@ -110,9 +116,30 @@ def test_scope_routes_and_weighs_a_group_worked_by_hand():
 
 
 def test_scope_refuses_a_wrong_rollout_that_the_teacher_did_not_score():
-    r = rollouts()
+    r = rollouts(algorithms.load("scope"))
     with pytest.raises(ValueError, match="missing or not finite"):
         algorithms.load("scope").weigh(dataclasses.replace(r, teacher_logp_NT=torch.full_like(r.teacher_logp_NT, NAN)))
+
+
+def test_opd_distils_every_rollout_alike_and_refuses_a_missing_score():
+    opd = algorithms.load("opd")
+    assert opd.needs_teacher(True) and opd.needs_teacher(False) and not opd.uses_groups
+    r = rollouts(opd)
+    signal = opd.weigh(r)
+    assert signal.weight_N.unique().tolist() == [1.0]
+    assert torch.equal(signal.advantage_NT[r.mask_NT], (r.teacher_logp_NT - r.student_logp_NT)[r.mask_NT])
+    r.teacher_logp_NT[4] = NAN
+    with pytest.raises(ValueError, match=r"rows \[4\] hold a log-prob that is missing"):
+        opd.weigh(r)
+
+
+def test_grpo_needs_no_teacher_and_gives_every_token_its_rollouts_advantage():
+    grpo = algorithms.load("grpo", eps=0.0)
+    assert not grpo.uses_teacher and not grpo.needs_teacher(False)
+    r = rollouts(grpo)  # group 0: right, wrong, wrong, right -> mean 1/2, sample deviation 1/sqrt(3)
+    signal = grpo.weigh(r)
+    for i, sign in enumerate((1, -1, -1, 1)):
+        assert signal.advantage_NT[i][r.mask_NT[i]].tolist() == pytest.approx([sign * math.sqrt(3) / 2] * int(r.mask_NT[i].sum()))
 
 
 @pytest.mark.parametrize("knobs", [{"tau": 0}, {"tau": -1.0}, {"clip_low": 1.0}, {"normalize": "batch"}])

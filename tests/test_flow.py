@@ -53,7 +53,7 @@ def test_only_wrong_rollouts_are_scored_and_every_number_is_there(finished):
         assert m["right"] + m["wrong"] == m["rollouts"] == 128
         assert m["teacher_scored"] == m["wrong"] and m["teacher_skipped"] == m["right"] and m["grader_failed"] == 0
         assert m["reward"] == pytest.approx(m["right"] / 128)
-        assert m["ppl_student_right"] >= 1 and m["ppl_teacher_wrong"] >= 1 and m["kl_teacher_path"] > 0
+        assert m["ppl_student_right"] >= 1 and m["ppl_teacher_wrong"] >= 1 and m["reverse_kl"] > 0
         assert m["loss"] == pytest.approx(m["loss_student"] + m["loss_teacher"], rel=1e-4) and m["grad_norm"] > 0
         assert m["ppo_kl"] == pytest.approx(0, abs=1e-4)  # one optimiser step a batch: old and new policy are the same
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from scope_openrlhf.weights import group_softmax, mean_logprob, perplexity, student_path_weights, teacher_path_weights
+from scope_openrlhf.weights import group_softmax, group_standardized, mean_logprob, perplexity, student_path_weights, teacher_path_weights
 
 
 def close(tensor, numbers):
@@ -67,3 +67,12 @@ def test_a_perplexity_that_is_not_finite_never_enters_a_weight_unless_it_is_off_
     close(student_path_weights(ppl, torch.tensor([True, False]), group, tau=1.0), [1.0, 0.0])
     with pytest.raises(ValueError, match=r"rows \[1\] have a score that is not finite"):
         student_path_weights(ppl, torch.tensor([True, True]), group, tau=1.0)
+
+
+def test_a_reward_is_standardized_inside_its_group():
+    # group 0: 1, 0, 0, 0 has mean 1/4 and sample deviation 1/2; group 1 has no contrast
+    value, group = torch.tensor([1.0, 0, 1, 0, 0, 1]), torch.tensor([0, 0, 1, 0, 0, 1])
+    close(group_standardized(value, group, eps=0.0)[[0, 1, 3, 4]], [1.5, -0.5, -0.5, -0.5])
+    close(group_standardized(value, group, eps=1e-6)[[2, 5]], [0, 0])
+    with pytest.raises(ValueError, match=r"groups \[3\] have a single member"):
+        group_standardized(torch.ones(1), torch.tensor([3]), eps=1e-6)

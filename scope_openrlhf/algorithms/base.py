@@ -36,6 +36,21 @@ class Knobs:
         return cls(**knobs)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Clip(Knobs):
+    """Knobs of algorithms with a PPO clip."""
+
+    clip_low: float = 0.2
+    """The ratio of new to old probability counts no lower than 1 - clip_low."""
+    clip_high: float = 0.2
+    """The ratio counts no higher than 1 + clip_high."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (0 < self.clip_low < 1 and self.clip_high > 0):
+            raise ValueError(f"algorithm.clip_low must lie in (0, 1) and clip_high above 0, got {self.clip_low}, {self.clip_high}")
+
+
 class Algorithm(ABC):
     """Subclasses name their paths and implement `weigh` and `loss`. Instances pickle and hold nothing but their knobs."""
 

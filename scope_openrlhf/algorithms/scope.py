@@ -15,30 +15,24 @@ import torch
 from torch import Tensor
 
 from scope_openrlhf import losses, weights
-from scope_openrlhf.algorithms.base import Algorithm, Knobs
+from scope_openrlhf.algorithms.base import Algorithm, Clip
 from scope_openrlhf.batch import LossInput, Rollouts, Signal
 
 
 class Scope(Algorithm):
     @dataclass(frozen=True, kw_only=True)
-    class Config(Knobs):
+    class Config(Clip):
         tau: float = 1.0
         """Temperature of the path weights: large is uniform, small lets one rollout of a group take all."""
         student_path_weights: bool = True
         """False: every right rollout weighs 1."""
         teacher_path_weights: bool = True
         """False: every wrong rollout weighs 1."""
-        clip_low: float = 0.2
-        """PPO clip of the distillation path: ratio not below 1 - clip_low."""
-        clip_high: float = 0.2
-        """PPO clip of the distillation path: ratio not above 1 + clip_high."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
             if not self.tau > 0:
                 raise ValueError(f"algorithm.tau must be greater than 0, got {self.tau}; the paper uses 1.0")
-            if not (0 < self.clip_low < 1 and self.clip_high > 0):
-                raise ValueError(f"algorithm.clip_low must lie in (0, 1) and clip_high above 0, got {self.clip_low}, {self.clip_high}")
 
     paths = ("student", "teacher")
     uses_teacher = True
@@ -60,15 +54,7 @@ class Scope(Algorithm):
             weight_N[wrong] = weights.group_softmax(logp_T / c.tau, wrong, rollouts.group_N)[wrong]
         gap_NT = rollouts.teacher_logp_NT - rollouts.student_logp_NT
         on_teacher_path = wrong[:, None] & rollouts.mask_NT
-        metrics = {
-            "ppl_student_right": _mean((-logp_S[right]).exp()),
-            "ppl_student_wrong": _mean((-logp_S[wrong]).exp()),
-            "ppl_teacher_wrong": _mean((-logp_T[wrong]).exp()),
-            "kl_teacher_path": _mean(-gap_NT[on_teacher_path]),
-            "weight_max_student": _max(weight_N[right]),
-            "weight_max_teacher": _max(weight_N[wrong]),
-        }
-        return Signal(advantage_NT=gap_NT.masked_fill(~on_teacher_path, 0.0), weight_N=weight_N, path_N=wrong.long(), metrics=metrics)
+        return Signal(advantage_NT=gap_NT.masked_fill(~on_teacher_path, 0.0), weight_N=weight_N, path_N=wrong.long())
 
     def loss(self, batch: LossInput) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         c: Scope.Config = self.config  # type: ignore[assignment]
@@ -77,14 +63,6 @@ class Scope(Algorithm):
             batch.logp_NT, batch.old_logp_NT, batch.advantage_NT, teacher_NT, c.clip_low, c.clip_high
         )
         return {"student": losses.weighted_mle(batch.logp_NT, student_NT), "teacher": distill}, {"clipped_tokens": clipped}
-
-
-def _mean(values: Tensor) -> float:
-    return values.double().mean().item()  # NaN for an empty set: a step without right rollouts has no such number
-
-
-def _max(values: Tensor) -> float:
-    return values.max().item() if len(values) else float("nan")
 
 
 ALGORITHM = Scope

@@ -1,0 +1,43 @@
+"""GRPO (https://arxiv.org/abs/2402.03300): the verifier's reward, normalised inside the prompt's group. No teacher, no KL.
+
+A_i = (r_i - mean(r)) / (std(r) + eps) over the group of i, the same for every token of y_i; PPO clip. std is the sample
+deviation (n - 1), as in OpenRLHF and verl; a group without contrast has A = 0.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scope_openrlhf import losses, weights
+from scope_openrlhf.algorithms.base import Algorithm, Clip
+from scope_openrlhf.batch import LossInput, Rollouts, Signal
+
+
+class Grpo(Algorithm):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Clip):
+        eps: float = 1e-6
+        """Added to the group's standard deviation."""
+
+    paths = ("policy",)
+
+    def weigh(self, rollouts: Rollouts) -> Signal:
+        c: Grpo.Config = self.config  # type: ignore[assignment]
+        advantage_N = weights.group_standardized(rollouts.right_N.double(), rollouts.group_N, c.eps)
+        num = len(advantage_N)
+        return Signal(
+            advantage_NT=advantage_N[:, None] * rollouts.mask_NT,
+            weight_N=torch.ones(num, dtype=torch.float64),
+            path_N=torch.zeros(num, dtype=torch.long),
+        )
+
+    def loss(self, batch: LossInput) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        c: Grpo.Config = self.config  # type: ignore[assignment]
+        loss, clipped = losses.clipped_surrogate(
+            batch.logp_NT, batch.old_logp_NT, batch.advantage_NT, batch.weight_NT, c.clip_low, c.clip_high
+        )
+        return {"policy": loss}, {"clipped_tokens": clipped}
+
+
+ALGORITHM = Grpo
