@@ -3,9 +3,12 @@
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
+
+warnings.filterwarnings("ignore", message="The pynvml package is deprecated")  # torch says so on every import
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Each substitution has a test that says why it is there. They are active only where CUDA is absent."""
 
+import os
 import subprocess
 import sys
 
@@ -135,8 +136,6 @@ c = EngineArgs(model="examples/tiny/student", dtype="bfloat16", max_model_len=12
                worker_extension_cls="openrlhf.trainer.ray.vllm_worker_wrap.WorkerWrap").create_engine_config()
 print("RESULT", c.model_config.dtype, c.scheduler_config.enable_chunked_prefill, c.parallel_config.worker_extension_cls)
 """
-    import os
-
     run = {k: v for k, v in os.environ.items() if k != "SCOPE_RUN"}
     inside, outside = (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env).stdout.partition("RESULT ")[2].split()
@@ -156,5 +155,13 @@ cpu_platform.install(); cpu_platform.install_openrlhf(); cpu_platform.install_vl
 import sys
 print((torch.cuda.current_device, torch.distributed.device_mesh.init_device_mesh) == before, "flash_attn" in sys.modules)
 """
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    env = {k: v for k, v in os.environ.items() if k != "SCOPE_CPU"}  # this process has decided for its children
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env).stdout
     assert out.split() == ["True", "False"]
+
+
+def test_a_worker_follows_the_driver_and_does_not_look_for_cuda_itself(monkeypatch):
+    monkeypatch.setenv("SCOPE_CPU", "0")
+    assert not cpu_platform.active() and cpu_platform.environment() == {"SCOPE_CPU": "0"}
+    monkeypatch.setenv("SCOPE_CPU", "1")
+    assert cpu_platform.active() and cpu_platform.environment()["DS_ACCELERATOR"] == "cpu"

@@ -31,7 +31,6 @@ def scope_train(tmp_path, capfd):
         (["openrlhf.train.micro_batch_size=48"], "train.micro_batch_size * training ranks, but 128 is not a multiple of 48"),
         (["ray.num_gpus=2"], "the run asks for 3 GPUs, ray.num_gpus gives 2; set it to 3"),
         (["ray.address=127.0.0.1:1"], "ray.address 127.0.0.1:1 does not answer"),
-        (["ray.address=auto"], "no Ray answers"),
         (["data.path=none.jsonl"], "data.path none.jsonl does not exist"),
         (["data.answer_key=gold"], "set data.prompt_key and data.answer_key"),
         (["eval.path=none.jsonl"], "eval.path none.jsonl does not exist"),
