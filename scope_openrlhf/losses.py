@@ -24,3 +24,45 @@ def clipped_surrogate(
     plain = ratio * advantage_NT
     clipped = ratio.clamp(1 - clip_low, 1 + clip_high) * advantage_NT
     return -(weight_NT * torch.min(plain, clipped)).sum(), ((clipped < plain) & (weight_NT != 0)).sum()
+
+
+def reverse_kl(logp_NT: Tensor, teacher_logp_NT: Tensor, weight_NT: Tensor, estimator: str) -> Tensor:
+    """Reverse KL(student || teacher) as a direct loss on sampled tokens, http://joschu.net/blog/kl-approx.html. Scalar, gradient to logp_NT.
+
+    With d = log p_S - log p_T: k2 is d^2 / 2, whose gradient is that of the reverse KL on the student's own samples; k3 is
+    exp(-d) - 1 + d, never negative, whose gradient is that of the forward KL. teacher_logp_NT is read only where weight_NT is not 0.
+    Raises ValueError for k1: the gradient of d itself is that of log p_S, which holds no teacher and averages to zero.
+    """
+    gap_NT = torch.where(weight_NT != 0, logp_NT - teacher_logp_NT, 0.0)
+    if estimator == "k2":
+        return (weight_NT * gap_NT**2 / 2).sum()
+    if estimator == "k3":
+        return (weight_NT * (torch.expm1(-gap_NT) + gap_NT)).sum()
+    if estimator == "k1":
+        raise ValueError(
+            "k1 as a loss does not depend on the teacher: its gradient is that of log p_S alone. Use k2, k3 or the policy gradient"
+        )
+    raise ValueError(f"estimator must be k2 or k3, got {estimator!r}")
+
+
+def topk_kl(student_logp_NTK: Tensor, teacher_logp_NTK: Tensor, weight_NT: Tensor, direction: str) -> Tensor:
+    """KL over the teacher's K likeliest tokens and one bucket for all the others. Scalar, gradient to student_logp_NTK.
+
+    Both hold log-probs of the same K tokens at each position; the bucket is 1 - sum_k p_k on each side, so that both are
+    distributions over K + 1 outcomes and the value is never negative (without it, it is no KL).
+    direction: "reverse" = KL(student || teacher), "forward" = KL(teacher || student); anything else is a ValueError.
+    """
+    student, teacher = _with_tail(student_logp_NTK), _with_tail(teacher_logp_NTK)
+    if direction == "reverse":
+        p, q = student, teacher
+    elif direction == "forward":
+        p, q = teacher, student
+    else:
+        raise ValueError(f"direction must be reverse or forward, got {direction!r}")
+    return (weight_NT * (p.exp() * (p - q)).sum(dim=-1)).sum()
+
+
+def _with_tail(logp_NTK: Tensor) -> Tensor:
+    """(N, T, K) -> (N, T, K + 1): log of the mass that the K leave. A mass below 1e-7 counts as 1e-7, so that its log stays finite."""
+    tail = (1 - logp_NTK.exp().sum(dim=-1, keepdim=True)).clamp(min=1e-7)
+    return torch.cat([logp_NTK, tail.log()], dim=-1)

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from scope_openrlhf.losses import clipped_surrogate, weighted_mle
+from scope_openrlhf.losses import clipped_surrogate, reverse_kl, topk_kl, weighted_mle
 
 
 def test_weighted_mle_sums_weighted_negative_log_probs():
@@ -28,3 +28,40 @@ def test_with_the_gap_as_advantage_its_gradient_is_that_of_the_sampled_reverse_k
     loss, _ = clipped_surrogate(logp, student, teacher - student, torch.ones(1, 2), 0.2, 0.2)
     loss.backward()
     assert logp.grad.tolist() == [[-0.75, 1.5]]
+
+
+def test_k2_and_k3_worked_by_hand_and_k2_has_the_gradient_of_the_reverse_kl():
+    # d = log p_S - log p_T = log 2 at the first token; the second is off the path and its teacher is missing
+    logp, teacher = torch.log(torch.tensor([[0.5, 0.5]])).requires_grad_(), torch.tensor([[math.log(0.25), math.nan]])
+    weight = torch.tensor([[2.0, 0.0]])
+    k2 = reverse_kl(logp, teacher, weight, "k2")
+    k2.backward()
+    assert k2.item() == pytest.approx(2 * math.log(2) ** 2 / 2)
+    assert logp.grad.tolist() == [[pytest.approx(2 * math.log(2)), 0.0]]  # w * d, as the policy gradient's -w * A
+    assert reverse_kl(logp, teacher, weight, "k3").item() == pytest.approx(2 * (0.5 - 1 + math.log(2)))
+
+
+def test_k1_as_a_loss_is_refused_because_it_holds_no_teacher():
+    one = torch.zeros(1, 1)
+    with pytest.raises(ValueError, match="does not depend on the teacher"):
+        reverse_kl(one, one, one, "k1")
+    with pytest.raises(ValueError, match="must be k2 or k3"):
+        reverse_kl(one, one, one, "k4")
+
+
+def test_a_top_k_kl_counts_the_tail_as_one_bucket():
+    # over (a, b, rest): student .5 .25 .25, teacher .25 .25 .5
+    student, teacher = (torch.tensor([[[x, y]]]).log() for x, y in ((0.5, 0.25), (0.25, 0.25)))
+    weight = torch.tensor([[3.0]])
+    assert topk_kl(student, teacher, weight, "reverse").item() == pytest.approx(3 * (0.5 * math.log(2) + 0.25 * math.log(0.5)))
+    assert topk_kl(student, teacher, weight, "forward").item() == pytest.approx(3 * (0.25 * math.log(0.5) + 0.5 * math.log(2)))
+    assert topk_kl(student, student, weight, "reverse").item() == pytest.approx(0)
+
+
+def test_a_top_k_that_holds_all_the_mass_keeps_a_finite_gradient():
+    student = torch.tensor([[[0.5, 0.5]]]).log().requires_grad_()
+    loss = topk_kl(student, torch.tensor([[[0.9, 0.1]]]).log(), torch.ones(1, 1), "forward")
+    loss.backward()
+    assert loss.isfinite() and student.grad.isfinite().all()
+    with pytest.raises(ValueError, match="must be reverse or forward"):
+        topk_kl(student, student, torch.ones(1, 1), "jsd")

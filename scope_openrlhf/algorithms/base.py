@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from scope_openrlhf import losses
 from scope_openrlhf.batch import LossInput, Rollouts, Signal
 
 
@@ -75,3 +76,16 @@ class Algorithm(ABC):
     @abstractmethod
     def loss(self, batch: LossInput) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """(token sum of each path, metrics as sums over tokens) of one micro-batch. The trainer divides by global counts."""
+
+
+class PolicyGradient(Algorithm):
+    """One path; its loss is the clipped surrogate of the advantages that `weigh` gives. What GRPO, OPD and their kin share."""
+
+    Config = Clip
+
+    def loss(self, batch: LossInput) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        c: Clip = self.config  # type: ignore[assignment]
+        loss, clipped = losses.clipped_surrogate(
+            batch.logp_NT, batch.old_logp_NT, batch.advantage_NT, batch.weight_NT, c.clip_low, c.clip_high
+        )
+        return {self.paths[0]: loss}, {"clipped_tokens": clipped}

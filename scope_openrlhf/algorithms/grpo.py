@@ -7,14 +7,13 @@ deviation (n - 1), as in OpenRLHF and verl; a group without contrast has A = 0.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from scope_openrlhf import losses, weights
-from scope_openrlhf.algorithms.base import Algorithm, Clip
-from scope_openrlhf.batch import LossInput, Rollouts, Signal
+from scope_openrlhf import weights
+from scope_openrlhf.algorithms.base import Clip, PolicyGradient
+from scope_openrlhf.batch import Rollouts, Signal
 
 
-class Grpo(Algorithm):
+class Grpo(PolicyGradient):
     @dataclass(frozen=True, kw_only=True)
     class Config(Clip):
         eps: float = 1e-6
@@ -31,13 +30,6 @@ class Grpo(Algorithm):
             weight_N=torch.ones(num, dtype=torch.float64),
             path_N=torch.zeros(num, dtype=torch.long),
         )
-
-    def loss(self, batch: LossInput) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        c: Grpo.Config = self.config  # type: ignore[assignment]
-        loss, clipped = losses.clipped_surrogate(
-            batch.logp_NT, batch.old_logp_NT, batch.advantage_NT, batch.weight_NT, c.clip_low, c.clip_high
-        )
-        return {"policy": loss}, {"clipped_tokens": clipped}
 
 
 ALGORITHM = Grpo
