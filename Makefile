@@ -9,7 +9,7 @@ COMPILE := $(BIN)/uv pip compile --quiet pyproject.toml --extra dev --python-ver
 COMPILE_CPU := $(COMPILE) --extra cpu --overrides requirements/cpu-overrides.txt $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend cpu)
 COMPILE_GPU := $(COMPILE) --extra gpu --python-platform x86_64-manylinux_2_28
 
-.PHONY: help setup train eval test test-all check tiny-models lock lock-check
+.PHONY: help setup train eval test test-all check bench-weights tiny-models lock lock-check
 help:
 	@echo "make train       SCOPE on the embedded default -> runs/$(NAME)/   (ARGS='key=value ...', NAME=, CONFIG=)"
 	@echo "make eval        the trained model against the student on the held-out problems"
@@ -35,6 +35,9 @@ test-all: $(READY)
 
 check: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench-weights: $(READY)
+	@$(BIN)/python tests/bench_weights.py
 
 tiny-models: $(READY)
 	@$(BIN)/python examples/tiny/make.py

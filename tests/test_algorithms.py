@@ -115,6 +115,27 @@ def test_scope_routes_and_weighs_a_group_worked_by_hand():
     assert sums["teacher"].item() == pytest.approx(-0.4 * math.log(1 / 4))  # ratio 1: -w * A
 
 
+@pytest.mark.parametrize(
+    ("knobs", "student", "teacher"),
+    [
+        ({}, [0.2602, 1.7398], [1.7398, 0.2602]),
+        ({"preset": "released"}, [1.7398, 0.2602], [1.7398, 0.2602]),  # numbers of the published code for the same log-probs
+        ({"preset": "released", "student_ppl_sign": 1, "teacher_ppl_sign": 1}, [0.2602, 1.7398], [0.2602, 1.7398]),
+        ({"student_path_weights": False}, [1.0, 1.0], [1.7398, 0.2602]),
+        ({"teacher_path_weights": False}, [0.2602, 1.7398], [1.0, 1.0]),
+    ],
+)
+def test_the_presets_and_switches_change_what_they_say(knobs, student, teacher):
+    # one group; mean log-probs -0.1 and -2.0 on each path, tau 1: softmax(-0.1, -2.0) * 2 = 1.7398, 0.2602
+    logp = torch.tensor([[-0.1], [-2.0], [-0.1], [-2.0]])
+    right = torch.tensor([True, True, False, False])
+    r = Rollouts(
+        logp, logp.masked_fill(right[:, None], NAN), torch.ones(4, 1, dtype=torch.bool), right, ~right & False, torch.zeros(4).long()
+    )
+    weight = algorithms.load("scope", **knobs).weigh(r).weight_N.tolist()
+    assert weight == pytest.approx(student + teacher, abs=1e-4)
+
+
 def test_scope_refuses_a_wrong_rollout_that_the_teacher_did_not_score():
     r = rollouts(algorithms.load("scope"))
     with pytest.raises(ValueError, match="missing or not finite"):
@@ -142,7 +163,9 @@ def test_grpo_needs_no_teacher_and_gives_every_token_its_rollouts_advantage():
         assert signal.advantage_NT[i][r.mask_NT[i]].tolist() == pytest.approx([sign * math.sqrt(3) / 2] * int(r.mask_NT[i].sum()))
 
 
-@pytest.mark.parametrize("knobs", [{"tau": 0}, {"tau": -1.0}, {"clip_low": 1.0}, {"normalize": "batch"}])
+@pytest.mark.parametrize(
+    "knobs", [{"tau": 0}, {"tau": -1.0}, {"clip_low": 1.0}, {"normalize": "batch"}, {"preset": "mine"}, {"student_ppl_sign": 2}]
+)
 def test_scope_refuses_a_knob_that_cannot_work(knobs):
     with pytest.raises(ValueError, match=f"algorithm.{next(iter(knobs))}"):
         algorithms.load("scope", **knobs)

@@ -6,10 +6,14 @@
     MLE = -log p_S; OPD = reverse KL(student || teacher) on the student's samples, as a policy gradient with the per-token
     advantage log p_T(y_t) - log p_S,old(y_t) under the PPO clip.
 
+The published code differs from the paper in the sign of the student path, which the preset `released` takes over, and in that each
+path's mean is taken per micro-batch, which nothing here does. Its weights also have mean 1 in their set, as ours.
+
 A truncated rollout counts as what the verifier says of it, which without a \\boxed{} is wrong.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,12 +22,20 @@ from scope_openrlhf import losses, weights
 from scope_openrlhf.algorithms.base import Algorithm, Clip
 from scope_openrlhf.batch import LossInput, Rollouts, Signal
 
+SIGNS = {"paper": (1, -1), "released": (-1, -1)}
+
 
 class Scope(Algorithm):
     @dataclass(frozen=True, kw_only=True)
     class Config(Clip):
         tau: float = 1.0
         """Temperature of the path weights: large is uniform, small lets one rollout of a group take all."""
+        preset: Literal["paper", "released"] = "paper"
+        """released: the signs of the published scripts, whose student path is PPL_S^(-1/tau), the opposite of the paper."""
+        student_ppl_sign: int = 0
+        """+1: hard but right gets more (paper); -1: less (released); 0: as the preset says."""
+        teacher_ppl_sign: int = 0
+        """-1: an unsure teacher gets less (paper and released); +1: more; 0: as the preset says."""
         student_path_weights: bool = True
         """False: every right rollout weighs 1."""
         teacher_path_weights: bool = True
@@ -33,6 +45,17 @@ class Scope(Algorithm):
             super().__post_init__()
             if not self.tau > 0:
                 raise ValueError(f"algorithm.tau must be greater than 0, got {self.tau}; the paper uses 1.0")
+            if self.preset not in SIGNS:
+                raise ValueError(f"algorithm.preset must be one of {', '.join(SIGNS)}, got {self.preset!r}")
+            for knob in ("student_ppl_sign", "teacher_ppl_sign"):
+                if getattr(self, knob) not in (-1, 0, 1):
+                    raise ValueError(f"algorithm.{knob} must be -1, 0 or +1, got {getattr(self, knob)}")
+
+        @property
+        def signs(self) -> tuple[int, int]:
+            """Of PPL_S and PPL_T in the exponents of the weights."""
+            student, teacher = SIGNS[self.preset]
+            return self.student_ppl_sign or student, self.teacher_ppl_sign or teacher
 
     paths = ("student", "teacher")
     uses_teacher = True
@@ -48,10 +71,11 @@ class Scope(Algorithm):
         # -log PPL_T; right rollouts were never scored and stay NaN, which no weight may read
         logp_T = torch.full_like(logp_S, torch.nan)
         logp_T[wrong] = weights.mean_logprob(rollouts.teacher_logp_NT[wrong], rollouts.mask_NT[wrong])
+        sign_S, sign_T = c.signs  # log PPL = -logp
         if c.student_path_weights:
-            weight_N[right] = weights.group_softmax(-logp_S / c.tau, right, rollouts.group_N)[right]
+            weight_N[right] = weights.group_softmax(-logp_S * sign_S / c.tau, right, rollouts.group_N)[right]
         if c.teacher_path_weights:
-            weight_N[wrong] = weights.group_softmax(logp_T / c.tau, wrong, rollouts.group_N)[wrong]
+            weight_N[wrong] = weights.group_softmax(-logp_T * sign_T / c.tau, wrong, rollouts.group_N)[wrong]
         gap_NT = rollouts.teacher_logp_NT - rollouts.student_logp_NT
         on_teacher_path = wrong[:, None] & rollouts.mask_NT
         return Signal(advantage_NT=gap_NT.masked_fill(~on_teacher_path, 0.0), weight_N=weight_N, path_N=wrong.long())
