@@ -78,7 +78,7 @@ def train(config: Config, fresh: bool = False) -> int:
     """Run or resume the run of this config. Raises ConfigError before any engine starts if it cannot work."""
     clock = time.time()
     run = config.run_dir
-    if fresh and run.exists():
+    if fresh and (run / "config.yaml").exists():  # a folder that is no run of ours is never deleted
         shutil.rmtree(run)
     if open_run(config):
         return 0

@@ -69,5 +69,7 @@ def test_a_folder_with_steps_of_another_config_is_not_touched(scope_train, tmp_p
 def test_a_folder_that_is_no_run_is_not_touched(scope_train, tmp_path):
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "thesis.txt").write_text("mine")
-    code, error = scope_train()
-    assert code == 2 and "is no run of ours (it holds thesis.txt)" in error
+    for overrides in ((), ("--fresh",)):
+        code, error = scope_train(*overrides)
+        assert code == 2 and "is no run of ours (it holds thesis.txt)" in error
+    assert (tmp_path / "r" / "thesis.txt").read_text() == "mine"
