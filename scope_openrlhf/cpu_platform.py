@@ -40,7 +40,7 @@ def environment() -> dict[str, str]:
         "DS_ACCELERATOR": "cpu",
         "VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1"),
         "VLLM_CPU_OMP_THREADS_BIND": os.environ.get("VLLM_CPU_OMP_THREADS_BIND", "nobind"),
-        # the worker inside the engine core: a process and 0.7 GiB less per engine. (vLLM parts them to bind threads, which we don't.)
+        # the worker inside the engine core: one process less per engine. (vLLM parts them to bind threads, which we don't.)
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
         # openrlhf.models compiles its entropy; without a C++ compiler at hand that must fall back to plain torch
@@ -210,7 +210,7 @@ class GlooGroup:
 def install_vllm() -> None:
     """Let every vLLM engine of this process be built for a CPU. Idempotent; does nothing where CUDA is present.
 
-    The params are float32: CPUs without bf16 instructions emulate bf16, which made vLLM 2 and the update 8 times slower, and
+    The params are float32: CPUs without bf16 instructions emulate it several times slower, and
     student and engine then agree to the last digits. OpenRLHF's worker extension is exchanged for `CpuWorkerWrap`.
     """
     if not active():
