@@ -5,7 +5,7 @@ Example, two prompts with two rollouts each (T = 3, the first rollout has only t
              mask_NT=[[1, 1, 0], [1, 1, 1], ...], right_N=[1, 0, 0, 1], truncated_N=[0, 0, 1, 0], group_N=[0, 0, 1, 1])
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from torch import Tensor
 
@@ -27,6 +27,10 @@ class Rollouts:
     group_N: Tensor
     """int, the prompt of each rollout."""
 
+    def select(self, keep_N: Tensor) -> "Rollouts":
+        """The rollouts where keep_N is true."""
+        return Rollouts(*(getattr(self, f.name)[keep_N] for f in fields(self)))
+
 
 @dataclass(frozen=True, slots=True)
 class Signal:
@@ -47,3 +51,14 @@ class LossInput:
     advantage_NT: Tensor
     weight_NT: Tensor
     path_N: Tensor
+    topk: "TopK | None" = None
+    """Only where the algorithm's top_k asks for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopK:
+    """Log-probs of the teacher's K likeliest tokens at each position. Rows that the teacher did not score are not to be read."""
+
+    student_logp_NTK: Tensor
+    """With gradient to the student's params."""
+    teacher_logp_NTK: Tensor

@@ -6,6 +6,7 @@ This module imports neither torch nor Ray: what can be told wrong from the text 
 import dataclasses
 import difflib
 import json
+import math
 import os
 import typing
 from dataclasses import dataclass, field, fields
@@ -40,8 +41,8 @@ class StudentConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherConfig:
-    path: str
-    """Model that scores: a folder in Hugging Face form, or a hub id. Its tokenizer must be the student's."""
+    path: str = ""
+    """Model that scores: a folder in Hugging Face form, or a hub id. Its tokenizer must be the student's. Algorithms without a teacher need none."""
     replicas: int = 1
     """Engines in the teacher group, each on one (logical) GPU."""
     dtype: str = "bfloat16"
@@ -52,8 +53,13 @@ class TeacherConfig:
     """Share of a GPU's memory (on a CPU machine: of RAM, keep it small) that an engine may take."""
     enforce_eager: bool = False
     """True: no CUDA graphs, no compilation; starts faster."""
+    temperature: float = 0.0
+    """Of the teacher's log-probs. 0: the rollout's, at which the student's are; anything else compares two things, as published SCOPE does with 1."""
     deadline_seconds: float = 600.0
     """Longest wait for one score before the run stops with TeacherError."""
+
+    def temperature_beside(self, rollout_temperature: float) -> float:
+        return self.temperature or rollout_temperature
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +92,7 @@ class Config:
     """Rollout batches to train on; each is one row of metrics.jsonl. 0: one pass over the data."""
     data: DataConfig
     student: StudentConfig
-    teacher: TeacherConfig
+    teacher: TeacherConfig = TeacherConfig()
     algorithm: dict[str, Any] = field(default_factory=lambda: {"name": "scope"})
     """name = a file of scope_openrlhf/algorithms, and its knobs. `algorithm=opd` is short for {name: opd}."""
     eval: EvalConfig = EvalConfig()
@@ -115,6 +121,8 @@ class Config:
         ):  # fmt: skip
             if value < least:
                 raise ConfigError(f"{key} must be at least {least}, got {value}")
+        if not 0 <= config.teacher.temperature < math.inf:
+            raise ConfigError(f"teacher.temperature must be a number above 0, or 0 for the rollout's, got {config.teacher.temperature}")
         return dataclasses.replace(config, openrlhf=flatten(config.openrlhf))
 
     @classmethod

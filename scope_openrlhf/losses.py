@@ -1,65 +1,77 @@
-"""Token losses: pure torch, each returns the sum over its tokens and its metrics. The counts come from outside.
+"""Token losses: pure torch. Each returns the sum over its tokens and its metrics, also sums; the counts come from outside.
 
-Axes: N rollouts, T response positions. weight_NT multiplies a token's loss and is zero off the path.
+Axes: N rollouts, T response positions, K tokens per position. weight_NT multiplies a token's loss and is zero off the path;
+metrics count the tokens on the path alike, whatever their weight.
 """
 
 import torch
 from torch import Tensor
 
+Loss = tuple[Tensor, dict[str, Tensor]]
 
-def weighted_mle(logp_NT: Tensor, weight_NT: Tensor) -> Tensor:
-    """sum_i w_i * sum_t -log p_S(y_it). Scalar, with gradient to logp_NT."""
-    return -(weight_NT * logp_NT).sum()
+
+def weighted_mle(logp_NT: Tensor, weight_NT: Tensor) -> Loss:
+    """sum_i w_i * sum_t -log p_S(y_it). Scalar, with gradient to logp_NT. Metric: nll, the same with every weight 1."""
+    return -(weight_NT * logp_NT).sum(), {"nll": -(logp_NT.detach() * (weight_NT != 0)).sum()}
 
 
 def clipped_surrogate(
     logp_NT: Tensor, old_logp_NT: Tensor, advantage_NT: Tensor, weight_NT: Tensor, clip_low: float, clip_high: float
-) -> tuple[Tensor, Tensor]:
+) -> Loss:
     """-sum w * min(r A, clip(r, 1 - low, 1 + high) A), r = exp(log p - log p_old): PPO, https://arxiv.org/abs/1707.06347.
 
     With A = log p_T - log p_S,old it is the sampled reverse KL(student || teacher) as a policy gradient: in expectation over
-    the student's own samples its gradient at r = 1 is that of the KL. Returns (scalar loss, number of clipped tokens).
-    """
+    the student's own samples its gradient at r = 1 is that of the KL. Scalar, with gradient to logp_NT.
+    Metric: clip_ratio, tokens whose ratio the clip replaced.
+    """  # fmt: skip
     ratio = (logp_NT - old_logp_NT).clamp(-20.0, 20.0).exp()
     plain = ratio * advantage_NT
     clipped = ratio.clamp(1 - clip_low, 1 + clip_high) * advantage_NT
-    return -(weight_NT * torch.min(plain, clipped)).sum(), ((clipped < plain) & (weight_NT != 0)).sum()
+    return -(weight_NT * torch.min(plain, clipped)).sum(), {"clip_ratio": ((clipped < plain) & (weight_NT != 0)).sum()}
 
 
-def reverse_kl(logp_NT: Tensor, teacher_logp_NT: Tensor, weight_NT: Tensor, estimator: str) -> Tensor:
+def reverse_kl(logp_NT: Tensor, teacher_logp_NT: Tensor, weight_NT: Tensor, estimator: str) -> Loss:
     """Reverse KL(student || teacher) as a direct loss on sampled tokens, http://joschu.net/blog/kl-approx.html. Scalar, gradient to logp_NT.
 
     With d = log p_S - log p_T: k2 is d^2 / 2, whose gradient is that of the reverse KL on the student's own samples; k3 is
     exp(-d) - 1 + d, never negative, whose gradient is that of the forward KL. teacher_logp_NT is read only where weight_NT is not 0.
-    Raises ValueError for k1: the gradient of d itself is that of log p_S, which holds no teacher and averages to zero.
+    Metric: kl, the estimate with every weight 1. Raises ValueError for k1: the gradient of d itself is that of log p_S, which
+    holds no teacher and averages to zero.
     """
     gap_NT = torch.where(weight_NT != 0, logp_NT - teacher_logp_NT, 0.0)
     if estimator == "k2":
-        return (weight_NT * gap_NT**2 / 2).sum()
-    if estimator == "k3":
-        return (weight_NT * (torch.expm1(-gap_NT) + gap_NT)).sum()
-    if estimator == "k1":
+        kl_NT = gap_NT**2 / 2
+    elif estimator == "k3":
+        gap_NT = gap_NT.clamp(-20.0, 20.0)  # as the ratio of the surrogate: its exponential must stay finite
+        kl_NT = torch.expm1(-gap_NT) + gap_NT
+    elif estimator == "k1":
         raise ValueError(
             "k1 as a loss does not depend on the teacher: its gradient is that of log p_S alone. Use k2, k3 or the policy gradient"
         )
-    raise ValueError(f"estimator must be k2 or k3, got {estimator!r}")
+    else:
+        raise ValueError(f"estimator must be k2 or k3, got {estimator!r}")
+    return (weight_NT * kl_NT).sum(), {"kl": kl_NT.detach().sum()}
 
 
-def topk_kl(student_logp_NTK: Tensor, teacher_logp_NTK: Tensor, weight_NT: Tensor, direction: str) -> Tensor:
+def topk_kl(student_logp_NTK: Tensor, teacher_logp_NTK: Tensor, weight_NT: Tensor, direction: str) -> Loss:
     """KL over the teacher's K likeliest tokens and one bucket for all the others. Scalar, gradient to student_logp_NTK.
 
     Both hold log-probs of the same K tokens at each position; the bucket is 1 - sum_k p_k on each side, so that both are
-    distributions over K + 1 outcomes and the value is never negative (without it, it is no KL).
+    distributions over K + 1 outcomes and the value is never negative (without it, it is no KL). Positions of weight 0 are not read.
     direction: "reverse" = KL(student || teacher), "forward" = KL(teacher || student); anything else is a ValueError.
+    Metrics: kl with every weight 1, and student_tail, the student's mass in the bucket (a growing one is mass that the top K cannot steer).
     """
-    student, teacher = _with_tail(student_logp_NTK), _with_tail(teacher_logp_NTK)
+    on_NT = weight_NT != 0
+    student, teacher = (_with_tail(x.masked_fill(~on_NT[..., None], -20.0)) for x in (student_logp_NTK, teacher_logp_NTK))
     if direction == "reverse":
         p, q = student, teacher
     elif direction == "forward":
         p, q = teacher, student
     else:
         raise ValueError(f"direction must be reverse or forward, got {direction!r}")
-    return (weight_NT * (p.exp() * (p - q)).sum(dim=-1)).sum()
+    kl_NT = (p.exp() * (p - q)).sum(dim=-1)
+    metrics = {"kl": (kl_NT.detach() * on_NT).sum(), "student_tail": (student.detach()[..., -1].exp() * on_NT).sum()}
+    return (weight_NT * kl_NT).sum(), metrics
 
 
 def _with_tail(logp_NTK: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from openrlhf.utils.agent import SingleTurnAgentExecutor
 from scope_openrlhf import algorithms
 from scope_openrlhf.config import Config
 from scope_openrlhf.data import sample_seed
+from scope_openrlhf.routing import route
 from scope_openrlhf.teacher import TeacherClient
 from scope_openrlhf.verifier import verify
 
@@ -45,26 +46,34 @@ class AgentExecutor(SingleTurnAgentExecutor):
         ((start, end),) = response["action_ranges"]
         text = hf_tokenizer.decode(tokens[start:end], skip_special_tokens=True)
         verdict = await asyncio.to_thread(verify, row["answer"], text)
-        response["reward"] = response["scores"] = float(verdict.right)
-        response["extra_logs"] = {"grader_failed": float(verdict.verdict == "failed")}
-
-        response["teacher_log_probs"] = None
-        if self.algorithm.needs_teacher(verdict.right):
-            response["teacher_log_probs"] = await self.teacher.score(tokens)
+        way = route(verdict.verdict, response["truncated"], self.algorithm.config.truncated)
+        response["reward"] = response["scores"] = float(way == "right")
+        response["extra_logs"] = {"grader_failed": float(verdict.verdict == "failed"), "dropped": float(way == "drop")}
+        response["teacher"] = None
+        if way != "drop" and self.algorithm.needs_teacher(way == "right"):
+            response["teacher"] = await self.teacher.score(tokens, self.algorithm.top_k)
         return response
 
 
 class ScopeSamplesGenerator(SamplesGenerator):
     """Keeps the teacher's log-probs with each rollout, and puts the groups of a step in a fixed order."""
 
+    def __init__(self, top_k: int, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.top_k = top_k
+
     def _process_response_into_experience(self, response, **generate_kwargs):
         experience = super()._process_response_into_experience(response, **generate_kwargs)
         # NaN, not zero, where no score was asked for: whoever reads it by mistake gets an error
         teacher = torch.full(experience.action_mask.shape[1:], torch.nan)
-        if response["teacher_log_probs"] is not None:
-            teacher[:] = torch.tensor(response["teacher_log_probs"])[: len(teacher)]
+        topk = torch.zeros(0, self.top_k, dtype=torch.long), torch.zeros(0, self.top_k)
+        if (score := response["teacher"]) is not None:
+            teacher[:] = torch.from_numpy(score.logprobs)[: len(teacher)]
+            topk = torch.from_numpy(score.topk_ids)[: len(teacher)], torch.from_numpy(score.topk_logprobs)[: len(teacher)]
         # a list in `info` is what OpenRLHF splits and batches per rollout without padding it with zeros
         experience.info["teacher_log_probs"] = [teacher]
+        if self.top_k:
+            experience.info["teacher_topk"] = [topk]
         return experience
 
     def generate_samples(self, **generate_kwargs):

@@ -46,6 +46,10 @@ class Plan:
     steps: int
     gpus: int
 
+    @property
+    def teacher_temperature(self) -> float:
+        return self.config.teacher.temperature_beside(self.args.rollout.temperature)
+
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scope-train", description="Train a student by SCOPE on OpenRLHF and Ray.")
@@ -86,6 +90,7 @@ def train(config: Config, fresh: bool = False) -> int:
     with quiet(run / "logs" / "driver.log") as (out, _):
         plan = make_plan(config)
         print(f"  logs: {run}/logs/driver.log (OpenRLHF), {run}/logs/ray (Ray, vLLM and DeepSpeed workers)", file=out, flush=True)
+        print(f"  {temperatures(plan)}", file=out, flush=True)
         seconds = {"setup": time.time() - clock, "startup": 0.0, "train": 0.0}
         clock = time.time()
         done = len(report.read_jsonl(run / "metrics.jsonl"))
@@ -151,6 +156,8 @@ def make_plan(config: Config) -> Plan:
         raise ConfigError(f"eval.path {config.eval.path} does not exist")
     models = {"student.path": checks.check_model(config.student.path, "student.path")}
     if algorithm.uses_teacher:
+        if not config.teacher.path:
+            raise ConfigError(f"algorithm {config.algorithm['name']} needs a teacher; set teacher.path")
         models["teacher.path"] = checks.check_model(config.teacher.path, "teacher.path")
         tokenizer = checks.check_tokenizers(config)
     else:
@@ -168,6 +175,10 @@ def make_plan(config: Config) -> Plan:
 
     config = config.absolute()
     args = host.resolve_args(config)
+    if algorithm.top_k and (args.ds.ring_attn_size > 1 or args.ds.tensor_parallel_size > 1):
+        raise ConfigError(
+            "a top-k divergence reads whole rows of logits, which openrlhf.ds.ring_attn_size and tensor_parallel_size cut; set both to 1"
+        )
     checks.check_sizes(args, rows, tokenizer, models)
     gpus = host.gpus_wanted(config, args, algorithm.uses_teacher)
     if config.ray.address == "local" and 0 < config.ray.num_gpus < gpus:
@@ -183,6 +194,20 @@ def make_plan(config: Config) -> Plan:
     file.write_text(prompts)
     (config.run_dir / "config.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(as_given.to_dict())), sort_keys=False))
     return Plan(config, algorithm, args, len(ordered) // args.rollout.batch_size, gpus)
+
+
+def temperatures(plan: Plan) -> str:
+    """Which log-probs are compared with which."""
+    student = plan.args.rollout.temperature
+    line = f"log-probs, perplexities and KL: student at temperature {student:g}"
+    if plan.algorithm.uses_teacher:
+        same = plan.teacher_temperature == student
+        line += f", teacher at {plan.teacher_temperature:g}" + (
+            "" if same else ": TWO temperatures are compared, as teacher.temperature says"
+        )
+    if plan.args.rollout.top_p < 1:
+        line += f"; samples come from the top_p {plan.args.rollout.top_p:g} of it, which no log-prob knows of"
+    return line
 
 
 def check_address(address: str) -> None:
@@ -251,8 +276,7 @@ def launch(plan: Plan) -> None:
     replicas = []
     if plan.algorithm.uses_teacher:
         # one token more than the longest rollout: vLLM wants room to generate one
-        length, temperature = plan.args.data.max_len + 1, plan.args.rollout.temperature
-        replicas = teacher.start(config.teacher, length, temperature, config.seed)
+        replicas = teacher.start(config.teacher, plan.args.data.max_len + 1, plan.teacher_temperature, config.seed)
     try:
         host.launch(plan.args)
     except RayError as error:

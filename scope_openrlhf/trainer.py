@@ -9,6 +9,7 @@ from openrlhf.trainer.ppo_trainer import PPOTrainer
 from scope_openrlhf import algorithms, cpu_platform
 from scope_openrlhf.config import Config
 from scope_openrlhf.experience import ScopeExperienceMaker
+from scope_openrlhf.health import path_health
 from scope_openrlhf.report import StepLog
 from scope_openrlhf.rollout import ScopeSamplesGenerator
 from scope_openrlhf.teacher import actor_name, wait_until_ready
@@ -25,11 +26,11 @@ class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
         dataset = self.prompts_dataloader.dataset
         # the rows of the run stand in their final order already (data.order_rows), so that a resumed run sees the same
         self.prompts_dataloader = strategy.setup_dataloader(dataset, 1, False, False, dataset.collate_fn)
+        algorithm = algorithms.load(**self.config.algorithm)
         self.samples_generator = ScopeSamplesGenerator(
-            strategy=strategy, prompts_dataloader=self.prompts_dataloader, eval_dataloader=self.eval_dataloader,
+            top_k=algorithm.top_k, strategy=strategy, prompts_dataloader=self.prompts_dataloader, eval_dataloader=self.eval_dataloader,
             tokenizer=self.tokenizer, vllm_engines=vllm_engines,
         )  # fmt: skip
-        algorithm = algorithms.load(**self.config.algorithm)
         maker = self.experience_maker
         self.experience_maker = ScopeExperienceMaker(
             algorithm, maker.actor_model_group, maker.critic_model_group, maker.reward_model_group, maker.initial_model_group,
@@ -54,7 +55,9 @@ class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
         grader_failed = sum(float(r.info["grader_failed"][0]) for r in rollout_samples)
         status, step = super().train_step(rollout_samples, global_step)
         stats = ray.get([t.take_stats.remote() for t in self.teachers])
-        status |= self.experience_maker.metrics
+        status |= self.experience_maker.metrics | path_health(status, self.experience_maker.algorithm.paths)
+        status["temperature"] = self.args.rollout.temperature
+        status["teacher_temperature"] = self.config.teacher.temperature_beside(self.args.rollout.temperature)
         status["grader_failed"] = grader_failed
         status["teacher_scored"] = sum(s["scored"] for s in stats)
         status["teacher_skipped"] = len(rollout_samples) - status["teacher_scored"]

@@ -14,23 +14,53 @@ from openrlhf.trainer.ray.ppo_actor import ActorPPOTrainer, PolicyModelActor
 from openrlhf.utils.loss_utils import iter_grad_accum_global_norm
 from torch import Tensor
 
-from scope_openrlhf import algorithms, cpu_platform
+from scope_openrlhf import algorithms, cpu_platform, health
 from scope_openrlhf.algorithms.base import Algorithm
-from scope_openrlhf.batch import LossInput
+from scope_openrlhf.batch import LossInput, TopK
 from scope_openrlhf.config import Config
 
 
 class PathLoss(torch.nn.Module):
-    """Stands where OpenRLHF's PolicyLoss stood, with the same call. `bind` tells it the rest of the coming micro-batch."""
+    """Stands where OpenRLHF's PolicyLoss stood, with the same call. `bind` and `read_logits` tell it the rest of a micro-batch."""
 
     def __init__(self, algorithm: Algorithm) -> None:
         super().__init__()
         self.algorithm = algorithm
         self.path_losses: dict[str, Tensor] = {}
+        self.path_sums: dict[str, Tensor] = {}
 
-    def bind(self, weight_N: Tensor, path_N: Tensor, path_counts_P: Tensor) -> None:
-        """path_counts_P: tokens or sequences of each path in the whole optimiser step, over DeepSpeed's accumulation steps."""
-        self.weight_N, self.path_N, self.path_counts_P = weight_N, path_N, path_counts_P
+    def bind(self, weight_N: Tensor, path_N: Tensor, path_counts_P: Tensor, topk: list | None) -> None:
+        """path_counts_P: tokens or sequences of each path in the whole optimiser step, over DeepSpeed's accumulation steps.
+
+        topk: for each row the teacher's (ids, log-probs), both (T_i, K), T_i = 0 where it was not scored; None without top-k.
+        """
+        self.weight_N, self.path_N, self.path_counts_P, self.teacher_topk = weight_N, path_N, path_counts_P, topk
+        self.vocabulary = self.topk = None
+
+    def read_logits(self, logits: Tensor, attention_mask: Tensor, packed: bool) -> None:
+        """What of the logits is needed: entropy and collision for the metrics, and the teacher's top-k tokens for the loss.
+
+        logits: (N, S, V), or (1, tokens, V) where OpenRLHF packed the rows. attention_mask: (N, S). Position t predicts token t + 1.
+        """
+        holds_NS = attention_mask.bool() if packed else torch.ones_like(attention_mask, dtype=torch.bool)
+
+        def at_positions(flat: Tensor) -> Tensor:
+            rows = flat.new_zeros(*holds_NS.shape, *flat.shape[1:])
+            rows[holds_NS] = flat
+            return rows[:, :-1]
+
+        flat_logits = logits.reshape(-1, logits.shape[-1])
+        self.vocabulary = tuple(at_positions(x) for x in health.vocabulary_health(flat_logits))
+        if self.algorithm.top_k:
+            ids_NTK, teacher_NTK = pad_topk(self.teacher_topk, attention_mask.shape[1] - 1, self.algorithm.top_k, logits.device)
+            if ids_NTK.max() >= logits.shape[-1]:
+                raise ValueError(
+                    f"the teacher's top {self.algorithm.top_k} names token {int(ids_NTK.max())}, which the student's {logits.shape[-1]} "
+                    "logits do not have; lower algorithm.top_k, or choose a teacher whose vocabulary is not padded further"
+                )
+            ids = torch.nn.functional.pad(ids_NTK, (0, 0, 0, 1))[holds_NS]
+            student_NTK = at_positions(flat_logits.gather(1, ids) - flat_logits.logsumexp(dim=-1, keepdim=True))
+            self.topk = TopK(student_NTK, teacher_NTK)
 
     def forward(self, log_probs, old_log_probs, advantages, action_mask=None, rollout_log_probs=None,
                 dp_size=1, batch_num_tokens=None, global_batch_size=None):  # fmt: skip
@@ -39,15 +69,49 @@ class PathLoss(torch.nn.Module):
         if self.algorithm.config.normalize == "sequences":
             weight_NT = weight_NT / mask.sum(dim=1, keepdim=True).clamp(min=1)
         # off the mask, log-probs and advantages are zeros or padding: they meet a weight of zero
-        sums, metrics = self.algorithm.loss(LossInput(log_probs, old_log_probs, advantages, weight_NT, self.path_N))
+        losses = self.algorithm.loss(LossInput(log_probs, old_log_probs, advantages, weight_NT, self.path_N, self.topk))
         self.path_losses = {
-            name: sums[name] / self.path_counts_P[p].clamp(min=1e-8) * dp_size for p, name in enumerate(self.algorithm.paths)
+            name: losses[name][0] / self.path_counts_P[p].clamp(min=1e-8) * dp_size for p, name in enumerate(self.algorithm.paths)
         }
+        self.path_sums = self._describe(losses, log_probs, mask)
         loss = torch.stack(list(self.path_losses.values())).sum()
         tokens = mask.sum().clamp(min=1)
-        clip_ratio = metrics.get("clipped_tokens", torch.zeros(())) / tokens
+        clipped = sum((sums.get("clip_ratio", torch.zeros(())) for _, sums in losses.values()), torch.zeros(()))
         ppo_kl = ((old_log_probs - log_probs).detach() * mask).sum() / tokens
-        return loss, clip_ratio, ppo_kl, None, None
+        return loss, clipped / tokens, ppo_kl, None, None
+
+    def _describe(self, losses: dict, log_probs: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """Sums over the micro-batch's tokens of each path, for health.path_health."""
+        described = {}
+        for p, name in enumerate(self.algorithm.paths):
+            on_path_NT = mask * (self.path_N == p)[:, None]
+            described |= {f"{metric}_{name}": value for metric, value in losses[name][1].items()}
+            described[f"tokens_{name}"] = on_path_NT.sum()
+            if self.vocabulary is not None:
+                entropy_NT, collision_NT = self.vocabulary
+                described[f"entropy_{name}"] = (entropy_NT * on_path_NT).sum()
+                described[f"grad_{name}"] = self._gradient_square(self.path_losses[name], log_probs, collision_NT)
+        return described
+
+    def _gradient_square(self, loss: Tensor, log_probs: Tensor, collision_NT: Tensor) -> Tensor:
+        """Of a path's loss at the logits. The graph between them and the loss is elementwise, so this costs no backward of the model."""
+        read = [log_probs[..., None]] if self.topk is None else [log_probs[..., None], self.topk.student_logp_NTK]
+        sources = [log_probs] if self.topk is None else [log_probs, self.topk.student_logp_NTK]
+        grads = torch.autograd.grad(loss, sources, retain_graph=True, allow_unused=True)
+        squares = [
+            health.logit_gradient_square(g if g.dim() == 3 else g[..., None], x.detach(), collision_NT)
+            for g, x in zip(grads, read, strict=True)
+            if g is not None
+        ]
+        return sum(squares, torch.zeros((), device=loss.device))
+
+
+def pad_topk(rows: list, width: int, top_k: int, device) -> tuple[Tensor, Tensor]:
+    """Each row's (ids, log-probs), both (T_i, K) -> (N, width, K) ids and log-probs; zeros where nothing was scored."""
+    ids, logp = torch.zeros(len(rows), width, top_k, dtype=torch.long), torch.zeros(len(rows), width, top_k)
+    for i, (row_ids, row_logp) in enumerate(rows):
+        ids[i, : len(row_ids)], logp[i, : len(row_logp)] = row_ids.long(), row_logp
+    return ids.to(device), logp.to(device)
 
 
 def path_counts(algorithm: Algorithm, path_N: Tensor, mask_NT: Tensor) -> Tensor:
@@ -65,12 +129,21 @@ class ScopeActorTrainer(ActorPPOTrainer):
         super().__init__(*args, **kwargs)
         self.algorithm = algorithms.load(**Config.of_this_run().algorithm)
         self.actor_loss_fn = PathLoss(self.algorithm)
+        if not self._shards_logits():
+            self.actor.register_forward_hook(self._read_logits, with_kwargs=True)
         ppo_actor.iter_grad_accum_global_norm = functools.partial(iter_windows, self.algorithm)
 
     def ppo_train(self, kl_ctl):
         # the order of micro-batches follows from the step alone, so that a resumed run repeats an uncut one
         torch.manual_seed(self.args.train.seed + self.actor.model.global_steps)
         return super().ppo_train(kl_ctl)
+
+    def _shards_logits(self) -> bool:
+        return self.strategy.ring_attn_group is not None or self.args.ds.tensor_parallel_size > 1
+
+    def _read_logits(self, module, args, kwargs, output) -> None:
+        if isinstance(output, tuple):  # a training forward; the one that makes experience asks for no logits
+            self.actor_loss_fn.read_logits(output[1]["logits"], kwargs["attention_mask"], module.packing_samples)
 
     def training_step(self, experience, kl_ctl, step, loss_batch_info=None):
         device = experience.action_mask.device  # `info` holds lists of numbers, which as_tensor puts on the CPU
@@ -81,7 +154,7 @@ class ScopeActorTrainer(ActorPPOTrainer):
             counts = self._dynamic_path_counts(step)
             # DeepSpeed believes that every backward ends a step and would keep the last micro-batch's gradient alone
             self.actor.model.set_gradient_accumulation_boundary(bool(self.replay_buffer.dynamic_optimizer_step[step]))
-        self.actor_loss_fn.bind(weight_N, path_N, counts.to(device))
+        self.actor_loss_fn.bind(weight_N, path_N, counts.to(device), experience.info.pop("teacher_topk", None))
         status = super().training_step(experience, kl_ctl, step, loss_batch_info)
         self._report_paths(status, loss_batch_info, step)
         return status
@@ -100,6 +173,9 @@ class ScopeActorTrainer(ActorPPOTrainer):
             status["metrics"][f"loss_{name}"] = value.detach() * scale
             status["weights"][f"loss_{name}"] = "token"
         status["metrics"]["policy_loss"] = status["metrics"]["policy_loss"] * scale
+        for name, value in self.actor_loss_fn.path_sums.items():  # only their ratios are read: health.path_health
+            status["metrics"][f"sum_{name}"] = value.detach() / max(status["num_action_tokens"], 1.0)
+            status["weights"][f"sum_{name}"] = "token"
 
     def _dynamic_path_counts(self, step: int) -> Tensor:
         buffer = self.replay_buffer

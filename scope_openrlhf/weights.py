@@ -3,6 +3,8 @@
 Axes: N rollouts, T response positions. "weight" is always a loss weight; a model's weights are its params.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -13,25 +15,31 @@ def mean_logprob(logprobs: Tensor, mask: Tensor) -> Tensor:
     logprobs: (N, T), any float dtype, nats. mask: (N, T), true on response tokens. Returns (N,) in float64.
     Raises ValueError for shapes that disagree, a row without tokens, or a non-finite log-prob under the mask.
     """
-    if logprobs.shape != mask.shape or logprobs.dim() != 2:
-        raise ValueError(f"logprobs {tuple(logprobs.shape)} and mask {tuple(mask.shape)} must be the same (N, T)")
-    mask = mask.bool()
-    logprobs = logprobs.double().masked_fill(~mask, 0.0)
-    counts = mask.sum(dim=1)
-    if (counts == 0).any():
-        raise ValueError(f"rows {torch.nonzero(counts == 0).flatten().tolist()} have no response token: their mask is empty")
-    bad = ~logprobs.isfinite().all(dim=1)
+    mean = masked_mean(logprobs, mask)
+    empty = ~mask.bool().any(dim=1)
+    if empty.any():
+        raise ValueError(f"rows {torch.nonzero(empty).flatten().tolist()} have no response token: their mask is empty")
+    bad = ~mean.isfinite()
     if bad.any():
         raise ValueError(f"rows {torch.nonzero(bad).flatten().tolist()} hold a log-prob that is missing or not finite")
-    return logprobs.sum(dim=1) / counts
+    return mean
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of each row under its mask: (N, T), (N, T) -> (N,) float64. Not finite where a row holds such a value, or no token."""
+    if values.shape != mask.shape or values.dim() != 2:
+        raise ValueError(f"logprobs {tuple(values.shape)} and mask {tuple(mask.shape)} must be the same (N, T)")
+    mask = mask.bool()
+    return values.masked_fill(~mask, 0.0).sum(dim=1, dtype=torch.float64) / mask.sum(dim=1)
 
 
 def perplexity(logprobs: Tensor, mask: Tensor) -> Tensor:
     """PPL(y_i | x) = exp(-1/|y_i| * sum_t log p(y_t | x, y_<t)).
 
-    Shapes and errors as `mean_logprob`. Returns (N,) in float64.
+    Shapes and errors as `mean_logprob`. Returns (N,) in float64, which ends at 1.8e308: a mean log-prob below -709 gives that
+    number. Code that must tell such rows apart works with `mean_logprob` and `group_softmax`, as algorithms/scope.py does.
     """
-    return (-mean_logprob(logprobs, mask)).exp()
+    return (-mean_logprob(logprobs, mask)).exp().clamp(max=torch.finfo(torch.float64).max)
 
 
 def student_path_weights(ppl: Tensor, right: Tensor, group: Tensor, tau: float, mean_one: bool = True) -> Tensor:
@@ -77,28 +85,43 @@ def group_softmax(score: Tensor, member: Tensor, group: Tensor, mean_one: bool =
     return weight
 
 
+def group_mean(value: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of value over i's group, and the group's size: (N,), (N,) -> (N,) float64, (N,) int."""
+    _, index = torch.unique(group, return_inverse=True)
+    size = torch.bincount(index)
+    total = torch.zeros(len(size), dtype=torch.float64).index_add(0, index, value.double())
+    return (total / size)[index], size[index]
+
+
 def group_standardized(value: Tensor, group: Tensor, eps: float) -> Tensor:
     """(value_i - mean) / (std + eps) over i's group, std with n - 1 (GRPO, arXiv 2402.03300). Zero where a group has no contrast.
 
-    value: (N,). group: (N,) int, every group with at least two members (ValueError otherwise). Returns (N,) float64.
+    value: (N,). group: (N,) int. A group may have shrunk to one member, which has nothing to be compared with: zero.
+    Returns (N,) float64.
     """
-    names, index = torch.unique(group, return_inverse=True)
-    size = torch.bincount(index)
-    if (size < 2).any():
-        raise ValueError(f"groups {names[size < 2].tolist()} have a single member, which has no spread to be compared with")
-    zeros, value = torch.zeros(len(names), dtype=torch.float64), value.double()
-    centred = value - (zeros.index_add(0, index, value) / size)[index]
-    std = (zeros.index_add(0, index, centred**2) / (size - 1)).sqrt()
-    return centred / (std[index] + eps)
+    mean, size = group_mean(value, group)
+    centred = value - mean
+    variance = group_mean(centred**2, group)[0] * size / (size - 1).clamp(min=1)
+    return torch.where(centred == 0, 0.0, centred / (variance.sqrt() + eps))
+
+
+def group_leave_one_out(value: Tensor, group: Tensor) -> Tensor:
+    """value_i - mean of the others of i's group (RLOO, arXiv 2402.14740). A group of one: zero. Returns (N,) float64."""
+    mean, size = group_mean(value, group)
+    return (value - mean) * size / (size - 1).clamp(min=1)
 
 
 def _log_ppl(ppl: Tensor, member: Tensor) -> Tensor:
     if ppl.shape != member.shape:
         raise ValueError(f"ppl {tuple(ppl.shape)} and its set {tuple(member.shape)} must be the same (N,)")
-    return ppl.double().log()
+    log = ppl.double().log()
+    bad = member.bool() & ~log.isfinite()
+    if bad.any():
+        raise ValueError(f"ppl of rows {torch.nonzero(bad).flatten().tolist()} is not a finite positive number")
+    return log
 
 
 def _positive(tau: float) -> float:
-    if not tau > 0:
-        raise ValueError(f"tau must be greater than 0, got {tau}")
+    if not (tau > 0 and math.isfinite(tau)):
+        raise ValueError(f"tau must be a finite number greater than 0, got {tau}")
     return tau

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 
-from scope_openrlhf import cpu_platform, host
+from scope_openrlhf import cpu_platform, health, host
 from scope_openrlhf.config import RUN_VARIABLE, Config
 
 cpu_platform.install_openrlhf()
@@ -20,7 +20,7 @@ from openrlhf.utils import get_strategy  # noqa: E402
 
 from scope_openrlhf.update import ScopeActorTrainer  # noqa: E402
 
-ROWS, PROMPT = 16, 4
+ROWS, PROMPT, TOP_K, VOCABULARY = 16, 4, 3, 24
 
 
 def rows() -> list[Experience]:
@@ -36,6 +36,8 @@ def rows() -> list[Experience]:
         path = -1 if i == 5 else i % 3 // 2  # twice as many on path 0 as on path 1
         info = {"weight": torch.rand(1, generator=rng), "path": torch.tensor([path]), "return": torch.zeros(1)}
         one = torch.ones(1)
+        logp, token = torch.randn(mask.shape[1], VOCABULARY, generator=rng).log_softmax(1).topk(TOP_K)
+        info["teacher_topk"] = [(token, logp) if path == 1 else (token[:0], logp[:0])]  # the other paths were never scored
         batch.append(Experience(sequences=ids, attention_mask=torch.ones_like(ids), action_mask=mask, action_log_probs=made_up[0],
                                 advantages=made_up[1], returns=made_up[1], rewards=one, scores=one, response_length=one * length,
                                 truncated=one * 0, total_length=one * ids.shape[1], info=info))  # fmt: skip
@@ -72,7 +74,11 @@ def gradient(overrides: list[str]) -> dict:
     for row in rows()[rank::world]:
         trainer.replay_buffer.append(row)
     status = trainer.ppo_train(0.0)
-    return {"gradient": caught, "metrics": {k: float(v) for k, v in status.items() if k.startswith(("loss_", "policy_loss"))}}
+    return {
+        "gradient": caught,
+        "metrics": {k: float(v) for k, v in status.items() if k.startswith(("loss_", "policy_loss"))}
+        | health.path_health(status, trainer.algorithm.paths),
+    }
 
 
 if __name__ == "__main__":

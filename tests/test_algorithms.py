@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from scope_openrlhf import algorithms
-from scope_openrlhf.batch import LossInput, Rollouts
+from scope_openrlhf.batch import LossInput, Rollouts, TopK
 
 NAN = math.nan
 
@@ -31,50 +31,58 @@ def loss_input(r: Rollouts, signal, logp) -> LossInput:
     return LossInput(logp, r.student_logp_NT, signal.advantage_NT, weight_NT, signal.path_N)
 
 
-def total(sums: dict) -> torch.Tensor:
-    return torch.stack(list(sums.values())).sum()
+def total(losses: dict) -> torch.Tensor:
+    return torch.stack([loss for loss, _ in losses.values()]).sum()
 
 
-def every(test):
-    return pytest.mark.parametrize("name", algorithms.known())(test)
+def variants() -> list[dict]:
+    """Every file in algorithms/ with its defaults, and the distillation losses that a knob chooses."""
+    distil = [{"name": "opd", "divergence": d} for d in ("k2", "k3")]
+    return [{"name": name} for name in algorithms.known()] + distil
+
+
+every = pytest.mark.parametrize("variant", variants(), ids=lambda v: "-".join(v.values()))
 
 
 @every
-def test_masked_positions_change_nothing(name):
-    algorithm = algorithms.load(name)
+def test_masked_positions_change_nothing(variant):
+    algorithm = algorithms.load(**variant)
     r = rollouts(algorithm)
     logp = r.student_logp_NT + 0.1
-    before = total(algorithm.loss(loss_input(r, algorithm.weigh(r), logp))[0])
+    before = total(algorithm.loss(loss_input(r, algorithm.weigh(r), logp)))
     noise = torch.where(r.mask_NT, 0.0, 5.0)
     noisy = dataclasses.replace(r, student_logp_NT=r.student_logp_NT + noise, teacher_logp_NT=r.teacher_logp_NT - noise)
-    after = total(algorithm.loss(loss_input(noisy, algorithm.weigh(noisy), logp - noise))[0])
+    after = total(algorithm.loss(loss_input(noisy, algorithm.weigh(noisy), logp - noise)))
     assert after.item() == pytest.approx(before.item(), rel=1e-6)
 
 
 @every
-def test_two_halves_equal_the_whole(name):
-    algorithm = algorithms.load(name)
+def test_two_halves_equal_the_whole(variant):
+    algorithm = algorithms.load(**variant)
     r = rollouts(algorithm)
     batch = loss_input(r, algorithm.weigh(r), r.student_logp_NT + 0.1)
-    halves = [LossInput(*(getattr(batch, f.name)[rows] for f in dataclasses.fields(batch))) for rows in (slice(0, 5), slice(5, None))]
-    whole, (first, second) = algorithm.loss(batch)[0], [algorithm.loss(h)[0] for h in halves]
+    tensors = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch) if f.name != "topk"}
+    halves = [LossInput(**{name: t[rows] for name, t in tensors.items()}) for rows in (slice(0, 5), slice(5, None))]
+    whole, first, second = (algorithm.loss(b) for b in (batch, *halves))
     for path in algorithm.paths:
-        assert whole[path].item() == pytest.approx((first[path] + second[path]).item(), rel=1e-5, abs=1e-6)
+        assert whole[path][0].item() == pytest.approx((first[path][0] + second[path][0]).item(), rel=1e-5, abs=1e-6)
+        for metric, value in whole[path][1].items():
+            assert float(value) == pytest.approx(float(first[path][1][metric] + second[path][1][metric]), rel=1e-5, abs=1e-6)
 
 
 @every
-def test_the_gradient_is_finite_and_zero_off_the_mask(name):
-    algorithm = algorithms.load(name)
+def test_the_gradient_is_finite_and_zero_off_the_mask(variant):
+    algorithm = algorithms.load(**variant)
     r = rollouts(algorithm)
     logp = r.student_logp_NT.clone().requires_grad_()
-    total(algorithm.loss(loss_input(r, algorithm.weigh(r), logp))[0]).backward()
+    total(algorithm.loss(loss_input(r, algorithm.weigh(r), logp))).backward()
     assert logp.grad.isfinite().all() and (logp.grad[~r.mask_NT] == 0).all() and (logp.grad != 0).any()
 
 
 @every
 @pytest.mark.parametrize("right", [True, False])
-def test_groups_that_are_all_right_or_all_wrong_are_weighed(name, right):
-    algorithm = algorithms.load(name)
+def test_groups_that_are_all_right_or_all_wrong_are_weighed(variant, right):
+    algorithm = algorithms.load(**variant)
     r = rollouts(algorithm)
     teacher = -torch.ones_like(r.student_logp_NT) if algorithm.needs_teacher(right) else torch.full_like(r.student_logp_NT, NAN)
     r = dataclasses.replace(r, right_N=torch.full_like(r.right_N, right), teacher_logp_NT=teacher)
@@ -84,15 +92,15 @@ def test_groups_that_are_all_right_or_all_wrong_are_weighed(name, right):
 
 
 @every
-def test_it_pickles_and_keeps_its_knobs(name):
-    algorithm = algorithms.load(name, normalize="sequences")
+def test_it_pickles_and_keeps_its_knobs(variant):
+    algorithm = algorithms.load(**variant, normalize="sequences")
     assert pickle.loads(pickle.dumps(algorithm)).config == algorithm.config
 
 
 @every
-def test_an_unknown_knob_is_refused_by_name(name):
+def test_an_unknown_knob_is_refused_by_name(variant):
     with pytest.raises(ValueError, match="unknown key algorithm.normalise; did you mean 'normalize'"):
-        algorithms.load(name, normalise="tokens")
+        algorithms.load(**variant, normalise="tokens")
 
 
 def test_an_unknown_algorithm_lists_the_known_ones():
@@ -110,7 +118,7 @@ def test_scope_routes_and_weighs_a_group_worked_by_hand():
     assert signal.path_N.tolist() == [0, 0, 1, 1]
     assert signal.weight_N.tolist() == pytest.approx([2 * 2 / 6, 2 * 4 / 6, 2 * (1 / 2) / (5 / 8), 2 * (1 / 8) / (5 / 8)])
     assert signal.advantage_NT.flatten().tolist() == pytest.approx([0, 0, 0, math.log(1 / 4)])
-    sums, _ = scope.loss(loss_input(r, signal, r.student_logp_NT))
+    sums = {path: loss for path, (loss, _) in scope.loss(loss_input(r, signal, r.student_logp_NT)).items()}
     assert sums["student"].item() == pytest.approx(2 / 3 * math.log(2) + 4 / 3 * math.log(4))
     assert sums["teacher"].item() == pytest.approx(-0.4 * math.log(1 / 4))  # ratio 1: -w * A
 
@@ -122,6 +130,7 @@ def test_scope_routes_and_weighs_a_group_worked_by_hand():
         ({"preset": "released"}, [1.7398, 0.2602], [1.7398, 0.2602]),  # numbers of the published code for the same log-probs
         ({"preset": "released", "student_ppl_sign": 1, "teacher_ppl_sign": 1}, [0.2602, 1.7398], [0.2602, 1.7398]),
         ({"student_path_weights": False}, [1.0, 1.0], [1.7398, 0.2602]),
+        ({"sequence_weights": False}, [1.0, 1.0], [1.0, 1.0]),
         ({"teacher_path_weights": False}, [0.2602, 1.7398], [1.0, 1.0]),
     ],
 )
@@ -163,8 +172,62 @@ def test_grpo_needs_no_teacher_and_gives_every_token_its_rollouts_advantage():
         assert signal.advantage_NT[i][r.mask_NT[i]].tolist() == pytest.approx([sign * math.sqrt(3) / 2] * int(r.mask_NT[i].sum()))
 
 
+def test_released_gives_the_weights_of_the_published_code_on_a_group_of_eight():
+    # numbers that the published function gave for these mean log-probs, rewards 1 1 1 0 0 0 0 0, both its signs positive, tau 0.7
+    student = [-0.31, -0.05, -0.92, -0.4, -0.11, -1.7, -0.6, -0.2]
+    teacher = [-1.0, -2.0, -0.5, -0.8, -3.1, -0.02, -1.4, -0.75]
+    group_of_8 = torch.tensor(student)[:, None], torch.tensor(teacher)[:, None]
+    right = torch.arange(8) < 3
+    r = Rollouts(*group_of_8, torch.ones(8, 1, dtype=torch.bool), right, torch.zeros(8, dtype=torch.bool), torch.zeros(8, dtype=torch.long))
+    weight = algorithms.load("scope", preset="released", tau=0.7).weigh(r).weight_N.tolist()
+    assert weight == pytest.approx([1.045968, 1.516448, 0.437584, 0.895541, 0.033506, 2.729063, 0.380043, 0.961848], abs=1e-5)
+
+
+def test_rloo_and_reinforce_baseline_worked_by_hand():
+    r = rollouts(algorithms.load("rloo"))  # group 0: right, wrong, wrong, right
+    rloo = algorithms.load("rloo").weigh(r).advantage_NT[:4, 0].tolist()
+    assert rloo == pytest.approx([2 / 3, -2 / 3, -2 / 3, 2 / 3])
+    # rewards minus group means 1/2, 1/4, 1/4, then whitened over tokens
+    centred = torch.tensor([0.5, -0.5, -0.5, 0.5, -0.25, -0.25, 0.75, -0.25, -0.25, 0.75, -0.25, -0.25])
+    assert r.right_N.tolist() == (centred > 0).tolist()
+    a = algorithms.load("reinforce_baseline").weigh(r).advantage_NT[r.mask_NT]
+    assert a.mean().item() == pytest.approx(0, abs=1e-6) and a.std(correction=0).item() == pytest.approx(1, rel=1e-5)
+    spread = algorithms.load("reinforce_baseline").weigh(r).advantage_NT[:, 0]
+    gap = (spread[6] - spread[4]) / (spread[0] - spread[1])
+    assert gap.item() == pytest.approx(1.0)  # both gaps are 1 before the whitening
+
+
+def test_distillation_from_the_top_k_needs_its_k_and_reads_the_teachers_tokens():
+    with pytest.raises(ValueError, match="algorithm.top_k must be at least 1"):
+        algorithms.load("opd", divergence="topk_forward")
+    with pytest.raises(ValueError, match="and 0 without; got 4"):
+        algorithms.load("scope", top_k=4)
+    with pytest.raises(ValueError, match="k1 as a loss does not depend on the teacher"):
+        algorithms.load("scope", divergence="k1")
+    scope = algorithms.load("scope", divergence="topk_reverse", top_k=2)
+    r = rollouts(scope)
+    student = torch.rand(12, 6, 5).log_softmax(-1)[..., :2].requires_grad_()
+    topk = TopK(student, torch.rand(12, 6, 5).log_softmax(-1)[..., :2])
+    batch = dataclasses.replace(loss_input(r, scope.weigh(r), r.student_logp_NT), topk=topk)
+    losses = scope.loss(batch)
+    losses["teacher"][0].backward()
+    on_path = r.mask_NT & ~r.right_N[:, None]
+    assert losses["teacher"][0].item() > 0
+    assert ((student.grad != 0).any(dim=-1) == on_path).all()
+
+
 @pytest.mark.parametrize(
-    "knobs", [{"tau": 0}, {"tau": -1.0}, {"clip_low": 1.0}, {"normalize": "batch"}, {"preset": "mine"}, {"student_ppl_sign": 2}]
+    "knobs",
+    [
+        {"tau": 0},
+        {"tau": -1.0},
+        {"clip_low": 1.0},
+        {"normalize": "batch"},
+        {"preset": "mine"},
+        {"student_ppl_sign": 2},
+        {"truncated": "right"},
+        {"masked_tail": 1.0},
+    ],
 )
 def test_scope_refuses_a_knob_that_cannot_work(knobs):
     with pytest.raises(ValueError, match=f"algorithm.{next(iter(knobs))}"):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from scope_openrlhf.batch import Rollouts, Signal
-from scope_openrlhf.health import spread, step_health, weight_health
+from scope_openrlhf.health import logit_gradient_square, path_health, spread, step_health, vocabulary_health, weight_health
 
 NAN = math.nan
 
@@ -17,7 +17,7 @@ def test_a_step_worked_by_hand():
                  torch.tensor([False, True, False, False]), torch.tensor([0, 0, 1, 1]))  # fmt: skip
     signal = Signal(torch.zeros(4, 1), torch.tensor([1.0, 1.0, 1.5, 0.5], dtype=torch.float64), torch.tensor([0, 1, 1, 1]))
     h = step_health(r, signal, ("student", "teacher"))
-    assert (h["rollouts"], h["right"], h["wrong"], h["truncated"]) == (4, 1, 3, 1)
+    assert (h["right"], h["wrong"]) == (1, 3)
     assert (h["groups_all_right"], h["groups_all_wrong"], h["groups_mixed"]) == (0.0, 0.5, 0.5)
     assert h["ppl_student_right"] == pytest.approx(2)
     assert h["ppl_teacher_wrong"] == pytest.approx((8 + 2 + 2) / 3)
@@ -37,3 +37,36 @@ def test_weights_are_described_by_entropy_and_effective_sample_size():
 
 def test_a_spread_is_mean_and_deciles():
     assert spread("x", torch.arange(11.0)) == pytest.approx({"x": 5, "x_p10": 1, "x_p90": 9})
+
+
+def test_entropy_and_collision_of_a_coin_and_a_certainty():
+    entropy, collision = vocabulary_health(torch.tensor([[0.0, 0.0, -90.0], [90.0, 0.0, 0.0]]), chunk=1)
+    assert entropy.tolist() == pytest.approx([math.log(2), 0]) and collision.tolist() == pytest.approx([0.5, 1])
+
+
+@pytest.mark.parametrize("top", [1, 3])
+def test_the_squared_gradient_at_the_logits_is_what_autograd_says(top):
+    logits = torch.randn(2, 4, 7, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    logp = logits.log_softmax(-1)
+    read = logp[..., :top]
+    read.retain_grad()
+    (read**2).sum().backward()
+    _, collision = vocabulary_health(logits.detach().flatten(0, 1))
+    square = logit_gradient_square(read.grad, read.detach(), collision.view(2, 4))
+    assert square.item() == pytest.approx((logits.grad**2).sum().item(), rel=1e-5)
+
+
+def test_sums_by_path_become_means_over_its_tokens_and_shares_of_the_gradient():
+    status = {
+        "sum_tokens_a": 4.0,
+        "sum_nll_a": 2.0,
+        "sum_grad_a": 1.0,
+        "sum_tokens_b": 0.0,
+        "sum_nll_b": 0.0,
+        "sum_grad_b": 3.0,
+        "loss_a": 9.0,
+    }
+    metrics = path_health(status, ("a", "b"))
+    assert status == {"loss_a": 9.0}
+    assert math.isnan(metrics.pop("nll_b"))  # no token, no mean
+    assert metrics == {"nll_a": 0.5, "grad_share_a": 0.25, "grad_share_b": 0.75}

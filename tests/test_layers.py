@@ -4,7 +4,17 @@ import ast
 from pathlib import Path
 
 HOST = {"rollout.py", "experience.py", "update.py", "trainer.py", "host.py", "cpu_platform.py"}
-FLOW = ["config", "batch", "data", "verifier", "weights", "losses", "algorithms", "health"]  # each imports only from those before it
+FLOW = [
+    "config",
+    "batch",
+    "data",
+    "verifier",
+    "routing",
+    "weights",
+    "losses",
+    "algorithms",
+    "health",
+]  # each imports only from those before it
 
 
 def imports(file: Path) -> set[str]:

@@ -8,17 +8,18 @@ from scope_openrlhf.losses import clipped_surrogate, reverse_kl, topk_kl, weight
 
 def test_weighted_mle_sums_weighted_negative_log_probs():
     logp = torch.tensor([[-1.0, -2.0], [-3.0, -4.0]], requires_grad=True)
-    loss = weighted_mle(logp, torch.tensor([[0.5, 0.5], [2.0, 0.0]]))
+    loss, sums = weighted_mle(logp, torch.tensor([[0.5, 0.5], [2.0, 0.0]]))
     loss.backward()
     assert loss.item() == pytest.approx(0.5 * 1 + 0.5 * 2 + 2 * 3)
     assert logp.grad.tolist() == [[-0.5, -0.5], [-2.0, 0.0]]
+    assert sums["nll"].item() == 1 + 2 + 3  # the fourth token is off the path
 
 
 def test_the_surrogate_takes_the_smaller_gain_and_counts_what_it_clips():
     # ratios 1.5 and 0.5: with A = 1 the first is clipped at 1.2, with A = -1 the second is clipped at 0.8
     logp = torch.tensor([[math.log(1.5), math.log(0.5)]])
-    loss, clipped = clipped_surrogate(logp, torch.zeros(1, 2), torch.tensor([[1.0, -1.0]]), torch.ones(1, 2), 0.2, 0.2)
-    assert loss.item() == pytest.approx(-(1.2 - 0.8)) and clipped.item() == 2
+    loss, sums = clipped_surrogate(logp, torch.zeros(1, 2), torch.tensor([[1.0, -1.0]]), torch.ones(1, 2), 0.2, 0.2)
+    assert loss.item() == pytest.approx(-(1.2 - 0.8)) and sums["clip_ratio"].item() == 2
 
 
 def test_with_the_gap_as_advantage_its_gradient_is_that_of_the_sampled_reverse_kl():
@@ -34,11 +35,18 @@ def test_k2_and_k3_worked_by_hand_and_k2_has_the_gradient_of_the_reverse_kl():
     # d = log p_S - log p_T = log 2 at the first token; the second is off the path and its teacher is missing
     logp, teacher = torch.log(torch.tensor([[0.5, 0.5]])).requires_grad_(), torch.tensor([[math.log(0.25), math.nan]])
     weight = torch.tensor([[2.0, 0.0]])
-    k2 = reverse_kl(logp, teacher, weight, "k2")
+    k2, sums = reverse_kl(logp, teacher, weight, "k2")
     k2.backward()
-    assert k2.item() == pytest.approx(2 * math.log(2) ** 2 / 2)
+    assert k2.item() == pytest.approx(2 * math.log(2) ** 2 / 2) and sums["kl"].item() == pytest.approx(math.log(2) ** 2 / 2)
     assert logp.grad.tolist() == [[pytest.approx(2 * math.log(2)), 0.0]]  # w * d, as the policy gradient's -w * A
-    assert reverse_kl(logp, teacher, weight, "k3").item() == pytest.approx(2 * (0.5 - 1 + math.log(2)))
+    assert reverse_kl(logp, teacher, weight, "k3")[0].item() == pytest.approx(2 * (0.5 - 1 + math.log(2)))
+
+
+def test_k3_stays_finite_where_the_student_all_but_excludes_what_the_teacher_is_sure_of():
+    logp = torch.tensor([[-200.0]]).requires_grad_()
+    loss, _ = reverse_kl(logp, torch.zeros(1, 1), torch.ones(1, 1), "k3")
+    loss.backward()
+    assert loss.isfinite() and logp.grad.isfinite().all()
 
 
 def test_k1_as_a_loss_is_refused_because_it_holds_no_teacher():
@@ -50,17 +58,19 @@ def test_k1_as_a_loss_is_refused_because_it_holds_no_teacher():
 
 
 def test_a_top_k_kl_counts_the_tail_as_one_bucket():
-    # over (a, b, rest): student .5 .25 .25, teacher .25 .25 .5
-    student, teacher = (torch.tensor([[[x, y]]]).log() for x, y in ((0.5, 0.25), (0.25, 0.25)))
-    weight = torch.tensor([[3.0]])
-    assert topk_kl(student, teacher, weight, "reverse").item() == pytest.approx(3 * (0.5 * math.log(2) + 0.25 * math.log(0.5)))
-    assert topk_kl(student, teacher, weight, "forward").item() == pytest.approx(3 * (0.25 * math.log(0.5) + 0.5 * math.log(2)))
-    assert topk_kl(student, student, weight, "reverse").item() == pytest.approx(0)
+    # over (a, b, rest): student .5 .25 .25, teacher .25 .25 .5; the second position is off the path and was never scored
+    student, teacher = (torch.tensor([[[x, y], [math.nan, math.nan]]]).log() for x, y in ((0.5, 0.25), (0.25, 0.25)))
+    weight = torch.tensor([[3.0, 0.0]])
+    reverse, sums = topk_kl(student, teacher, weight, "reverse")
+    assert reverse.item() == pytest.approx(3 * (0.5 * math.log(2) + 0.25 * math.log(0.5)))
+    assert sums["kl"].item() == pytest.approx(reverse.item() / 3) and sums["student_tail"].item() == pytest.approx(0.25)
+    assert topk_kl(student, teacher, weight, "forward")[0].item() == pytest.approx(3 * (0.25 * math.log(0.5) + 0.5 * math.log(2)))
+    assert topk_kl(student, student, weight, "reverse")[0].item() == pytest.approx(0)
 
 
 def test_a_top_k_that_holds_all_the_mass_keeps_a_finite_gradient():
     student = torch.tensor([[[0.5, 0.5]]]).log().requires_grad_()
-    loss = topk_kl(student, torch.tensor([[[0.9, 0.1]]]).log(), torch.ones(1, 1), "forward")
+    loss, _ = topk_kl(student, torch.tensor([[[0.9, 0.1]]]).log(), torch.ones(1, 1), "forward")
     loss.backward()
     assert loss.isfinite() and student.grad.isfinite().all()
     with pytest.raises(ValueError, match="must be reverse or forward"):

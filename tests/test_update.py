@@ -14,6 +14,12 @@ DYNAMIC = {"dynamic": ["openrlhf.train.dynamic_batch_enable=true", "openrlhf.tra
 SEQUENCES = {f"{name}, sequences": [*overrides, "algorithm.normalize=sequences"] for name, overrides in (TOKENS | DYNAMIC).items()}
 
 
+TOP_K = {f"{name}, top-k": [*overrides, "algorithm.divergence=topk_reverse", "algorithm.top_k=3"]
+         for name, overrides in {"micro 2": TOKENS["micro 2"], "micro 8": TOKENS["micro 8"], "dynamic": DYNAMIC["dynamic"],
+                                 "packed": [*TOKENS["micro 4"], "openrlhf.ds.packing_samples=true"]}.items()}  # fmt: skip
+VARIANTS = TOKENS | DYNAMIC | SEQUENCES | TOP_K
+
+
 def run_ranks(tmp_path, world: int, variants: dict) -> dict:
     with socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -33,8 +39,8 @@ def run_ranks(tmp_path, world: int, variants: dict) -> dict:
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp("ranks")
-    one = run_ranks(tmp_path, 1, TOKENS | DYNAMIC | SEQUENCES)
-    two = run_ranks(tmp_path, 2, {k: v for k, v in (TOKENS | DYNAMIC | SEQUENCES).items() if "8" not in k})
+    one = run_ranks(tmp_path, 1, VARIANTS)
+    two = run_ranks(tmp_path, 2, {k: v for k, v in VARIANTS.items() if "8" not in k})
     return {f"1 rank, {k}": v for k, v in one.items()} | {f"2 ranks, {k}": v for k, v in two.items()}
 
 
@@ -43,15 +49,18 @@ def relative_difference(a: dict, b: dict) -> float:
     return ((flat[0] - flat[1]).norm() / flat[0].norm()).item()
 
 
-@pytest.mark.parametrize("normalize", ["tokens", "sequences"])
-def test_any_micro_batch_any_number_of_ranks_and_dynamic_batching_give_the_same_gradient(results, normalize):
-    group = {k: v for k, v in results.items() if k.endswith("sequences") == (normalize == "sequences")}
-    whole = group.pop("1 rank, micro 8" + (", sequences" if normalize == "sequences" else ""))
+@pytest.mark.parametrize(("what", "cuts"), [("tokens", 8), ("sequences", 8), ("top-k", 6)])
+def test_any_micro_batch_any_number_of_ranks_and_dynamic_batching_give_the_same_gradient(results, what, cuts):
+    kind = lambda name: name.split(", ")[2] if name.count(", ") == 2 else "tokens"  # noqa: E731
+    group = {k: v for k, v in results.items() if kind(k) == what}
+    whole = group.pop("1 rank, micro 8" + (f", {what}" if what != "tokens" else ""))
     differences = {name: relative_difference(whole["gradient"], r["gradient"]) for name, r in group.items()}
-    assert len(differences) == 8
+    assert len(differences) == cuts
     assert max(differences.values()) <= 1e-5, differences
     for name, r in group.items():
         assert r["metrics"] == pytest.approx(whole["metrics"], rel=1e-4), name
+    shares = [v for k, v in whole["metrics"].items() if k.startswith("grad_share")]
+    assert len(shares) == 2 and sum(shares) == pytest.approx(1) and min(shares) > 0
 
 
 def test_the_two_normalisations_differ(results):

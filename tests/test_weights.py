@@ -3,7 +3,15 @@ import math
 import pytest
 import torch
 
-from scope_openrlhf.weights import group_softmax, group_standardized, mean_logprob, perplexity, student_path_weights, teacher_path_weights
+from scope_openrlhf.weights import (
+    group_leave_one_out,
+    group_softmax,
+    group_standardized,
+    mean_logprob,
+    perplexity,
+    student_path_weights,
+    teacher_path_weights,
+)
 
 
 def close(tensor, numbers):
@@ -56,16 +64,27 @@ def test_nothing_overflows_between_mean_log_probs_of_minus_ten_thousand_and_zero
     assert weight[0] == weight.max()
 
 
-@pytest.mark.parametrize("tau", [0.0, -1.0, math.nan])
+@pytest.mark.parametrize("tau", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_nor_do_the_perplexities_themselves(tau, dtype):
+    ppl = perplexity(torch.tensor([[-1e4], [0.0], [-5.0]], dtype=dtype), torch.ones(3, 1))
+    assert ppl.dtype == torch.float64 and ppl.isfinite().all() and ppl[2].item() == pytest.approx(math.exp(5))
+    everyone, group = torch.ones(3, dtype=torch.bool), torch.zeros(3, dtype=torch.long)
+    student, teacher = (f(ppl, everyone, group, tau) for f in (student_path_weights, teacher_path_weights))
+    assert student.sum().item() == pytest.approx(3) and student[0] == student.max()
+    assert teacher.sum().item() == pytest.approx(3) and teacher[1] == teacher.max()
+
+
+@pytest.mark.parametrize("tau", [0.0, -1.0, math.nan, math.inf])
 def test_tau_must_be_positive(tau):
-    with pytest.raises(ValueError, match="tau must be greater than 0"):
+    with pytest.raises(ValueError, match="tau must be a finite number greater than 0"):
         student_path_weights(torch.ones(1), torch.ones(1, dtype=torch.bool), torch.zeros(1, dtype=torch.long), tau=tau)
 
 
 def test_a_perplexity_that_is_not_finite_never_enters_a_weight_unless_it_is_off_the_path():
     ppl, group = torch.tensor([2.0, torch.nan]), torch.tensor([0, 0])
     close(student_path_weights(ppl, torch.tensor([True, False]), group, tau=1.0), [1.0, 0.0])
-    with pytest.raises(ValueError, match=r"rows \[1\] have a score that is not finite"):
+    with pytest.raises(ValueError, match=r"ppl of rows \[1\] is not a finite positive number"):
         student_path_weights(ppl, torch.tensor([True, True]), group, tau=1.0)
 
 
@@ -74,5 +93,9 @@ def test_a_reward_is_standardized_inside_its_group():
     value, group = torch.tensor([1.0, 0, 1, 0, 0, 1]), torch.tensor([0, 0, 1, 0, 0, 1])
     close(group_standardized(value, group, eps=0.0)[[0, 1, 3, 4]], [1.5, -0.5, -0.5, -0.5])
     close(group_standardized(value, group, eps=1e-6)[[2, 5]], [0, 0])
-    with pytest.raises(ValueError, match=r"groups \[3\] have a single member"):
-        group_standardized(torch.ones(1), torch.tensor([3]), eps=1e-6)
+    close(group_standardized(torch.ones(1), torch.tensor([3]), eps=0.0), [0])  # what is left of a group that lost its others
+
+
+def test_a_reward_is_compared_with_the_mean_of_the_others():
+    value, group = torch.tensor([1.0, 0, 1, 0, 0, 1]), torch.tensor([0, 0, 1, 0, 0, 7])
+    close(group_leave_one_out(value, group), [1, -1 / 3, 0, -1 / 3, -1 / 3, 0])  # group 0: 1 - 0, 0 - 1/3; 1 and 7 are alone

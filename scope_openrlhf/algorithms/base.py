@@ -9,10 +9,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from scope_openrlhf import losses
 from scope_openrlhf.batch import LossInput, Rollouts, Signal
+from scope_openrlhf.losses import Loss
+from scope_openrlhf.routing import POLICIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +23,20 @@ class Knobs:
     """Knobs every algorithm has. Subclasses add theirs, one sentence under each, and check them in __post_init__."""
 
     normalize: Literal["tokens", "sequences"] = "tokens"
-    """A path's loss is its token sum over its tokens in the optimiser step, or the mean of per-sequence means over its sequences."""
+    """A path's loss is its token sum over its tokens in the optimiser step (long responses count more), or the mean of
+    per-sequence means over its sequences (every response counts alike, a token of a long one less)."""
+    truncated: Literal["wrong", "drop", "mask_tail"] = "wrong"
+    """What a rollout cut by the length limit trains; routing.py argues for each."""
+    masked_tail: float = 0.25
+    """Under truncated=mask_tail: the share of such a response, from its end, that trains nothing."""
 
     def __post_init__(self) -> None:
         if self.normalize not in ("tokens", "sequences"):
             raise ValueError(f"algorithm.normalize must be tokens or sequences, got {self.normalize!r}")
+        if self.truncated not in POLICIES:
+            raise ValueError(f"algorithm.truncated must be one of {', '.join(POLICIES)}, got {self.truncated!r}")
+        if not 0 < self.masked_tail < 1:
+            raise ValueError(f"algorithm.masked_tail must lie between 0 and 1, got {self.masked_tail}")
 
     @classmethod
     def parse(cls, knobs: dict):
@@ -52,8 +64,34 @@ class Clip(Knobs):
             raise ValueError(f"algorithm.clip_low must lie in (0, 1) and clip_high above 0, got {self.clip_low}, {self.clip_high}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Distil(Clip):
+    """Knobs of algorithms that distil from the teacher."""
+
+    divergence: Literal["policy_gradient", "k2", "k3", "topk_reverse", "topk_forward"] = "policy_gradient"
+    """policy_gradient: sampled reverse KL under the PPO clip (the paper). k2, k3: the same as a direct loss. topk_*: KL over the
+    teacher's top_k tokens and a tail bucket."""
+    top_k: int = 0
+    """Tokens per position that the teacher returns; only with divergence topk_reverse or topk_forward."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        kinds = ("policy_gradient", "k2", "k3", "topk_reverse", "topk_forward")
+        if self.divergence not in kinds:
+            raise ValueError(
+                f"algorithm.divergence must be one of {', '.join(kinds)}, got {self.divergence!r}"
+                + (": the gradient of k1 as a loss does not depend on the teacher" if self.divergence == "k1" else "")
+            )
+        if self.divergence.startswith("topk") != (self.top_k > 0):
+            raise ValueError(f"algorithm.top_k must be at least 1 with divergence topk_*, and 0 without; got {self.top_k}")
+
+
 class Algorithm(ABC):
-    """Subclasses name their paths and implement `weigh` and `loss`. Instances pickle and hold nothing but their knobs."""
+    """Subclasses name their paths and implement `weigh` and `loss`. Instances pickle and hold nothing but their knobs.
+
+    Log-probs by the student that sampled a rollout always come with it. What else an algorithm needs, and from whom, it declares
+    by `needs_teacher` and `top_k` (the teacher, on the rollout's own prompt; asked as soon as the rollout is verified).
+    """
 
     Config: ClassVar[type[Knobs]] = Knobs
     paths: ClassVar[tuple[str, ...]]
@@ -65,27 +103,65 @@ class Algorithm(ABC):
     def __init__(self, config: Knobs) -> None:
         self.config = config
 
+    @property
+    def top_k(self) -> int:
+        """How many of the teacher's likeliest tokens `loss` reads at each position, in LossInput.topk."""
+        return 0
+
     def needs_teacher(self, right: bool) -> bool:
         """Whether a verified rollout must be scored by the teacher before `weigh`."""
         return False
 
     @abstractmethod
     def weigh(self, rollouts: Rollouts) -> Signal:
-        """Advantages, weights and path of each rollout of a step."""
+        """Advantages, weights and path of each rollout of a step. Dropped rollouts (routing.py) are not among them."""
 
     @abstractmethod
-    def loss(self, batch: LossInput) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """(token sum of each path, metrics as sums over tokens) of one micro-batch. The trainer divides by global counts."""
+    def loss(self, batch: LossInput) -> dict[str, Loss]:
+        """Path -> (its token sum, its metrics as token sums) of one micro-batch. The trainer divides by global counts."""
 
 
 class PolicyGradient(Algorithm):
-    """One path; its loss is the clipped surrogate of the advantages that `weigh` gives. What GRPO, OPD and their kin share."""
+    """One path; its loss is the clipped surrogate of the advantage that `advantages` gives. What GRPO, RLOO and their kin share."""
 
     Config = Clip
+    paths = ("policy",)
 
-    def loss(self, batch: LossInput) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        c: Clip = self.config  # type: ignore[assignment]
-        loss, clipped = losses.clipped_surrogate(
-            batch.logp_NT, batch.old_logp_NT, batch.advantage_NT, batch.weight_NT, c.clip_low, c.clip_high
+    def advantages(self, rollouts: Rollouts) -> Tensor:
+        """(N,), the same for every token of a rollout, or (N, T)."""
+        raise NotImplementedError
+
+    def weigh(self, rollouts: Rollouts) -> Signal:
+        advantage = self.advantages(rollouts)
+        advantage_NT = advantage[:, None] if advantage.dim() == 1 else advantage
+        num = len(rollouts.right_N)
+        return Signal(
+            advantage_NT=torch.where(rollouts.mask_NT, advantage_NT, 0.0),
+            weight_N=torch.ones(num, dtype=torch.float64),
+            path_N=torch.zeros(num, dtype=torch.long),
         )
-        return {self.paths[0]: loss}, {"clipped_tokens": clipped}
+
+    def loss(self, batch: LossInput) -> dict[str, Loss]:
+        c: Clip = self.config  # type: ignore[assignment]
+        loss = losses.clipped_surrogate(batch.logp_NT, batch.old_logp_NT, batch.advantage_NT, batch.weight_NT, c.clip_low, c.clip_high)
+        return {self.paths[0]: loss}
+
+
+class Distillation(Algorithm):
+    """What SCOPE and OPD share: the teacher, and the distillation loss of the rows that carry the advantage log p_T - log p_S,old."""
+
+    Config = Distil
+    uses_teacher = True
+
+    @property
+    def top_k(self) -> int:
+        return self.config.top_k  # type: ignore[attr-defined]
+
+    def distil(self, batch: LossInput, weight_NT: Tensor) -> Loss:
+        c: Distil = self.config  # type: ignore[assignment]
+        if c.divergence == "policy_gradient":
+            return losses.clipped_surrogate(batch.logp_NT, batch.old_logp_NT, batch.advantage_NT, weight_NT, c.clip_low, c.clip_high)
+        if c.divergence in ("k2", "k3"):
+            return losses.reverse_kl(batch.logp_NT, batch.advantage_NT + batch.old_logp_NT, weight_NT, c.divergence)
+        assert batch.topk is not None
+        return losses.topk_kl(batch.topk.student_logp_NTK, batch.topk.teacher_logp_NTK, weight_NT, c.divergence.removeprefix("topk_"))

@@ -6,11 +6,11 @@ deviation (n - 1), as in OpenRLHF and verl; a group without contrast has A = 0.
 
 from dataclasses import dataclass
 
-import torch
+from torch import Tensor
 
 from scope_openrlhf import weights
 from scope_openrlhf.algorithms.base import Clip, PolicyGradient
-from scope_openrlhf.batch import Rollouts, Signal
+from scope_openrlhf.batch import Rollouts
 
 
 class Grpo(PolicyGradient):
@@ -19,17 +19,9 @@ class Grpo(PolicyGradient):
         eps: float = 1e-6
         """Added to the group's standard deviation."""
 
-    paths = ("policy",)
-
-    def weigh(self, rollouts: Rollouts) -> Signal:
+    def advantages(self, rollouts: Rollouts) -> Tensor:
         c: Grpo.Config = self.config  # type: ignore[assignment]
-        advantage_N = weights.group_standardized(rollouts.right_N.double(), rollouts.group_N, c.eps)
-        num = len(advantage_N)
-        return Signal(
-            advantage_NT=advantage_N[:, None] * rollouts.mask_NT,
-            weight_N=torch.ones(num, dtype=torch.float64),
-            path_N=torch.zeros(num, dtype=torch.long),
-        )
+        return weights.group_standardized(rollouts.right_N.double(), rollouts.group_N, c.eps)
 
 
 ALGORITHM = Grpo

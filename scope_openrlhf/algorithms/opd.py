@@ -1,19 +1,19 @@
 """Plain on-policy distillation (https://arxiv.org/abs/2306.13649, sampled form): every rollout, right or wrong, alike.
 
-loss = sum_i OPD(y_i), OPD = reverse KL(student || teacher) on the student's samples, as a policy gradient with the per-token
-advantage log p_T(y_t) - log p_S,old(y_t) under the PPO clip.
+loss = sum_i OPD(y_i), OPD = reverse KL(student || teacher) on the student's samples, by default as a policy gradient with the
+per-token advantage log p_T(y_t) - log p_S,old(y_t) under the PPO clip.
 """
 
 import torch
 
 from scope_openrlhf import weights
-from scope_openrlhf.algorithms.base import PolicyGradient
-from scope_openrlhf.batch import Rollouts, Signal
+from scope_openrlhf.algorithms.base import Distillation
+from scope_openrlhf.batch import LossInput, Rollouts, Signal
+from scope_openrlhf.losses import Loss
 
 
-class Opd(PolicyGradient):
+class Opd(Distillation):
     paths = ("teacher",)
-    uses_teacher = True
     uses_groups = False
 
     def needs_teacher(self, right: bool) -> bool:
@@ -24,6 +24,9 @@ class Opd(PolicyGradient):
         gap_NT = (rollouts.teacher_logp_NT - rollouts.student_logp_NT).masked_fill(~rollouts.mask_NT, 0.0)
         num = len(rollouts.right_N)
         return Signal(gap_NT, weight_N=torch.ones(num, dtype=torch.float64), path_N=torch.zeros(num, dtype=torch.long))
+
+    def loss(self, batch: LossInput) -> dict[str, Loss]:
+        return {"teacher": self.distil(batch, batch.weight_NT)}
 
 
 ALGORITHM = Opd

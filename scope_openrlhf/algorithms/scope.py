@@ -3,31 +3,32 @@
     loss = sum_{i right} w_i * MLE(y_i) + sum_{i wrong} w_i * OPD(y_i)
     student path  w_i = PPL_S(y_i)^(1/tau)  normalised over the right ones of the group   hard but right gets more
     teacher path  w_i = PPL_T(y_i)^(-1/tau) normalised over the wrong ones of the group   teacher unsure gets less
-    MLE = -log p_S; OPD = reverse KL(student || teacher) on the student's samples, as a policy gradient with the per-token
-    advantage log p_T(y_t) - log p_S,old(y_t) under the PPO clip.
+    MLE = -log p_S; OPD = reverse KL(student || teacher) on the student's samples, by default as a policy gradient with the
+    per-token advantage log p_T(y_t) - log p_S,old(y_t) under the PPO clip.
 
-The published code differs from the paper in the sign of the student path, which the preset `released` takes over, and in that each
-path's mean is taken per micro-batch, which nothing here does. Its weights also have mean 1 in their set, as ours.
-
-A truncated rollout counts as what the verifier says of it, which without a \\boxed{} is wrong.
+`preset: released` takes over what the published code does to the weights: its scripts give the student path PPL_S^(-1/tau), the
+opposite of the paper. Both have mean weight 1 in their set. A published run also compares a teacher at temperature 1 with a
+student at the rollout temperature (`teacher.temperature=1` here), and takes each path's mean per micro-batch, which makes the loss
+depend on packing and is not offered.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from scope_openrlhf import losses, weights
-from scope_openrlhf.algorithms.base import Algorithm, Clip
+from scope_openrlhf.algorithms.base import Distil, Distillation
 from scope_openrlhf.batch import LossInput, Rollouts, Signal
+from scope_openrlhf.losses import Loss
 
 SIGNS = {"paper": (1, -1), "released": (-1, -1)}
 
 
-class Scope(Algorithm):
+class Scope(Distillation):
     @dataclass(frozen=True, kw_only=True)
-    class Config(Clip):
+    class Config(Distil):
         tau: float = 1.0
         """Temperature of the path weights: large is uniform, small lets one rollout of a group take all."""
         preset: Literal["paper", "released"] = "paper"
@@ -40,11 +41,13 @@ class Scope(Algorithm):
         """False: every right rollout weighs 1."""
         teacher_path_weights: bool = True
         """False: every wrong rollout weighs 1."""
+        sequence_weights: bool = True
+        """False: both of the above are off, whatever they say."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            if not self.tau > 0:
-                raise ValueError(f"algorithm.tau must be greater than 0, got {self.tau}; the paper uses 1.0")
+            if not (self.tau > 0 and math.isfinite(self.tau)):
+                raise ValueError(f"algorithm.tau must be a finite number greater than 0, got {self.tau}; the paper uses 1.0")
             if self.preset not in SIGNS:
                 raise ValueError(f"algorithm.preset must be one of {', '.join(SIGNS)}, got {self.preset!r}")
             for knob in ("student_ppl_sign", "teacher_ppl_sign"):
@@ -58,7 +61,6 @@ class Scope(Algorithm):
             return self.student_ppl_sign or student, self.teacher_ppl_sign or teacher
 
     paths = ("student", "teacher")
-    uses_teacher = True
 
     def needs_teacher(self, right: bool) -> bool:
         return not right
@@ -68,25 +70,20 @@ class Scope(Algorithm):
         right, wrong = rollouts.right_N, ~rollouts.right_N
         weight_N = torch.ones(len(right), dtype=torch.float64)
         logp_S = weights.mean_logprob(rollouts.student_logp_NT, rollouts.mask_NT)
-        # -log PPL_T; right rollouts were never scored and stay NaN, which no weight may read
-        logp_T = torch.full_like(logp_S, torch.nan)
+        logp_T = torch.full_like(logp_S, torch.nan)  # right rollouts were never scored and stay NaN, which no weight may read
         logp_T[wrong] = weights.mean_logprob(rollouts.teacher_logp_NT[wrong], rollouts.mask_NT[wrong])
         sign_S, sign_T = c.signs  # log PPL = -logp
-        if c.student_path_weights:
+        if c.student_path_weights and c.sequence_weights:
             weight_N[right] = weights.group_softmax(-logp_S * sign_S / c.tau, right, rollouts.group_N)[right]
-        if c.teacher_path_weights:
+        if c.teacher_path_weights and c.sequence_weights:
             weight_N[wrong] = weights.group_softmax(-logp_T * sign_T / c.tau, wrong, rollouts.group_N)[wrong]
-        gap_NT = rollouts.teacher_logp_NT - rollouts.student_logp_NT
         on_teacher_path = wrong[:, None] & rollouts.mask_NT
-        return Signal(advantage_NT=gap_NT.masked_fill(~on_teacher_path, 0.0), weight_N=weight_N, path_N=wrong.long())
+        gap_NT = (rollouts.teacher_logp_NT - rollouts.student_logp_NT).masked_fill_(~on_teacher_path, 0.0)
+        return Signal(advantage_NT=gap_NT, weight_N=weight_N, path_N=wrong.long())
 
-    def loss(self, batch: LossInput) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        c: Scope.Config = self.config  # type: ignore[assignment]
+    def loss(self, batch: LossInput) -> dict[str, Loss]:
         student_NT, teacher_NT = (batch.weight_NT * (batch.path_N == p)[:, None] for p in (0, 1))
-        distill, clipped = losses.clipped_surrogate(
-            batch.logp_NT, batch.old_logp_NT, batch.advantage_NT, teacher_NT, c.clip_low, c.clip_high
-        )
-        return {"student": losses.weighted_mle(batch.logp_NT, student_NT), "teacher": distill}, {"clipped_tokens": clipped}
+        return {"student": losses.weighted_mle(batch.logp_NT, student_NT), "teacher": self.distil(batch, teacher_NT)}
 
 
 ALGORITHM = Scope

@@ -1,0 +1,30 @@
+"""From rollouts to weights, without any engine: what is dropped trains nothing and leaves its group."""
+
+import math
+
+import torch
+
+from scope_openrlhf import algorithms
+from scope_openrlhf.batch import Rollouts
+from scope_openrlhf.experience import weigh_kept
+
+
+def group(*ppl_T: float) -> Rollouts:
+    """One group of wrong rollouts of one token with these teacher perplexities, NaN where the teacher was not asked."""
+    num = len(ppl_T)
+    teacher = -torch.tensor([[math.log(p)] for p in ppl_T])
+    nobody = torch.zeros(num, dtype=torch.bool)
+    return Rollouts(-torch.ones(num, 1), teacher, torch.ones(num, 1, dtype=torch.bool), nobody, nobody.clone(), torch.zeros(num).long())
+
+
+def test_a_dropped_rollout_is_on_no_path_and_leaves_its_groups_normalisation():
+    signal, metrics = weigh_kept(algorithms.load("scope"), group(2.0, math.nan, 4.0), torch.tensor([True, False, True]))
+    assert signal.path_N.tolist() == [1, -1, 1]
+    # 1/2 and 1/4 over their sum, times 2: as if the dropped one had never been
+    assert torch.allclose(signal.weight_N, torch.tensor([4 / 3, 0, 2 / 3], dtype=torch.float64))
+    assert (metrics["rollouts"], metrics["dropped"], metrics["wrong"]) == (3, 1, 2)
+
+
+def test_a_step_whose_rollouts_are_all_dropped_trains_nothing_and_says_so():
+    signal, metrics = weigh_kept(algorithms.load("scope"), group(math.nan, math.nan), torch.zeros(2, dtype=torch.bool))
+    assert signal.path_N.tolist() == [-1, -1] and metrics["dropped"] == 2 and not signal.advantage_NT.any()
