@@ -6,11 +6,14 @@ Example, two prompts with two rollouts each (T = 3, the first rollout has only t
 """
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 from torch import Tensor
 
+from scope_openrlhf.weights import masked_mean
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Rollouts:
     """What the driver knows of a step's rollouts before their loss weights."""
 
@@ -26,6 +29,16 @@ class Rollouts:
     """bool, generation ended by length."""
     group_N: Tensor
     """int, the prompt of each rollout."""
+
+    @cached_property
+    def student_mean_N(self) -> Tensor:
+        """Mean of student_logp_NT over each rollout's tokens, float64: -log PPL_S."""
+        return masked_mean(self.student_logp_NT, self.mask_NT)
+
+    @cached_property
+    def teacher_mean_N(self) -> Tensor:
+        """The same of the teacher, -log PPL_T; not finite where there is no whole score."""
+        return masked_mean(self.teacher_logp_NT, self.mask_NT)
 
     def select(self, keep_N: Tensor) -> "Rollouts":
         """The rollouts where keep_N is true."""

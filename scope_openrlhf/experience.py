@@ -51,7 +51,8 @@ def weigh_kept(algorithm: Algorithm, rollouts: Rollouts, keep_N: Tensor) -> tupl
         of_kept = algorithm.weigh(kept)
         metrics |= step_health(kept, of_kept, algorithm.paths)
         for f in fields(Signal):
-            getattr(signal, f.name)[keep_N] = getattr(of_kept, f.name)
+            whole = getattr(signal, f.name)
+            whole[keep_N] = getattr(of_kept, f.name).to(whole.dtype)
     return signal, metrics
 
 

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from scope_openrlhf.batch import Rollouts, Signal
-from scope_openrlhf.weights import masked_mean
 
 
 def step_health(r: Rollouts, signal: Signal, paths: tuple[str, ...]) -> dict[str, float]:
@@ -15,8 +14,8 @@ def step_health(r: Rollouts, signal: Signal, paths: tuple[str, ...]) -> dict[str
     _, group_N = torch.unique(r.group_N, return_inverse=True)
     size = torch.bincount(group_N)
     right_by_group = torch.bincount(group_N[r.right_N], minlength=len(size))
-    length_N = r.mask_NT.sum(dim=1).double()
-    student_N, teacher_N = (masked_mean(logp_NT, r.mask_NT) for logp_NT in (r.student_logp_NT, r.teacher_logp_NT))
+    length_N = r.mask_NT.sum(dim=1, dtype=torch.int32).double()
+    student_N, teacher_N = r.student_mean_N, r.teacher_mean_N
     scored_N = teacher_N.isfinite()
     metrics = {
         "right": float(r.right_N.sum()),
@@ -41,8 +40,10 @@ def step_health(r: Rollouts, signal: Signal, paths: tuple[str, ...]) -> dict[str
 
 
 def spread(name: str, values: Tensor) -> dict[str, float]:
-    """{name: mean, name_p10, name_p90}."""
-    p10, p90 = torch.quantile(values, torch.tensor([0.1, 0.9], dtype=values.dtype)).tolist() if len(values) else (torch.nan, torch.nan)
+    """{name: mean, name_p10, name_p90}; the deciles are the values of nearest rank."""
+    if not len(values):
+        return {name: torch.nan, f"{name}_p10": torch.nan, f"{name}_p90": torch.nan}
+    p10, p90 = (values.kthvalue(1 + round(q * (len(values) - 1))).values.item() for q in (0.1, 0.9))
     return {name: values.mean().item(), f"{name}_p10": p10, f"{name}_p90": p90}
 
 

@@ -28,13 +28,16 @@ class PathLoss(torch.nn.Module):
         self.algorithm = algorithm
         self.path_losses: dict[str, Tensor] = {}
         self.path_sums: dict[str, Tensor] = {}
+        self.vocabulary: tuple[Tensor, Tensor] | None = None
+        self.topk: TopK | None = None
 
     def bind(self, weight_N: Tensor, path_N: Tensor, path_counts_P: Tensor, topk: list | None) -> None:
         """path_counts_P: tokens or sequences of each path in the whole optimiser step, over DeepSpeed's accumulation steps.
 
         topk: for each row the teacher's (ids, log-probs), both (T_i, K), T_i = 0 where it was not scored; None without top-k.
         """
-        self.weight_N, self.path_N, self.path_counts_P, self.teacher_topk = weight_N, path_N, path_counts_P, topk
+        self.weight_N, self.path_N, self.path_counts_P = weight_N, path_N, path_counts_P
+        self.teacher_topk = topk or []
         self.vocabulary = self.topk = None
 
     def read_logits(self, logits: Tensor, attention_mask: Tensor, packed: bool) -> None:
@@ -50,7 +53,8 @@ class PathLoss(torch.nn.Module):
             return rows[:, :-1]
 
         flat_logits = logits.reshape(-1, logits.shape[-1])
-        self.vocabulary = tuple(at_positions(x) for x in health.vocabulary_health(flat_logits))
+        entropy, collision = health.vocabulary_health(flat_logits)
+        self.vocabulary = at_positions(entropy), at_positions(collision)
         if self.algorithm.top_k:
             ids_NTK, teacher_NTK = pad_topk(self.teacher_topk, attention_mask.shape[1] - 1, self.algorithm.top_k, logits.device)
             if ids_NTK.max() >= logits.shape[-1]:
@@ -82,7 +86,7 @@ class PathLoss(torch.nn.Module):
 
     def _describe(self, losses: dict, log_probs: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Sums over the micro-batch's tokens of each path, for health.path_health."""
-        described = {}
+        described: dict[str, Tensor] = {}
         for p, name in enumerate(self.algorithm.paths):
             on_path_NT = mask * (self.path_N == p)[:, None]
             described |= {f"{metric}_{name}": value for metric, value in losses[name][1].items()}

@@ -16,13 +16,18 @@ def mean_logprob(logprobs: Tensor, mask: Tensor) -> Tensor:
     Raises ValueError for shapes that disagree, a row without tokens, or a non-finite log-prob under the mask.
     """
     mean = masked_mean(logprobs, mask)
-    empty = ~mask.bool().any(dim=1)
+    empty = ~mean.isfinite() & ~mask.bool().any(dim=1)
     if empty.any():
         raise ValueError(f"rows {torch.nonzero(empty).flatten().tolist()} have no response token: their mask is empty")
-    bad = ~mean.isfinite()
+    require_finite(mean, torch.ones_like(empty))
+    return mean
+
+
+def require_finite(mean: Tensor, member: Tensor) -> None:
+    """Raise ValueError naming the members, (N,) bool, whose mean log-prob (N,) is not finite: a number they need never came."""
+    bad = member & ~mean.isfinite()
     if bad.any():
         raise ValueError(f"rows {torch.nonzero(bad).flatten().tolist()} hold a log-prob that is missing or not finite")
-    return mean
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -30,7 +35,9 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     if values.shape != mask.shape or values.dim() != 2:
         raise ValueError(f"logprobs {tuple(values.shape)} and mask {tuple(mask.shape)} must be the same (N, T)")
     mask = mask.bool()
-    return values.masked_fill(~mask, 0.0).sum(dim=1, dtype=torch.float64) / mask.sum(dim=1)
+    # summed in the input's precision but never below float32: torch sums pairwise, so a row of 100,000 tokens loses no digit that matters
+    at_least_32 = values if values.dtype == torch.float64 else values.float()
+    return torch.where(mask, at_least_32, 0.0).sum(dim=1).double() / mask.sum(dim=1, dtype=torch.int32)
 
 
 def perplexity(logprobs: Tensor, mask: Tensor) -> Tensor:
@@ -69,20 +76,17 @@ def group_softmax(score: Tensor, member: Tensor, group: Tensor, mean_one: bool =
     if not score.shape == member.shape == group.shape or score.dim() != 1:
         shapes = f"{tuple(score.shape)}, {tuple(member.shape)}, {tuple(group.shape)}"
         raise ValueError(f"score, member and group must be the same (N,), got {shapes}")
-    member = member.bool()
-    if not score[member].isfinite().all():
-        raise ValueError(f"rows {torch.nonzero(member & ~score.isfinite()).flatten().tolist()} have a score that is not finite")
-    weight = torch.zeros_like(score, dtype=torch.float64)
-    if not member.any():
-        return weight
-    score, (names, index) = score[member].double(), torch.unique(group[member], return_inverse=True)
-    top = torch.full((len(names),), -torch.inf, dtype=torch.float64).scatter_reduce(0, index, score, "amax")
-    unnormalised = (score - top[index]).exp()
-    total = torch.zeros(len(names), dtype=torch.float64).index_add(0, index, unnormalised)
-    weight[member] = unnormalised / total[index]
+    rows = torch.nonzero(member.bool()).squeeze(1)
+    score_M = score[rows].double()
+    if not score_M.isfinite().all():
+        raise ValueError(f"rows {rows[~score_M.isfinite()].tolist()} have a score that is not finite")
+    names, index = torch.unique(group[rows], return_inverse=True)
+    top = torch.full((len(names),), -torch.inf, dtype=torch.float64).scatter_reduce(0, index, score_M, "amax")
+    unnormalised = (score_M - top[index]).exp()
+    share = 1 / torch.zeros(len(names), dtype=torch.float64).index_add(0, index, unnormalised)
     if mean_one:
-        weight[member] *= torch.bincount(index)[index]
-    return weight
+        share *= torch.bincount(index, minlength=len(names))
+    return torch.zeros_like(score, dtype=torch.float64).index_copy(0, rows, unnormalised * share[index])
 
 
 def group_mean(value: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:

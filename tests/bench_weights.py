@@ -1,9 +1,11 @@
 """make bench-weights: routing, weights and metrics of 100,000 rollouts, against a Python loop over the groups. One core.
 
-The loop is the way the published code computes its weights: a tensor operation per rollout and a softmax per group and path.
+The loop is the way the published code computes its weights: tensor operations per rollout and a softmax per group and path.
 """
 
+import dataclasses
 import json
+import resource
 import statistics
 import time
 
@@ -13,12 +15,12 @@ from scope_openrlhf import algorithms
 from scope_openrlhf.batch import Rollouts
 from scope_openrlhf.health import step_health
 
-GROUPS, SAMPLES, TOKENS, REPEATS = 12_500, 8, 64, 3
+GROUPS, SAMPLES, TOKENS, REPEATS = 12_500, 8, 64, 5
 
 
-def draw() -> Rollouts:
+def draw(groups: int = GROUPS) -> Rollouts:
     rng = torch.Generator().manual_seed(0)
-    num = GROUPS * SAMPLES
+    num = groups * SAMPLES
     right = torch.rand(num, generator=rng) < 0.5
     mask = torch.arange(TOKENS)[None] < torch.randint(1, TOKENS + 1, (num, 1), generator=rng)
     student, teacher = (-torch.rand(num, TOKENS, generator=rng) for _ in range(2))
@@ -28,29 +30,41 @@ def draw() -> Rollouts:
 
 def ours(r: Rollouts) -> torch.Tensor:
     scope = algorithms.load("scope")
+    r = dataclasses.replace(r)  # nothing remembered from the run before
     signal = scope.weigh(r)
     step_health(r, signal, scope.paths)
     return signal.weight_N
 
 
 def loop(r: Rollouts) -> torch.Tensor:
-    """Weights alone, without the metrics that `ours` computes as well."""
+    """Weights alone, without the advantages and metrics that `ours` computes as well."""
     length = r.mask_NT.sum(-1).float().clamp(min=1)
-    student, teacher = ((logp.nan_to_num() * r.mask_NT).sum(-1) / length for logp in (r.student_logp_NT, r.teacher_logp_NT))
-    members: dict[tuple[int, bool], list[int]] = {}
-    for i in range(len(r.right_N)):
-        members.setdefault((int(r.group_N[i]), bool(r.right_N[i])), []).append(i)
-    weight = torch.zeros(len(r.right_N))
-    for (_, right), rows in members.items():
-        score = torch.stack([-student[i] if right else teacher[i] for i in rows])
-        for i, w in zip(rows, torch.softmax(score, dim=0) * len(rows), strict=True):
-            weight[i] = w
+    teacher_logp = r.teacher_logp_NT.nan_to_num()  # the published code has a score of every rollout
+    student, teacher = ((logp * r.mask_NT).sum(-1) / length for logp in (r.student_logp_NT, teacher_logp))
+    group = [f"prompt-{g}" for g in r.group_N.tolist()]
+    sets: dict[bool, dict[str, list[int]]] = {True: {}, False: {}}
+    for i in range(len(group)):
+        sets[bool(r.right_N[i])].setdefault(group[i], []).append(i)
+    weight = torch.zeros(len(group))
+    for right, mean, sign in ((True, student, -1.0), (False, teacher, 1.0)):
+        for rows in sets[right].values():
+            if len(rows) == 1:
+                weight[rows[0]] = 1.0
+                continue
+            share = torch.softmax(torch.stack([sign * mean[i] / 1.0 for i in rows]), dim=0) * len(rows)
+            for j, i in enumerate(rows):
+                weight[i] = share[j]
     return weight
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    rollouts = draw()
+    for groups in (GROUPS // 4, GROUPS // 2, GROUPS):  # growing, since the peak of a process never falls
+        rollouts, before = draw(groups), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        start = time.perf_counter()
+        ours(rollouts)
+        peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        print(f"{groups * SAMPLES:>7} rollouts  {time.perf_counter() - start:.3f} s  {peak:.0f} MiB beside the rollouts themselves")
     assert torch.allclose(ours(rollouts).float(), loop(rollouts), atol=1e-4)
     seconds: dict[str, list[float]] = {"ours": [], "other": []}
     for _ in range(REPEATS):  # in turns: a slow moment of the machine meets both

@@ -158,9 +158,10 @@ def test_opd_distils_every_rollout_alike_and_refuses_a_missing_score():
     signal = opd.weigh(r)
     assert signal.weight_N.unique().tolist() == [1.0]
     assert torch.equal(signal.advantage_NT[r.mask_NT], (r.teacher_logp_NT - r.student_logp_NT)[r.mask_NT])
-    r.teacher_logp_NT[4] = NAN
+    teacher = r.teacher_logp_NT.clone()
+    teacher[4] = NAN
     with pytest.raises(ValueError, match=r"rows \[4\] hold a log-prob that is missing"):
-        opd.weigh(r)
+        opd.weigh(dataclasses.replace(r, teacher_logp_NT=teacher))
 
 
 def test_grpo_needs_no_teacher_and_gives_every_token_its_rollouts_advantage():

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 
 from scope_openrlhf import algorithms
@@ -23,6 +24,14 @@ def test_a_dropped_rollout_is_on_no_path_and_leaves_its_groups_normalisation():
     # 1/2 and 1/4 over their sum, times 2: as if the dropped one had never been
     assert torch.allclose(signal.weight_N, torch.tensor([4 / 3, 0, 2 / 3], dtype=torch.float64))
     assert (metrics["rollouts"], metrics["dropped"], metrics["wrong"]) == (3, 1, 2)
+
+
+@pytest.mark.parametrize("name", algorithms.known())
+def test_every_algorithm_is_weighed_when_drops_leave_one_of_a_group(name):
+    r = group(2.0, 3.0, 4.0)
+    signal, metrics = weigh_kept(algorithms.load(name), r, torch.tensor([False, True, False]))
+    assert signal.path_N[1] >= 0 and signal.weight_N.isfinite().all() and signal.advantage_NT.isfinite().all()
+    assert metrics["dropped"] == 2
 
 
 def test_a_step_whose_rollouts_are_all_dropped_trains_nothing_and_says_so():

@@ -4,17 +4,8 @@ import ast
 from pathlib import Path
 
 HOST = {"rollout.py", "experience.py", "update.py", "trainer.py", "host.py", "cpu_platform.py"}
-FLOW = [
-    "config",
-    "batch",
-    "data",
-    "verifier",
-    "routing",
-    "weights",
-    "losses",
-    "algorithms",
-    "health",
-]  # each imports only from those before it
+# each imports only from those before it
+FLOW = ["config", "data", "verifier", "routing", "weights", "batch", "losses", "algorithms", "health"]
 
 
 def imports(file: Path) -> set[str]:

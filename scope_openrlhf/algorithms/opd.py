@@ -20,7 +20,7 @@ class Opd(Distillation):
         return True
 
     def weigh(self, rollouts: Rollouts) -> Signal:
-        weights.mean_logprob(rollouts.teacher_logp_NT, rollouts.mask_NT)  # raises where a score is missing
+        weights.require_finite(rollouts.teacher_mean_N, torch.ones_like(rollouts.right_N))
         gap_NT = (rollouts.teacher_logp_NT - rollouts.student_logp_NT).masked_fill(~rollouts.mask_NT, 0.0)
         num = len(rollouts.right_N)
         return Signal(gap_NT, weight_N=torch.ones(num, dtype=torch.float64), path_N=torch.zeros(num, dtype=torch.long))

@@ -68,11 +68,11 @@ class Scope(Distillation):
     def weigh(self, rollouts: Rollouts) -> Signal:
         c: Scope.Config = self.config  # type: ignore[assignment]
         right, wrong = rollouts.right_N, ~rollouts.right_N
+        logp_S, logp_T = rollouts.student_mean_N, rollouts.teacher_mean_N  # -log PPL; right rollouts were never scored by the teacher
+        weights.require_finite(logp_S, right | wrong)
+        weights.require_finite(logp_T, wrong)
+        sign_S, sign_T = c.signs
         weight_N = torch.ones(len(right), dtype=torch.float64)
-        logp_S = weights.mean_logprob(rollouts.student_logp_NT, rollouts.mask_NT)
-        logp_T = torch.full_like(logp_S, torch.nan)  # right rollouts were never scored and stay NaN, which no weight may read
-        logp_T[wrong] = weights.mean_logprob(rollouts.teacher_logp_NT[wrong], rollouts.mask_NT[wrong])
-        sign_S, sign_T = c.signs  # log PPL = -logp
         if c.student_path_weights and c.sequence_weights:
             weight_N[right] = weights.group_softmax(-logp_S * sign_S / c.tau, right, rollouts.group_N)[right]
         if c.teacher_path_weights and c.sequence_weights:
