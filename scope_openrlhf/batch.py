@@ -5,8 +5,9 @@ Example, two prompts with two rollouts each (T = 3, the first rollout has only t
              mask_NT=[[1, 1, 0], [1, 1, 1], ...], right_N=[1, 0, 0, 1], truncated_N=[0, 0, 1, 0], group_N=[0, 0, 1, 1])
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
+from typing import Any
 
 from torch import Tensor
 
@@ -29,6 +30,11 @@ class Rollouts:
     """bool, generation ended by length."""
     group_N: Tensor
     """int, the prompt of each rollout."""
+    step: int = 0
+    """Rollout batches trained on before this one: what a schedule depends on."""
+    context_logp: dict[str, Tensor] = field(default_factory=dict)
+    """For each of the algorithm's contexts, log p of each response token by the student, shown the hint after the problem: (N, T).
+    A whole row is NaN where the algorithm gave no hint."""
 
     @cached_property
     def student_mean_N(self) -> Tensor:
@@ -42,7 +48,25 @@ class Rollouts:
 
     def select(self, keep_N: Tensor) -> "Rollouts":
         """The rollouts where keep_N is true."""
-        return Rollouts(*(getattr(self, f.name)[keep_N] for f in fields(self)))
+        tensors = {f.name: getattr(self, f.name)[keep_N] for f in fields(self) if f.name not in ("step", "context_logp")}
+        return Rollouts(**tensors, step=self.step, context_logp={name: logp[keep_N] for name, logp in self.context_logp.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One rollout as text, for algorithms that show it, or its gold answer, to the student under another context.
+
+    Example: Attempt(prompt="1+1?", answer="2", response="... \\boxed{3}", extracted="3", right=False)
+    """
+
+    prompt: Any
+    """As the dataset has it: text, or chat messages."""
+    answer: str
+    """Gold."""
+    response: str
+    extracted: str | None
+    """The answer that the verifier found in the response."""
+    right: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +77,8 @@ class Signal:
     weight_N: Tensor
     path_N: Tensor
     """int, index into Algorithm.paths, or -1."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """What the algorithm wants to see in metrics.jsonl, for instance where its schedule stands."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,10 +50,10 @@ def order_rows(rows: list[dict], batch_size: int, steps: int, seed: int) -> list
 
 
 def format_prompts(rows: list[dict]) -> str:
-    """The lines that OpenRLHF's PromptDataset reads: a prompt, and a label that carries the gold answer, the id and the order."""
+    """The lines that OpenRLHF's PromptDataset reads: a prompt, and a label that carries the row as it was and its order."""
     lines = []
     for order, row in enumerate(rows):
-        label = json.dumps({"id": row["id"], "answer": row["answer"], "order": order})
+        label = json.dumps(row | {"order": order})
         lines.append(json.dumps({PROMPT_COLUMN: row["prompt"], LABEL_COLUMN: label}) + "\n")
     return "".join(lines)
 

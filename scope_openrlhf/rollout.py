@@ -14,6 +14,7 @@ from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
 from openrlhf.utils.agent import SingleTurnAgentExecutor
 
 from scope_openrlhf import algorithms
+from scope_openrlhf.batch import Attempt
 from scope_openrlhf.config import Config
 from scope_openrlhf.data import sample_seed
 from scope_openrlhf.routing import route
@@ -35,7 +36,7 @@ class AgentExecutor(SingleTurnAgentExecutor):
         self.drawn: Counter[int] = Counter()
 
     async def execute(self, prompt, label, sampling_params, max_length, hf_tokenizer, llm_engine, images=None):
-        row = json.loads(label)  # data.py wrote it: the gold answer, the row's id and its place in the run
+        row = json.loads(label)  # data.py wrote it: prompt, gold answer, the row's id and its place in the run
         sampling_params = copy(sampling_params)
         # the row's place in the run, not its id: a row that comes again is drawn anew, wherever and in whatever process
         sampling_params.seed = sample_seed(self.seed, row["order"], self.drawn[row["order"]])
@@ -49,6 +50,7 @@ class AgentExecutor(SingleTurnAgentExecutor):
         way = route(verdict.verdict, response["truncated"], self.algorithm.config.truncated)
         response["reward"] = response["scores"] = float(way == "right")
         response["extra_logs"] = {"grader_failed": float(verdict.verdict == "failed"), "dropped": float(way == "drop")}
+        response["attempt"] = Attempt(row["prompt"], row["answer"], text, verdict.extracted, way == "right")
         response["teacher"] = None
         if way != "drop" and self.algorithm.needs_teacher(way == "right"):
             response["teacher"] = await self.teacher.score(tokens, self.algorithm.top_k)
@@ -71,7 +73,7 @@ class ScopeSamplesGenerator(SamplesGenerator):
             teacher[:] = torch.from_numpy(score.logprobs)[: len(teacher)]
             topk = torch.from_numpy(score.topk_ids)[: len(teacher)], torch.from_numpy(score.topk_logprobs)[: len(teacher)]
         # a list in `info` is what OpenRLHF splits and batches per rollout without padding it with zeros
-        experience.info["teacher_log_probs"] = [teacher]
+        experience.info["teacher_log_probs"], experience.info["attempt"] = [teacher], [response["attempt"]]
         if self.top_k:
             experience.info["teacher_topk"] = [topk]
         return experience

@@ -47,12 +47,13 @@ class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
 
     def train_step(self, rollout_samples, global_step):
         rollouts = [
-            {"step": global_step + 1, "id": json.loads(r.labels[0])["id"], "prompt": r.prompts[0], "answer": json.loads(r.labels[0])["answer"],
+            {"step": global_step + 1, "id": json.loads(r.labels[0])["id"], "prompt": r.prompts[0], "answer": r.info["attempt"][0].answer,
              "response": self.tokenizer.decode(r.sequences[0][1:][r.action_mask[0].bool()]), "reward": float(r.rewards[0]),
              "truncated": bool(r.truncated[0])}
             for r in rollout_samples[: self.log.rollouts_per_step]
         ]  # fmt: skip
         grader_failed = sum(float(r.info["grader_failed"][0]) for r in rollout_samples)
+        self.experience_maker.step = global_step
         status, step = super().train_step(rollout_samples, global_step)
         stats = ray.get([t.take_stats.remote() for t in self.teachers])
         status |= self.experience_maker.metrics | path_health(status, self.experience_maker.algorithm.paths)

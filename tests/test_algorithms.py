@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from scope_openrlhf import algorithms
-from scope_openrlhf.batch import LossInput, Rollouts, TopK
+from scope_openrlhf.batch import Attempt, LossInput, Rollouts, TopK
 
 NAN = math.nan
 
@@ -23,7 +23,8 @@ def rollouts(algorithm, seed=0, groups=3, n=4, width=6) -> Rollouts:
     student = -torch.rand(num, width, generator=rng) * mask
     asked = torch.tensor([algorithm.needs_teacher(bool(x)) for x in right])
     teacher = (-torch.rand(num, width, generator=rng) * 3).masked_fill(~asked[:, None], NAN)
-    return Rollouts(student, teacher, mask, right, torch.zeros(num, dtype=torch.bool), torch.arange(num) // n)
+    contexts = {name: -torch.rand(num, width, generator=rng) * mask for name in algorithm.contexts}
+    return Rollouts(student, teacher, mask, right, torch.zeros(num, dtype=torch.bool), torch.arange(num) // n, context_logp=contexts)
 
 
 def loss_input(r: Rollouts, signal, logp) -> LossInput:
@@ -51,7 +52,10 @@ def test_masked_positions_change_nothing(variant):
     logp = r.student_logp_NT + 0.1
     before = total(algorithm.loss(loss_input(r, algorithm.weigh(r), logp)))
     noise = torch.where(r.mask_NT, 0.0, 5.0)
-    noisy = dataclasses.replace(r, student_logp_NT=r.student_logp_NT + noise, teacher_logp_NT=r.teacher_logp_NT - noise)
+    contexts = {name: logp_NT + noise for name, logp_NT in r.context_logp.items()}
+    noisy = dataclasses.replace(
+        r, student_logp_NT=r.student_logp_NT + noise, teacher_logp_NT=r.teacher_logp_NT - noise, context_logp=contexts
+    )
     after = total(algorithm.loss(loss_input(noisy, algorithm.weigh(noisy), logp - noise)))
     assert after.item() == pytest.approx(before.item(), rel=1e-6)
 
@@ -196,6 +200,35 @@ def test_rloo_and_reinforce_baseline_worked_by_hand():
     spread = algorithms.load("reinforce_baseline").weigh(r).advantage_NT[:, 0]
     gap = (spread[6] - spread[4]) / (spread[0] - spread[1])
     assert gap.item() == pytest.approx(1.0)  # both gaps are 1 before the whitening
+
+
+def hinted(r: Rollouts, by: float, step: int = 0) -> Rollouts:
+    """The same rollouts, each token `by` nats likelier once the student knows the answer."""
+    return dataclasses.replace(r, context_logp={"with_answer": r.student_logp_NT + by}, step=step)
+
+
+def test_rlsd_spreads_grpos_advantage_and_becomes_grpo_when_its_schedule_ends():
+    rlsd, grpo = algorithms.load("rlsd", mix=0.5, mix_steps=50, clip_weight=0.2), algorithms.load("grpo")
+    r = rollouts(rlsd)
+    plain = grpo.weigh(r).advantage_NT
+    up = rlsd.weigh(hinted(r, math.log(1.1)))
+    # w = 1.1 where A > 0 and 1/1.1 where A < 0; (1 - 1/2) + 1/2 * w
+    assert torch.allclose(up.advantage_NT, plain * torch.where(plain > 0, 1.05, 0.5 + 0.5 / 1.1))
+    assert torch.allclose(rlsd.weigh(hinted(r, 3.0)).advantage_NT, plain * torch.where(plain > 0, 1.1, 0.9))  # clipped at 1 +- 0.2
+    assert rlsd.weigh(hinted(r, 3.0, step=25)).metrics["mix"] == 0.25
+    assert torch.equal(rlsd.weigh(hinted(r, 3.0, step=50)).advantage_NT, plain)
+    assert torch.equal(rlsd.weigh(hinted(r, 0.0)).advantage_NT, plain)
+
+
+def test_rlsd_shows_the_gold_answer_and_refuses_a_missing_score():
+    rlsd = algorithms.load("rlsd")
+    assert rlsd.hint("with_answer", 0, [Attempt("1+1?", "2", "3", "3", False)]) == "\n\nThe correct answer is 2."
+    r = hinted(rollouts(rlsd), 1.0)
+    r.context_logp["with_answer"][3] = NAN
+    with pytest.raises(ValueError, match=r"rows \[3\] hold a log-prob that is missing"):
+        rlsd.weigh(r)
+    with pytest.raises(ValueError, match="algorithm.hint must contain"):
+        algorithms.load("rlsd", hint="think")
 
 
 def test_distillation_from_the_top_k_needs_its_k_and_reads_the_teachers_tokens():

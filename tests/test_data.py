@@ -56,6 +56,6 @@ def test_the_order_is_a_function_of_the_seed_and_every_pass_visits_each_row_once
         order_rows(rows, batch_size=7, steps=0, seed=7)
 
 
-def test_the_label_carries_answer_id_and_order():
+def test_the_label_carries_the_row_and_its_order():
     row = json.loads(format_prompts([{"id": "a", "prompt": "1+1?", "answer": "2"}]))
-    assert row["prompt"] == "1+1?" and json.loads(row["label"]) == {"id": "a", "answer": "2", "order": 0}
+    assert row["prompt"] == "1+1?" and json.loads(row["label"]) == {"id": "a", "prompt": "1+1?", "answer": "2", "order": 0}

@@ -9,6 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from scope_openrlhf import algorithms
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
@@ -28,6 +30,24 @@ def finished(tmp_path_factory):
 
 def rows(file: Path) -> list[dict]:
     return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+KNOBS = {"rlsd": ["algorithm.hint={answer}"]}  # the tiny vocabulary has no letters
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", [*([f"algorithm={name}"] for name in algorithms.known()),
+                                     ["algorithm.divergence=topk_forward", "algorithm.top_k=4", "algorithm.truncated=drop"],
+                                     ["algorithm=opd", "algorithm.divergence=k2", "algorithm.truncated=mask_tail"]], ids="-".join)  # fmt: skip
+def test_every_algorithm_trains_on_the_real_stack(variant, tmp_path):
+    name = variant[0].removeprefix("algorithm=")
+    command = [sys.executable, "-m", "scope_openrlhf.train", "--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", "name=r", "steps=2",
+               "eval.path=", "openrlhf.rollout.max_new_tokens=40", *variant, *KNOBS.get(name, [])]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    last = rows(tmp_path / "r" / "metrics.jsonl")[-1]
+    assert last["grad_norm"] > 0 and last["truncated"] > 0 and last["entropy_" + ("policy" if "rollouts_policy" in last else "teacher")] > 0
+    assert (last["dropped"] > 0) == ("algorithm.truncated=drop" in variant)
 
 
 def test_it_writes_what_the_readme_says(finished):

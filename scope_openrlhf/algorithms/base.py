@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from scope_openrlhf import losses
-from scope_openrlhf.batch import LossInput, Rollouts, Signal
+from scope_openrlhf.batch import Attempt, LossInput, Rollouts, Signal
 from scope_openrlhf.losses import Loss
 from scope_openrlhf.routing import POLICIES
 
@@ -89,8 +89,9 @@ class Distil(Clip):
 class Algorithm(ABC):
     """Subclasses name their paths and implement `weigh` and `loss`. Instances pickle and hold nothing but their knobs.
 
-    Log-probs by the student that sampled a rollout always come with it. What else an algorithm needs, and from whom, it declares
-    by `needs_teacher` and `top_k` (the teacher, on the rollout's own prompt; asked as soon as the rollout is verified).
+    Log-probs by the student that sampled a rollout always come with it. What else an algorithm needs, and from whom, it declares:
+    `needs_teacher` and `top_k`: of the teacher, on the rollout's own prompt, asked as soon as the rollout is verified;
+    `contexts` and `hint`: of the student itself, shown something more, asked of its training engine once the groups are whole.
     """
 
     Config: ClassVar[type[Knobs]] = Knobs
@@ -99,6 +100,9 @@ class Algorithm(ABC):
     uses_teacher: ClassVar[bool] = False
     uses_groups: ClassVar[bool] = True
     """Normalises inside a prompt's group, so it needs at least two rollouts of each prompt."""
+
+    contexts: ClassVar[tuple[str, ...]] = ()
+    """Names of the contexts under which the student scores its rollouts again; `hint` says what it is shown."""
 
     def __init__(self, config: Knobs) -> None:
         self.config = config
@@ -111,6 +115,10 @@ class Algorithm(ABC):
     def needs_teacher(self, right: bool) -> bool:
         """Whether a verified rollout must be scored by the teacher before `weigh`."""
         return False
+
+    def hint(self, context: str, i: int, group: list[Attempt]) -> str | None:
+        """What is put after the problem of rollout i of a prompt's group under this context; None where no score is needed."""
+        raise NotImplementedError
 
     @abstractmethod
     def weigh(self, rollouts: Rollouts) -> Signal:
