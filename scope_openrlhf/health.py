@@ -3,6 +3,8 @@
 NaN stands for a set without members: a step without right rollouts has no perplexity of them.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -53,7 +55,7 @@ def weight_health(name: str, weight: Tensor) -> dict[str, float]:
     if n == 0 or weight.sum() == 0:
         return {f"weight_{k}_{name}": torch.nan for k in ("min", "max", "entropy", "ess")}
     share = weight / weight.sum()
-    entropy = torch.special.entr(share).sum().item() / torch.tensor(float(n)).log().item() if n > 1 else 1.0
+    entropy = torch.special.entr(share).sum().item() / math.log(n) if n > 1 else 1.0
     return {
         f"weight_min_{name}": weight.min().item(),
         f"weight_max_{name}": weight.max().item(),

@@ -32,7 +32,7 @@ def rows(file: Path) -> list[dict]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
-KNOBS = {"rlsd": ["algorithm.hint={answer}"]}  # the tiny vocabulary has no letters
+KNOBS = {"rlsd": ['algorithm.hint="{answer}"']}  # the tiny vocabulary has no letters
 
 
 @pytest.mark.slow
