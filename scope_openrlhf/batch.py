@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from scope_openrlhf.routing import Route
 from scope_openrlhf.weights import masked_mean
 
 
@@ -56,7 +57,7 @@ class Rollouts:
 class Attempt:
     """One rollout as text, for algorithms that show it, or its gold answer, to the student under another context.
 
-    Example: Attempt(prompt="1+1?", answer="2", response="... \\boxed{3}", extracted="3", right=False)
+    Example: Attempt(prompt="1+1?", answer="2", response="... \\boxed{3}", extracted="3", route="wrong")
     """
 
     prompt: Any
@@ -66,7 +67,8 @@ class Attempt:
     response: str
     extracted: str | None
     """The answer that the verifier found in the response."""
-    right: bool
+    route: Route
+    """right, wrong, or drop: nobody knows, or it must not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,8 @@ class LossInput:
 
 @dataclass(frozen=True, slots=True)
 class TopK:
-    """Log-probs of the teacher's K likeliest tokens at each position. Rows that the teacher did not score are not to be read."""
+    """Log-probs of the teacher's K likeliest tokens at each position, and last (J = K + 1) of all others together. NaN where not scored."""
 
-    student_logp_NTK: Tensor
+    student_logp_NTJ: Tensor
     """With gradient to the student's params."""
-    teacher_logp_NTK: Tensor
+    teacher_logp_NTJ: Tensor

@@ -1,8 +1,10 @@
 """Checks that need a tokenizer, a model's config or OpenRLHF's resolved flags, all before any engine starts."""
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+from scope_openrlhf.batch import Attempt
 from scope_openrlhf.config import Config, ConfigError
 from scope_openrlhf.data import as_messages
 
@@ -44,6 +46,24 @@ def check_tokenizers(config: Config):
     return student
 
 
+def positions(model_config) -> int:
+    """The longest sequence that the model's config allows; no limit where it names none."""
+    return getattr(model_config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
+
+
+def check_hints(algorithm, args: SimpleNamespace, rows: list[dict], tokenizer, student_config) -> None:
+    """Whether the longest rollout still fits the student beside the longest hint, as far as the rows alone tell it."""
+    room = positions(student_config) - args.data.max_len
+    for context in algorithm.contexts:
+        hints = [algorithm.hint(context, 0, [Attempt(r["prompt"], r["answer"], "", r["answer"], "wrong")]) or "" for r in rows]
+        longest = max((len(ids) for ids in tokenizer(hints, add_special_tokens=False)["input_ids"]), default=0)
+        if longest > room:
+            raise ConfigError(
+                f"the hint of context {context} has up to {longest} tokens, beside openrlhf.data.max_len {args.data.max_len} the student's "
+                f"{positions(student_config)} positions leave {max(room, 0)}; lower data.max_len"
+            )
+
+
 def check_sizes(args: SimpleNamespace, rows: list[dict], tokenizer, model_configs: dict) -> None:
     """Batch sizes that divide, and prompts that fit beside their response."""
     n, prompts, train = args.rollout.n_samples_per_prompt, args.rollout.batch_size, args.train.batch_size
@@ -57,7 +77,7 @@ def check_sizes(args: SimpleNamespace, rows: list[dict], tokenizer, model_config
             raise ConfigError(f"{names}, but {value} is not a multiple of {by}")
     max_len, room = args.data.max_len, args.rollout.max_new_tokens or 1
     for key, model in model_configs.items():
-        limit = getattr(model, "max_position_embeddings", max_len + 1)
+        limit = positions(model)
         needed = max_len + (key == "teacher.path")  # a teacher request carries one token more, which vLLM must generate
         if needed > limit:
             raise ConfigError(f"openrlhf.data.max_len {max_len} needs {needed} positions, {key} has {limit}; lower data.max_len")

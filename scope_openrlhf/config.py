@@ -47,8 +47,8 @@ class TeacherConfig:
     """Engines in the teacher group, each on one (logical) GPU."""
     dtype: str = "bfloat16"
     """Type of the teacher's params."""
-    max_num_batched_tokens: int = 8192
-    """Upper bound of tokens per engine step. vLLM does not profile the memory of prompt log-probs; lower it if a teacher runs out."""
+    max_num_batched_tokens: int = 4096
+    """Tokens per engine step. vLLM does not profile the memory of prompt log-probs, some 10 bytes * vocabulary of each; lower it if a teacher runs out."""
     gpu_memory_utilization: float = 0.9
     """Share of a GPU's memory (on a CPU machine: of RAM, keep it small) that an engine may take."""
     enforce_eager: bool = False
@@ -205,7 +205,7 @@ def _build(cls, raw: dict, prefix: str):
     for key, value in raw.items():
         if key not in known:
             raise ConfigError(f"unknown key {prefix}{key}; {nearest(f'{prefix}{key}', [prefix + k for k in known])}")
-        values[key] = _convert(hints[key], value, f"{prefix}{key}")
+        values[key] = convert(hints[key], value, f"{prefix}{key}")
     for key, f in known.items():
         if key not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
             raise ConfigError(f"{prefix}{key} is missing{_purpose(hints[key], prefix + key)}")
@@ -218,7 +218,12 @@ def _purpose(hint, key: str) -> str:
     return f"; set {key} in the config or pass {key}=..."
 
 
-def _convert(hint, value, key: str):
+def convert(hint, value, key: str):
+    """The value as the type that the field asks for. Raises ConfigError naming the key."""
+    if typing.get_origin(hint) is typing.Literal:
+        if value not in typing.get_args(hint) or isinstance(value, bool):
+            raise ConfigError(f"{key} must be one of {', '.join(map(str, typing.get_args(hint)))}, got {value!r}")
+        return value
     if dataclasses.is_dataclass(hint):
         return _build(hint, value, f"{key}.")
     if typing.get_origin(hint) is dict:

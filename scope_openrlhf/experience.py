@@ -10,9 +10,11 @@ from torch import Tensor
 
 from scope_openrlhf.algorithms.base import Algorithm
 from scope_openrlhf.batch import Rollouts, Signal
+from scope_openrlhf.checks import positions
 from scope_openrlhf.data import as_messages
 from scope_openrlhf.health import step_health
 from scope_openrlhf.routing import mask_tails
+from scope_openrlhf.weights import require_finite
 
 
 class ScopeExperienceMaker(RemoteExperienceMaker):
@@ -74,7 +76,7 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
 
     @functools.cached_property
     def _student_positions(self) -> int:
-        return transformers.AutoConfig.from_pretrained(self.args.actor.model_name_or_path).max_position_embeddings
+        return positions(transformers.AutoConfig.from_pretrained(self.args.actor.model_name_or_path))
 
 
 def responses(experience) -> list[Tensor]:
@@ -109,16 +111,20 @@ def hinted_batch(tokenizer, prompts: list, responses: list[Tensor], max_position
 def weigh_kept(algorithm: Algorithm, rollouts: Rollouts, keep_N: Tensor) -> tuple[Signal, dict[str, float]]:
     """`Algorithm.weigh` and the step's metrics over the kept rollouts; the others get path -1 and leave their group's normalisation."""
     num = len(keep_N)
+    if not keep_N.any():
+        raise ValueError(
+            f"all {num} rollouts of a step were dropped ({int(rollouts.truncated_N.sum())} of them truncated), so there is nothing to train on; "
+            "raise openrlhf.rollout.max_new_tokens, set algorithm.truncated=wrong, or look at the grader's failures in metrics.jsonl"
+        )
     signal = Signal(torch.zeros_like(rollouts.student_logp_NT), torch.zeros(num, dtype=torch.float64), torch.full((num,), -1))
     metrics = {"rollouts": float(num), "dropped": float((~keep_N).sum()), "truncated": float(rollouts.truncated_N.sum())}
-    if keep_N.any():
-        kept = rollouts.select(keep_N)
-        of_kept = algorithm.weigh(kept)
-        metrics |= step_health(kept, of_kept, algorithm.paths) | of_kept.metrics
-        for name in ("advantage_NT", "weight_N", "path_N"):
-            whole = getattr(signal, name)
-            whole[keep_N] = getattr(of_kept, name).to(whole.dtype)
-    return signal, metrics
+    require_finite(rollouts.student_mean_N, keep_N)
+    kept = rollouts.select(keep_N)
+    of_kept = algorithm.weigh(kept)
+    for name in ("advantage_NT", "weight_N", "path_N"):
+        whole = getattr(signal, name)
+        whole[keep_N] = getattr(of_kept, name).to(whole.dtype)
+    return signal, metrics | step_health(kept, of_kept, algorithm.paths) | of_kept.metrics
 
 
 def collect_rollouts(experiences, samples_per_prompt: int) -> tuple[Rollouts, Tensor]:

@@ -22,6 +22,7 @@ def step_health(r: Rollouts, signal: Signal, paths: tuple[str, ...]) -> dict[str
     metrics = {
         "right": float(r.right_N.sum()),
         "wrong": float((~r.right_N).sum()),
+        "reward": r.right_N.double().mean().item(),
         "groups_all_right": (right_by_group == size).double().mean().item(),
         "groups_all_wrong": (right_by_group == 0).double().mean().item(),
         "groups_mixed": ((right_by_group > 0) & (right_by_group < size)).double().mean().item(),
@@ -65,26 +66,28 @@ def weight_health(name: str, weight: Tensor) -> dict[str, float]:
 
 
 @torch.no_grad()
-def vocabulary_health(logits: Tensor, chunk: int = 256) -> tuple[Tensor, Tensor]:
-    """Entropy -sum_v p_v log p_v in nats, and collision sum_v p_v^2, of each row: (M, V) -> (M,), (M,). Memory: chunk rows at a time."""
-    entropy, collision = [], []
-    for rows in logits.split(chunk):
-        logp = rows.float().log_softmax(dim=-1)
-        p = logp.exp()
-        entropy.append(-(p * logp).sum(dim=-1))
-        collision.append((p * p).sum(dim=-1))
-    return torch.cat(entropy), torch.cat(collision)
+def vocabulary_health(logits_MV: Tensor, ids_MK: Tensor, chunk: int = 256) -> tuple[Tensor, Tensor]:
+    """(M,) entropy -sum_v p_v log p_v in nats, and (M,) concentration of all tokens but the K: sum_v p_v^2 / (sum_v p_v)^2 over them.
 
-
-def logit_gradient_square(grad_NTK: Tensor, logp_NTK: Tensor, collision_NT: Tensor) -> Tensor:
-    """Squared norm of a loss's gradient at the logits, from its gradient g_k at the log-probs of K different tokens a position.
-
-    d log p_k / d logits = onehot_k - p, so the norm is sum_k g_k^2 - 2 G sum_k g_k p_k + G^2 sum_v p_v^2 with G = sum_k g_k.
-    (N, T, K), (N, T, K), (N, T) -> scalar.
+    Takes chunk rows at a time, so that no second tensor of the logits' size is made.
     """
-    total_NT = grad_NTK.sum(dim=-1)
-    cross_NT = (grad_NTK * logp_NTK.exp()).sum(dim=-1)
-    return ((grad_NTK**2).sum(dim=-1) - 2 * total_NT * cross_NT + total_NT**2 * collision_NT).clamp(min=0).sum()
+    entropy, concentration = [], []
+    for logits, ids in zip(logits_MV.split(chunk), ids_MK.split(chunk), strict=True):
+        logp = logits.float().log_softmax(dim=-1)
+        entropy.append(-(logp.exp() * logp).sum(dim=-1))
+        others = logp.scatter_(-1, ids, -torch.inf).softmax(dim=-1)  # not as a difference of sums, which rounding would eat
+        concentration.append((others * others).sum(dim=-1))
+    return torch.cat(entropy), torch.cat(concentration)
+
+
+def logit_gradient_square(grad_NTJ: Tensor, logp_NTJ: Tensor, concentration_NT: Tensor) -> Tensor:
+    """Squared norm of a loss's gradient at the logits, from its gradient g at the log-probs of some tokens and, last, of all others together.
+
+    With G the sum of g over all J: the gradient at such a token's logit is g_j - G p_j, and at another token's logit v it is
+    (g_J / p_J - G) p_v. concentration is that of the others. (N, T, J), (N, T, J), (N, T) -> scalar.
+    """
+    gap_NTJ = grad_NTJ - grad_NTJ.sum(dim=-1, keepdim=True) * logp_NTJ.exp()
+    return ((gap_NTJ[..., :-1] ** 2).sum(dim=-1) + gap_NTJ[..., -1] ** 2 * concentration_NT).sum()
 
 
 def path_health(status: dict[str, float], paths: tuple[str, ...]) -> dict[str, float]:

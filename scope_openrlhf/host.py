@@ -30,6 +30,7 @@ REFUSED = {
     "algo.kl.use_loss": "there is no reference model; the algorithm defines its own divergence",
     "actor.eps_clip": "set algorithm.clip_low and algorithm.clip_high",
     "actor.eps_clip_low_high": "set algorithm.clip_low and algorithm.clip_high",
+    "actor.entropy_coef": "it would train dropped rollouts and stand outside the paths' denominators; entropy is measured anyway",
     "actor.dual_clip": "the algorithm's loss replaces the one it belongs to; leave it out",
     "actor.policy_loss_type": "set algorithm",
     "actor.loss_agg_mode": "set algorithm.normalize",

@@ -1,7 +1,7 @@
 """Token losses: pure torch. Each returns the sum over its tokens and its metrics, also sums; the counts come from outside.
 
 Axes: N rollouts, T response positions, K tokens per position. weight_NT multiplies a token's loss and is zero off the path;
-metrics count the tokens on the path alike, whatever their weight.
+metrics count the tokens of another weight than 0 alike.
 """
 
 import torch
@@ -42,8 +42,7 @@ def reverse_kl(logp_NT: Tensor, teacher_logp_NT: Tensor, weight_NT: Tensor, esti
     if estimator == "k2":
         kl_NT = gap_NT**2 / 2
     elif estimator == "k3":
-        gap_NT = gap_NT.clamp(-20.0, 20.0)  # as the ratio of the surrogate: its exponential must stay finite
-        kl_NT = torch.expm1(-gap_NT) + gap_NT
+        kl_NT = torch.expm1(-gap_NT.clamp(min=-20.0)) + gap_NT  # its exponential must stay finite, as the surrogate's ratio
     elif estimator == "k1":
         raise ValueError(
             "k1 as a loss does not depend on the teacher: its gradient is that of log p_S alone. Use k2, k3 or the policy gradient"
@@ -53,16 +52,16 @@ def reverse_kl(logp_NT: Tensor, teacher_logp_NT: Tensor, weight_NT: Tensor, esti
     return (weight_NT * kl_NT).sum(), {"kl": kl_NT.detach().sum()}
 
 
-def topk_kl(student_logp_NTK: Tensor, teacher_logp_NTK: Tensor, weight_NT: Tensor, direction: str) -> Loss:
-    """KL over the teacher's K likeliest tokens and one bucket for all the others. Scalar, gradient to student_logp_NTK.
+def topk_kl(student_logp_NTJ: Tensor, teacher_logp_NTJ: Tensor, weight_NT: Tensor, direction: str) -> Loss:
+    """KL over the teacher's K likeliest tokens and one bucket for all the others, J = K + 1. Scalar, gradient to student_logp_NTJ.
 
-    Both hold log-probs of the same K tokens at each position; the bucket is 1 - sum_k p_k on each side, so that both are
-    distributions over K + 1 outcomes and the value is never negative (without it, it is no KL). Positions of weight 0 are not read.
+    Both hold log-probs of the same K tokens at each position, and last the log of the mass of all other tokens, so that both are
+    distributions and the value is never negative (without the bucket it is no KL). Positions of weight 0 are not read.
     direction: "reverse" = KL(student || teacher), "forward" = KL(teacher || student); anything else is a ValueError.
     Metrics: kl with every weight 1, and student_tail, the student's mass in the bucket (a growing one is mass that the top K cannot steer).
     """
     on_NT = weight_NT != 0
-    student, teacher = (_with_tail(x.masked_fill(~on_NT[..., None], -20.0)) for x in (student_logp_NTK, teacher_logp_NTK))
+    student, teacher = (torch.where(on_NT[..., None], x, 0.0) for x in (student_logp_NTJ, teacher_logp_NTJ))
     if direction == "reverse":
         p, q = student, teacher
     elif direction == "forward":
@@ -70,11 +69,21 @@ def topk_kl(student_logp_NTK: Tensor, teacher_logp_NTK: Tensor, weight_NT: Tenso
     else:
         raise ValueError(f"direction must be reverse or forward, got {direction!r}")
     kl_NT = (p.exp() * (p - q)).sum(dim=-1)
-    metrics = {"kl": (kl_NT.detach() * on_NT).sum(), "student_tail": (student.detach()[..., -1].exp() * on_NT).sum()}
+    metrics = {"kl": kl_NT.detach().sum(), "student_tail": (student.detach()[..., -1].exp() * on_NT).sum()}
     return (weight_NT * kl_NT).sum(), metrics
 
 
-def _with_tail(logp_NTK: Tensor) -> Tensor:
-    """(N, T, K) -> (N, T, K + 1): log of the mass that the K leave. A mass below 1e-7 counts as 1e-7, so that its log stays finite."""
+def with_tail(logp_NTK: Tensor) -> Tensor:
+    """(..., K) -> (..., K + 1): last the log of the mass that the K leave, from 1 - sum p; a mass below 1e-7 counts as 1e-7.
+
+    For the teacher, of whom no more is known. The student's bucket comes from its logits (`student_topk`), which tell any mass.
+    """
     tail = (1 - logp_NTK.exp().sum(dim=-1, keepdim=True)).clamp(min=1e-7)
     return torch.cat([logp_NTK, tail.log()], dim=-1)
+
+
+def student_topk(logits_MV: Tensor, ids_MK: Tensor) -> Tensor:
+    """(M, V) logits, (M, K) distinct ids -> (M, K + 1): their log-probs, and last the log of the mass of all other tokens."""
+    total = logits_MV.logsumexp(dim=-1, keepdim=True)
+    others = logits_MV.scatter(-1, ids_MK, -torch.inf).logsumexp(dim=-1, keepdim=True)
+    return torch.cat([logits_MV.gather(-1, ids_MK), others], dim=-1) - total

@@ -11,7 +11,7 @@ _SECONDS = {
     "timing/generation": "generate", "timing/make_experience": "experience", "timing/ppo_train": "update",
     "timing/broadcast": "sync", "timing/teacher": "teacher",
 }  # fmt: skip
-_RENAMED = {"rollout/reward_mean": "reward", "actor_grad_norm": "grad_norm", "actor_lr": "learning_rate", "policy_loss": "loss"}
+_RENAMED = {"actor_grad_norm": "grad_norm", "actor_lr": "learning_rate", "policy_loss": "loss"}
 _DROPPED = ("rollout/", "timing/", "generated_samples", "weight", "return", "response_clip_ratio", "logprobs_diff", "kl", "score")
 
 
@@ -64,13 +64,18 @@ def read_jsonl(file: Path) -> list[dict]:
     return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
+def right_share(row: dict[str, Any]) -> float:
+    """Of the rollouts that count; a step has at least one."""
+    return row["right"] / (row["right"] + row["wrong"])
+
+
 def progress_line(row: dict[str, Any], mean_seconds: float) -> str:
     def show(name: str, form: str) -> str:
         return "-" if row.get(name) is None else form.format(row[name])
 
     left = (row["of"] - row["step"]) * mean_seconds
     stages = " ".join(f"{k} {v:.1f}" for k, v in row["seconds"].items() if k != "total")
-    right = row["right"] / row["rollouts"] if row.get("rollouts") else 0.0
+    right = right_share(row)
     return (
         f"step {row['step']:>4}/{row['of']}  right {right:4.0%}  reward {show('reward', '{:.3f}')}  kl {show('reverse_kl', '{:.3f}')}  "
         f"ppl student {show('ppl_student_right', '{:.3f}')} teacher {show('ppl_teacher_wrong', '{:.2f}')}  "
@@ -141,7 +146,7 @@ def draw_summary(rows: list[dict], evaluation: dict[str, Any] | None, path: Path
 
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4), constrained_layout=True)
     steps = [r["step"] for r in rows]
-    share = [r["right"] / r["rollouts"] for r in rows]
+    share = [right_share(r) for r in rows]
     window = max(1, len(rows) // 10)
     smooth = [sum(share[max(0, i - window + 1) : i + 1]) / len(share[max(0, i - window + 1) : i + 1]) for i in range(len(share))]
     left.plot(steps, share, color="0.75", lw=1, label="each step")

@@ -50,7 +50,7 @@ class AgentExecutor(SingleTurnAgentExecutor):
         way = route(verdict.verdict, response["truncated"], self.algorithm.config.truncated)
         response["reward"] = response["scores"] = float(way == "right")
         response["extra_logs"] = {"grader_failed": float(verdict.verdict == "failed"), "dropped": float(way == "drop")}
-        response["attempt"] = Attempt(row["prompt"], row["answer"], text, verdict.extracted, way == "right")
+        response["attempt"] = Attempt(row["prompt"], row["answer"], text, verdict.extracted, way)
         response["teacher"] = None
         if way != "drop" and self.algorithm.needs_teacher(way == "right"):
             response["teacher"] = await self.teacher.score(tokens, self.algorithm.top_k)

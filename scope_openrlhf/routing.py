@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 Route = Literal["right", "wrong", "drop"]
-POLICIES = ("wrong", "drop", "mask_tail")
 
 
 def route(verdict: str, truncated: bool, policy: str) -> Route:
-    """verdict: right | wrong | failed, as `verifier.verify` says. policy: one of POLICIES."""
+    """verdict: right | wrong | failed, as `verifier.verify` says. policy: wrong | drop | mask_tail."""
     if verdict == "failed" or (truncated and policy == "drop"):
         return "drop"
     return "wrong" if truncated or verdict == "wrong" else "right"

@@ -51,7 +51,7 @@ class EngineTemperature:
 
         def compute_logits(hidden_states, *args, **kwargs):
             logits = original(model, hidden_states, *args, **kwargs)
-            return logits if logits is None else logits.float() / temperature
+            return logits if logits is None else logits.float().div_(temperature)
 
         model.compute_logits = compute_logits
 
@@ -68,7 +68,7 @@ class TeacherReplica:
                 enforce_eager=config.enforce_eager, gpu_memory_utilization=config.gpu_memory_utilization,
                 enable_prefix_caching=False,  # with it, prompt log-probs depend on the order of requests (vllm#42019)
                 max_logprobs=-1,  # top-k scores may be of any width
-                max_num_batched_tokens=max(config.max_num_batched_tokens, max_model_len),  # their logits are not in vLLM's memory profile (vllm#38830)
+                max_num_batched_tokens=config.max_num_batched_tokens,  # their logits are not in vLLM's memory profile (vllm#38830)
                 worker_extension_cls="scope_openrlhf.teacher.EngineTemperature",
             )
         )  # fmt: skip

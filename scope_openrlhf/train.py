@@ -180,6 +180,7 @@ def make_plan(config: Config) -> Plan:
             "a top-k divergence reads whole rows of logits, which openrlhf.ds.ring_attn_size and tensor_parallel_size cut; set both to 1"
         )
     checks.check_sizes(args, rows, tokenizer, models)
+    checks.check_hints(algorithm, args, rows, tokenizer, models["student.path"])
     gpus = host.gpus_wanted(config, args, algorithm.uses_teacher)
     if config.ray.address == "local" and 0 < config.ray.num_gpus < gpus:
         raise ConfigError(f"the run asks for {gpus} GPUs, ray.num_gpus gives {config.ray.num_gpus}; set it to {gpus} or more, or to 0")

@@ -48,7 +48,7 @@ class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
     def train_step(self, rollout_samples, global_step):
         rollouts = [
             {"step": global_step + 1, "id": json.loads(r.labels[0])["id"], "prompt": r.prompts[0], "answer": r.info["attempt"][0].answer,
-             "response": self.tokenizer.decode(r.sequences[0][1:][r.action_mask[0].bool()]), "reward": float(r.rewards[0]),
+             "response": self.tokenizer.decode(r.sequences[0][1:][r.action_mask[0].bool()]), "route": r.info["attempt"][0].route,
              "truncated": bool(r.truncated[0])}
             for r in rollout_samples[: self.log.rollouts_per_step]
         ]  # fmt: skip

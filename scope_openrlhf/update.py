@@ -13,8 +13,9 @@ import torch.distributed as dist
 from openrlhf.trainer.ray.ppo_actor import ActorPPOTrainer, PolicyModelActor
 from openrlhf.utils.loss_utils import iter_grad_accum_global_norm
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
-from scope_openrlhf import algorithms, cpu_platform, health
+from scope_openrlhf import algorithms, cpu_platform, health, losses
 from scope_openrlhf.algorithms.base import Algorithm
 from scope_openrlhf.batch import LossInput, TopK
 from scope_openrlhf.config import Config
@@ -40,21 +41,25 @@ class PathLoss(torch.nn.Module):
         self.teacher_topk = topk or []
         self.vocabulary = self.topk = None
 
-    def read_logits(self, logits: Tensor, attention_mask: Tensor, packed: bool) -> None:
-        """What of the logits is needed: entropy and collision for the metrics, and the teacher's top-k tokens for the loss.
+    def read_logits(self, logits: Tensor, sequences: Tensor, attention_mask: Tensor, packed: bool) -> None:
+        """What of the logits is needed: numbers for the metrics, and the student's log-probs of the teacher's top-k tokens for the loss.
 
-        logits: (N, S, V), or (1, tokens, V) where OpenRLHF packed the rows. attention_mask: (N, S). Position t predicts token t + 1.
+        logits: (N, S, V), or (1, tokens, V) where OpenRLHF packed the rows. sequences, attention_mask: (N, S). Position t predicts token t + 1.
         """
         holds_NS = attention_mask.bool() if packed else torch.ones_like(attention_mask, dtype=torch.bool)
+        flat_logits = logits.reshape(-1, logits.shape[-1])
+
+        def flatten(positions: Tensor) -> Tensor:
+            """(N, S - 1, ...), one for each position that predicts, to the order of flat_logits."""
+            return torch.nn.functional.pad(positions, (0, 0) * (positions.dim() - 2) + (0, 1))[holds_NS]
 
         def at_positions(flat: Tensor) -> Tensor:
             rows = flat.new_zeros(*holds_NS.shape, *flat.shape[1:])
             rows[holds_NS] = flat
             return rows[:, :-1]
 
-        flat_logits = logits.reshape(-1, logits.shape[-1])
-        entropy, collision = health.vocabulary_health(flat_logits)
-        self.vocabulary = at_positions(entropy), at_positions(collision)
+        entropy, concentration = health.vocabulary_health(flat_logits, flatten(sequences[:, 1:, None]))
+        self.vocabulary = at_positions(entropy), at_positions(concentration)
         if self.algorithm.top_k:
             ids_NTK, teacher_NTK = pad_topk(self.teacher_topk, attention_mask.shape[1] - 1, self.algorithm.top_k, logits.device)
             if ids_NTK.max() >= logits.shape[-1]:
@@ -62,9 +67,15 @@ class PathLoss(torch.nn.Module):
                     f"the teacher's top {self.algorithm.top_k} names token {int(ids_NTK.max())}, which the student's {logits.shape[-1]} "
                     "logits do not have; lower algorithm.top_k, or choose a teacher whose vocabulary is not padded further"
                 )
-            ids = torch.nn.functional.pad(ids_NTK, (0, 0, 0, 1))[holds_NS]
-            student_NTK = at_positions(flat_logits.gather(1, ids) - flat_logits.logsumexp(dim=-1, keepdim=True))
-            self.topk = TopK(student_NTK, teacher_NTK)
+            scored = flatten(teacher_NTK[..., :1].isfinite()).squeeze(1)
+            rows, ids = flat_logits[scored], flatten(ids_NTK)[scored]
+            # in chunks that are made again in the backward: a whole softmax more would not fit beside a large vocabulary
+            student = [
+                checkpoint(losses.student_topk, *part, use_reentrant=False) for part in zip(rows.split(256), ids.split(256), strict=True)
+            ]
+            blank = flat_logits.new_full((len(flat_logits), self.algorithm.top_k + 1), torch.nan)
+            self.topk = TopK(at_positions(blank.index_put((scored,), torch.cat(student))), losses.with_tail(teacher_NTK))
+            self.topk_concentration = health.vocabulary_health(rows, ids)[1]
 
     def forward(self, log_probs, old_log_probs, advantages, action_mask=None, rollout_log_probs=None,
                 dp_size=1, batch_num_tokens=None, global_batch_size=None):  # fmt: skip
@@ -73,46 +84,51 @@ class PathLoss(torch.nn.Module):
         if self.algorithm.config.normalize == "sequences":
             weight_NT = weight_NT / mask.sum(dim=1, keepdim=True).clamp(min=1)
         # off the mask, log-probs and advantages are zeros or padding: they meet a weight of zero
-        losses = self.algorithm.loss(LossInput(log_probs, old_log_probs, advantages, weight_NT, self.path_N, self.topk))
+        of_path = self.algorithm.loss(LossInput(log_probs, old_log_probs, advantages, weight_NT, self.path_N, self.topk))
         self.path_losses = {
-            name: losses[name][0] / self.path_counts_P[p].clamp(min=1e-8) * dp_size for p, name in enumerate(self.algorithm.paths)
+            name: of_path[name][0] / self.path_counts_P[p].clamp(min=1e-8) * dp_size for p, name in enumerate(self.algorithm.paths)
         }
-        self.path_sums = self._describe(losses, log_probs, mask)
+        self.path_sums = self._describe(of_path, log_probs, weight_NT)
         loss = torch.stack(list(self.path_losses.values())).sum()
         tokens = mask.sum().clamp(min=1)
-        clipped = sum((sums.get("clip_ratio", torch.zeros(())) for _, sums in losses.values()), torch.zeros(()))
+        clipped = sum((sums.get("clip_ratio", torch.zeros(())) for _, sums in of_path.values()), torch.zeros(()))
         ppo_kl = ((old_log_probs - log_probs).detach() * mask).sum() / tokens
         return loss, clipped / tokens, ppo_kl, None, None
 
-    def _describe(self, losses: dict, log_probs: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    def _describe(self, of_path: dict, log_probs: Tensor, weight_NT: Tensor) -> dict[str, Tensor]:
         """Sums over the micro-batch's tokens of each path, for health.path_health."""
         described: dict[str, Tensor] = {}
         for p, name in enumerate(self.algorithm.paths):
-            on_path_NT = mask * (self.path_N == p)[:, None]
-            described |= {f"{metric}_{name}": value for metric, value in losses[name][1].items()}
+            on_path_NT = (weight_NT != 0) & (self.path_N == p)[:, None]
+            described |= {f"{metric}_{name}": value for metric, value in of_path[name][1].items()}
             described[f"tokens_{name}"] = on_path_NT.sum()
             if self.vocabulary is not None:
-                entropy_NT, collision_NT = self.vocabulary
+                entropy_NT, concentration_NT = self.vocabulary
                 described[f"entropy_{name}"] = (entropy_NT * on_path_NT).sum()
-                described[f"grad_{name}"] = self._gradient_square(self.path_losses[name], log_probs, collision_NT)
+                described[f"grad_{name}"] = self._gradient_square(self.path_losses[name], log_probs, concentration_NT)
         return described
 
-    def _gradient_square(self, loss: Tensor, log_probs: Tensor, collision_NT: Tensor) -> Tensor:
-        """Of a path's loss at the logits. The graph between them and the loss is elementwise, so this costs no backward of the model."""
-        read = [log_probs[..., None]] if self.topk is None else [log_probs[..., None], self.topk.student_logp_NTK]
-        sources = [log_probs] if self.topk is None else [log_probs, self.topk.student_logp_NTK]
-        grads = torch.autograd.grad(loss, sources, retain_graph=True, allow_unused=True)
-        squares = [
-            health.logit_gradient_square(g if g.dim() == 3 else g[..., None], x.detach(), collision_NT)
-            for g, x in zip(grads, read, strict=True)
-            if g is not None
-        ]
-        return sum(squares, torch.zeros((), device=loss.device))
+    def _gradient_square(self, loss: Tensor, log_probs: Tensor, concentration_NT: Tensor) -> Tensor:
+        """Of a path's loss at the logits. The graph down to the log-probs is elementwise, so this costs no backward of the model."""
+        total = torch.zeros((), device=loss.device)
+        (sampled,) = torch.autograd.grad(loss, log_probs, retain_graph=True, allow_unused=True)
+        if sampled is not None:
+            logp_NT = log_probs.detach()
+            others_NT = torch.log(-torch.expm1(logp_NT.clamp(max=-1e-7)))  # of all tokens but the sampled one
+            grad_NTJ = torch.stack([sampled, torch.zeros_like(sampled)], dim=-1)
+            total += health.logit_gradient_square(grad_NTJ, torch.stack([logp_NT, others_NT], dim=-1), concentration_NT)
+        if self.topk is not None:
+            (of_topk,) = torch.autograd.grad(loss, self.topk.student_logp_NTJ, retain_graph=True, allow_unused=True)
+            if of_topk is not None:
+                scored_NT = self.topk.teacher_logp_NTJ[..., 0].isfinite()
+                student = self.topk.student_logp_NTJ[scored_NT].detach()
+                total += health.logit_gradient_square(of_topk[scored_NT], student, self.topk_concentration)
+        return total
 
 
 def pad_topk(rows: list, width: int, top_k: int, device) -> tuple[Tensor, Tensor]:
-    """Each row's (ids, log-probs), both (T_i, K) -> (N, width, K) ids and log-probs; zeros where nothing was scored."""
-    ids, logp = torch.zeros(len(rows), width, top_k, dtype=torch.long), torch.zeros(len(rows), width, top_k)
+    """Each row's (ids, log-probs), both (T_i, K) -> (N, width, K) ids and log-probs; 0 and NaN where nothing was scored."""
+    ids, logp = torch.zeros(len(rows), width, top_k, dtype=torch.long), torch.full((len(rows), width, top_k), torch.nan)
     for i, (row_ids, row_logp) in enumerate(rows):
         ids[i, : len(row_ids)], logp[i, : len(row_logp)] = row_ids.long(), row_logp
     return ids.to(device), logp.to(device)
@@ -147,7 +163,7 @@ class ScopeActorTrainer(ActorPPOTrainer):
 
     def _read_logits(self, module, args, kwargs, output) -> None:
         if isinstance(output, tuple):  # a training forward; the one that makes experience asks for no logits
-            self.actor_loss_fn.read_logits(output[1]["logits"], kwargs["attention_mask"], module.packing_samples)
+            self.actor_loss_fn.read_logits(output[1]["logits"], args[0], kwargs["attention_mask"], module.packing_samples)
 
     def training_step(self, experience, kl_ctl, step, loss_batch_info=None):
         device = experience.action_mask.device  # `info` holds lists of numbers, which as_tensor puts on the CPU

@@ -44,7 +44,7 @@ def perplexity(logprobs: Tensor, mask: Tensor) -> Tensor:
     """PPL(y_i | x) = exp(-1/|y_i| * sum_t log p(y_t | x, y_<t)).
 
     Shapes and errors as `mean_logprob`. Returns (N,) in float64, which ends at 1.8e308: a mean log-prob below -709 gives that
-    number. Code that must tell such rows apart works with `mean_logprob` and `group_softmax`, as algorithms/scope.py does.
+    number. Code that must tell such rows apart works with `mean_logprob` and `path_weights`, as algorithms/scope.py does.
     """
     return (-mean_logprob(logprobs, mask)).exp().clamp(max=torch.finfo(torch.float64).max)
 
@@ -56,7 +56,7 @@ def student_path_weights(ppl: Tensor, right: Tensor, group: Tensor, tau: float, 
     mean_one multiplies by the size of the set, so that its mean weight is 1; False sums to 1, as the paper prints it.
     Returns (N,) float64, zero where not right. Raises ValueError for tau <= 0, non-finite ppl or shapes that disagree.
     """
-    return group_softmax(_log_ppl(ppl, right) / _positive(tau), right, group, mean_one)
+    return path_weights(-_log_ppl(ppl, right), right, group, tau, 1, mean_one)
 
 
 def teacher_path_weights(ppl: Tensor, wrong: Tensor, group: Tensor, tau: float, mean_one: bool = True) -> Tensor:
@@ -64,7 +64,17 @@ def teacher_path_weights(ppl: Tensor, wrong: Tensor, group: Tensor, tau: float, 
 
     Arguments, return and errors as `student_path_weights`; ppl is only read where wrong.
     """
-    return group_softmax(-_log_ppl(ppl, wrong) / _positive(tau), wrong, group, mean_one)
+    return path_weights(-_log_ppl(ppl, wrong), wrong, group, tau, -1, mean_one)
+
+
+def path_weights(mean_logp: Tensor, member: Tensor, group: Tensor, tau: float, ppl_sign: int, mean_one: bool = True) -> Tensor:
+    """w_i = PPL_i^(ppl_sign/tau) / sum over members j of i's group of PPL_j^(ppl_sign/tau), PPL_i = exp(-mean_logp_i), in log space.
+
+    mean_logp: (N,) as `mean_logprob` gives it, read only where member. Otherwise as `student_path_weights`.
+    """
+    if not (tau > 0 and math.isfinite(tau)):
+        raise ValueError(f"tau must be a finite number greater than 0, got {tau}")
+    return group_softmax(-ppl_sign * mean_logp / tau, member, group, mean_one)
 
 
 def group_softmax(score: Tensor, member: Tensor, group: Tensor, mean_one: bool = True) -> Tensor:
@@ -123,9 +133,3 @@ def _log_ppl(ppl: Tensor, member: Tensor) -> Tensor:
     if bad.any():
         raise ValueError(f"ppl of rows {torch.nonzero(bad).flatten().tolist()} is not a finite positive number")
     return log
-
-
-def _positive(tau: float) -> float:
-    if not (tau > 0 and math.isfinite(tau)):
-        raise ValueError(f"tau must be a finite number greater than 0, got {tau}")
-    return tau

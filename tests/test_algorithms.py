@@ -9,6 +9,7 @@ import torch
 
 from scope_openrlhf import algorithms
 from scope_openrlhf.batch import Attempt, LossInput, Rollouts, TopK
+from scope_openrlhf.losses import with_tail
 
 NAN = math.nan
 
@@ -222,7 +223,7 @@ def test_rlsd_spreads_grpos_advantage_and_becomes_grpo_when_its_schedule_ends():
 
 def test_rlsd_shows_the_gold_answer_and_refuses_a_missing_score():
     rlsd = algorithms.load("rlsd")
-    assert rlsd.hint("with_answer", 0, [Attempt("1+1?", "2", "3", "3", False)]) == "\n\nThe correct answer is 2."
+    assert rlsd.hint("with_answer", 0, [Attempt("1+1?", "2", "3", "3", "wrong")]) == "\n\nThe correct answer is 2."
     r = hinted(rollouts(rlsd), 1.0)
     r.context_logp["with_answer"][3] = NAN
     with pytest.raises(ValueError, match=r"rows \[3\] hold a log-prob that is missing"):
@@ -236,12 +237,12 @@ def test_distillation_from_the_top_k_needs_its_k_and_reads_the_teachers_tokens()
         algorithms.load("opd", divergence="topk_forward")
     with pytest.raises(ValueError, match="and 0 without; got 4"):
         algorithms.load("scope", top_k=4)
-    with pytest.raises(ValueError, match="k1 as a loss does not depend on the teacher"):
+    with pytest.raises(ValueError, match="k1: its gradient as a loss does not depend on the teacher"):
         algorithms.load("scope", divergence="k1")
     scope = algorithms.load("scope", divergence="topk_reverse", top_k=2)
     r = rollouts(scope)
-    student = torch.rand(12, 6, 5).log_softmax(-1)[..., :2].requires_grad_()
-    topk = TopK(student, torch.rand(12, 6, 5).log_softmax(-1)[..., :2])
+    student, teacher = (with_tail(torch.rand(12, 6, 5).log_softmax(-1)[..., :2]) for _ in range(2))
+    topk = TopK(student.requires_grad_(), teacher.masked_fill(r.right_N[:, None, None], NAN))
     batch = dataclasses.replace(loss_input(r, scope.weigh(r), r.student_logp_NT), topk=topk)
     losses = scope.loss(batch)
     losses["teacher"][0].backward()
@@ -261,8 +262,15 @@ def test_distillation_from_the_top_k_needs_its_k_and_reads_the_teachers_tokens()
         {"student_ppl_sign": 2},
         {"truncated": "right"},
         {"masked_tail": 1.0},
+        {"tau": "much"},
+        {"top_k": 2.5},
+        {"clip_high": 0.3, "divergence": "k2"},
     ],
 )
 def test_scope_refuses_a_knob_that_cannot_work(knobs):
-    with pytest.raises(ValueError, match=f"algorithm.{next(iter(knobs))}"):
+    with pytest.raises(ValueError, match=next(iter(knobs))):
         algorithms.load("scope", **knobs)
+
+
+def test_a_number_that_yaml_reads_as_text_is_a_number():
+    assert algorithms.load("grpo", eps="1e-4").config.eps == 1e-4

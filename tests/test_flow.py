@@ -81,7 +81,7 @@ def test_only_wrong_rollouts_are_scored_and_every_number_is_there(finished):
 def test_the_rollouts_it_keeps_are_verified_text(finished):
     for r in rows(finished[0] / "rollouts.jsonl"):
         assert r["prompt"].startswith("<|user|>") and "\\boxed{" in r["response"] and r["response"].endswith("<|end|>")
-        assert r["reward"] == float(f"\\boxed{{{r['answer']}}}" in r["response"])
+        assert r["route"] == ("right" if f"\\boxed{{{r['answer']}}}" in r["response"] else "wrong")
 
 
 def test_the_summary_has_its_form(finished):

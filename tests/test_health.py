@@ -5,6 +5,7 @@ import torch
 
 from scope_openrlhf.batch import Rollouts, Signal
 from scope_openrlhf.health import logit_gradient_square, path_health, spread, step_health, vocabulary_health, weight_health
+from scope_openrlhf.losses import student_topk, topk_kl, with_tail
 
 NAN = math.nan
 
@@ -39,21 +40,30 @@ def test_a_spread_is_mean_and_deciles():
     assert spread("x", torch.arange(11.0)) == pytest.approx({"x": 5, "x_p10": 1, "x_p90": 9})
 
 
-def test_entropy_and_collision_of_a_coin_and_a_certainty():
-    entropy, collision = vocabulary_health(torch.tensor([[0.0, 0.0, -90.0], [90.0, 0.0, 0.0]]), chunk=1)
-    assert entropy.tolist() == pytest.approx([math.log(2), 0]) and collision.tolist() == pytest.approx([0.5, 1])
+def test_entropy_of_a_coin_and_a_certainty_and_how_concentrated_the_others_are():
+    logits = torch.tensor([[0.0, 0.0, -90.0, -90.0], [90.0, 0.0, 0.0, 0.0]])
+    entropy, concentration = vocabulary_health(logits, torch.tensor([[0], [0]]), chunk=1)
+    assert entropy.tolist() == pytest.approx([math.log(2), 0])
+    assert concentration.tolist() == pytest.approx([1, 1 / 3])  # the others are one token, or three alike
 
 
-@pytest.mark.parametrize("top", [1, 3])
-def test_the_squared_gradient_at_the_logits_is_what_autograd_says(top):
-    logits = torch.randn(2, 4, 7, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    logp = logits.log_softmax(-1)
-    read = logp[..., :top]
-    read.retain_grad()
-    (read**2).sum().backward()
-    _, collision = vocabulary_health(logits.detach().flatten(0, 1))
-    square = logit_gradient_square(read.grad, read.detach(), collision.view(2, 4))
-    assert square.item() == pytest.approx((logits.grad**2).sum().item(), rel=1e-5)
+@pytest.mark.parametrize("peak", [0.0, 8.0, 18.0])
+@pytest.mark.parametrize("direction", ["reverse", "forward"])
+def test_the_squared_gradient_at_the_logits_is_what_autograd_says_however_sure_the_student(peak, direction):
+    rng = torch.Generator().manual_seed(0)
+    logits = torch.randn(50, 300, generator=rng)
+    logits[:, 7] += peak
+    ids = torch.stack([torch.randperm(300, generator=rng)[:4] for _ in range(50)])
+    ids[:25, 0] = torch.where((ids[:25] == 7).any(dim=1), ids[:25, 0], 7)  # half of the teachers name the student's favourite
+    teacher = with_tail(torch.rand(50, 300, generator=rng).log_softmax(-1).gather(1, ids))
+
+    exact = logits.double().requires_grad_()
+    topk_kl(student_topk(exact, ids)[None], teacher[None].double(), torch.ones(1, 50), direction)[0].backward()
+    student = student_topk(logits, ids)[None].requires_grad_()
+    topk_kl(student, teacher[None], torch.ones(1, 50), direction)[0].backward()
+    _, concentration = vocabulary_health(logits, ids)
+    square = logit_gradient_square(student.grad, student.detach(), concentration[None])
+    assert square.item() == pytest.approx((exact.grad**2).sum().item(), rel=1e-3, abs=1e-5)  # float32 knows no smaller one
 
 
 def test_sums_by_path_become_means_over_its_tokens_and_shares_of_the_gradient():

@@ -5,7 +5,7 @@ from scope_openrlhf import report
 
 STATUS = {
     "timing/generation": 1.0, "timing/make_experience": 0.5, "timing/ppo_train": 2.0, "timing/broadcast": 0.25, "timing/teacher": 0.75,
-    "timing/step_total": 9.0, "rollout/reward_mean": 0.25, "generated_samples": ["x", 1], "right": 2.0, "rollouts": 8.0,
+    "timing/step_total": 9.0, "reward": 0.25, "generated_samples": ["x", 1], "right": 2.0, "wrong": 6.0, "dropped": 4.0,
     "ppl_student_right": math.nan, "ppl_teacher_wrong": 2.5, "reverse_kl": 0.5,
 }  # fmt: skip
 

@@ -9,6 +9,10 @@ from socket import socket
 import pytest
 import torch
 
+from scope_openrlhf import algorithms, cpu_platform
+
+cpu_platform.install_openrlhf()
+
 TOKENS = {f"micro {m}": [f"openrlhf.train.micro_batch_size={m}"] for m in (1, 2, 4, 8)}
 DYNAMIC = {"dynamic": ["openrlhf.train.dynamic_batch_enable=true", "openrlhf.train.max_tokens_per_gpu=60"]}
 SEQUENCES = {f"{name}, sequences": [*overrides, "algorithm.normalize=sequences"] for name, overrides in (TOKENS | DYNAMIC).items()}
@@ -82,3 +86,34 @@ def test_the_loss_of_a_path_is_its_sum_over_its_own_count(results):
             total += -(row.info["weight"] * logp * row.action_mask).sum().item()
             count += row.action_mask.sum().item()
     assert results["2 ranks, micro 2"]["metrics"]["loss_student"] == pytest.approx(total / count, rel=1e-4)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_is_read_of_the_logits_stands_at_the_token_that_it_is_about(packed):
+    """The teacher names the very token that follows: its student log-prob must be the one that OpenRLHF took of it."""
+    from openrlhf.models import Actor
+    from transformers import AutoModelForCausalLM
+
+    from scope_openrlhf.update import PathLoss
+
+    attention = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]])
+    sequences = torch.tensor([[3, 9, 6, 4, 7, 8], [3, 5, 4, 11, 0, 0]]) * attention
+    action = torch.tensor([[0, 0, 0, 1, 1], [0, 0, 1, 0, 0]])
+    actor = Actor("examples/tiny/student", attn_implementation="sdpa", temperature=0.6, packing_samples=packed).eval()
+    logp, output = actor(sequences, action, attention, return_output=True)
+    loss = PathLoss(algorithms.load("opd", divergence="topk_forward", top_k=2))
+    topk = [(torch.stack([row[1:], (row[1:] + 1) % 24], dim=1), torch.full((5, 2), -1.0)) for row in sequences]
+    topk[1] = tuple(t[:3] for t in topk[1])  # a row ends where its tokens end
+    loss.bind(torch.ones(2), torch.zeros(2, dtype=torch.long), torch.tensor([3.0]), topk)
+    loss.read_logits(output["logits"], sequences, attention, packed)
+
+    on = action.bool()
+    assert torch.allclose(loss.topk.student_logp_NTJ[..., 0][on], logp[on], atol=1e-5)
+    assert torch.allclose(loss.topk.student_logp_NTJ.exp().sum(-1)[on], torch.ones(3))
+    assert loss.topk.teacher_logp_NTJ[1, 3:].isnan().all() and loss.topk.teacher_logp_NTJ[1, :3].isfinite().all()
+    plain = AutoModelForCausalLM.from_pretrained("examples/tiny/student", dtype=torch.float32)(sequences, attention_mask=attention)
+    p = (plain.logits / 0.6).softmax(-1)[:, :-1][on]
+    entropy, concentration = (x[on] for x in loss.vocabulary)
+    others = p.scatter(1, sequences[:, 1:][on][:, None], 0.0)
+    assert torch.allclose(entropy, -(p * p.log()).sum(-1), atol=1e-5)
+    assert torch.allclose(concentration, (others**2).sum(-1) / others.sum(-1) ** 2, rtol=1e-3)

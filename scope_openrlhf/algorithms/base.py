@@ -7,15 +7,15 @@ training workers, with gradient. Both stand in one file, so a new algorithm is o
 import difflib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_type_hints
 
 import torch
 from torch import Tensor
 
 from scope_openrlhf import losses
 from scope_openrlhf.batch import Attempt, LossInput, Rollouts, Signal
+from scope_openrlhf.config import convert
 from scope_openrlhf.losses import Loss
-from scope_openrlhf.routing import POLICIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +31,6 @@ class Knobs:
     """Under truncated=mask_tail: the share of such a response, from its end, that trains nothing."""
 
     def __post_init__(self) -> None:
-        if self.normalize not in ("tokens", "sequences"):
-            raise ValueError(f"algorithm.normalize must be tokens or sequences, got {self.normalize!r}")
-        if self.truncated not in POLICIES:
-            raise ValueError(f"algorithm.truncated must be one of {', '.join(POLICIES)}, got {self.truncated!r}")
         if not 0 < self.masked_tail < 1:
             raise ValueError(f"algorithm.masked_tail must lie between 0 and 1, got {self.masked_tail}")
 
@@ -46,7 +42,8 @@ class Knobs:
                 near = difflib.get_close_matches(knob, names, 1)
                 hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
                 raise ValueError(f"unknown key algorithm.{knob}; {hint}")
-        return cls(**knobs)
+        hints = get_type_hints(cls)
+        return cls(**{knob: convert(hints[knob], value, f"algorithm.{knob}") for knob, value in knobs.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,21 +66,26 @@ class Distil(Clip):
     """Knobs of algorithms that distil from the teacher."""
 
     divergence: Literal["policy_gradient", "k2", "k3", "topk_reverse", "topk_forward"] = "policy_gradient"
-    """policy_gradient: sampled reverse KL under the PPO clip (the paper). k2, k3: the same as a direct loss. topk_*: KL over the
-    teacher's top_k tokens and a tail bucket."""
+    """policy_gradient: sampled reverse KL under the PPO clip (the paper). k2: its direct loss; k3: one whose gradient is that of the
+    forward KL. topk_*: KL over the teacher's top_k tokens and a tail bucket. Only the first corrects for a student that has moved
+    since it sampled, so the others want one optimiser step per rollout batch."""
     top_k: int = 0
     """Tokens per position that the teacher returns; only with divergence topk_reverse or topk_forward."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        kinds = ("policy_gradient", "k2", "k3", "topk_reverse", "topk_forward")
-        if self.divergence not in kinds:
-            raise ValueError(
-                f"algorithm.divergence must be one of {', '.join(kinds)}, got {self.divergence!r}"
-                + (": the gradient of k1 as a loss does not depend on the teacher" if self.divergence == "k1" else "")
-            )
         if self.divergence.startswith("topk") != (self.top_k > 0):
             raise ValueError(f"algorithm.top_k must be at least 1 with divergence topk_*, and 0 without; got {self.top_k}")
+        if self.divergence != "policy_gradient" and (self.clip_low, self.clip_high) != (Clip.clip_low, Clip.clip_high):
+            raise ValueError(f"algorithm.clip_low and clip_high belong to divergence policy_gradient; {self.divergence} has no clip")
+
+    @classmethod
+    def parse(cls, knobs: dict):
+        if knobs.get("divergence") == "k1":
+            raise ValueError(
+                "algorithm.divergence k1: its gradient as a loss does not depend on the teacher; use policy_gradient, k2 or k3"
+            )
+        return super().parse(knobs)
 
 
 class Algorithm(ABC):
@@ -172,4 +174,4 @@ class Distillation(Algorithm):
         if c.divergence in ("k2", "k3"):
             return losses.reverse_kl(batch.logp_NT, batch.advantage_NT + batch.old_logp_NT, weight_NT, c.divergence)
         assert batch.topk is not None
-        return losses.topk_kl(batch.topk.student_logp_NTK, batch.topk.teacher_logp_NTK, weight_NT, c.divergence.removeprefix("topk_"))
+        return losses.topk_kl(batch.topk.student_logp_NTJ, batch.topk.teacher_logp_NTJ, weight_NT, c.divergence.removeprefix("topk_"))

@@ -19,6 +19,11 @@ class Grpo(PolicyGradient):
         eps: float = 1e-6
         """Added to the group's standard deviation."""
 
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if not self.eps >= 0:
+                raise ValueError(f"algorithm.eps must not be negative, got {self.eps}")
+
     def advantages(self, rollouts: Rollouts) -> Tensor:
         c: Grpo.Config = self.config  # type: ignore[assignment]
         return weights.group_standardized(rollouts.right_N.double(), rollouts.group_N, c.eps)

@@ -33,9 +33,9 @@ class Scope(Distillation):
         """Temperature of the path weights: large is uniform, small lets one rollout of a group take all."""
         preset: Literal["paper", "released"] = "paper"
         """released: the signs of the published scripts, whose student path is PPL_S^(-1/tau), the opposite of the paper."""
-        student_ppl_sign: int = 0
+        student_ppl_sign: Literal[-1, 0, 1] = 0
         """+1: hard but right gets more (paper); -1: less (released); 0: as the preset says."""
-        teacher_ppl_sign: int = 0
+        teacher_ppl_sign: Literal[-1, 0, 1] = 0
         """-1: an unsure teacher gets less (paper and released); +1: more; 0: as the preset says."""
         student_path_weights: bool = True
         """False: every right rollout weighs 1."""
@@ -48,11 +48,6 @@ class Scope(Distillation):
             super().__post_init__()
             if not (self.tau > 0 and math.isfinite(self.tau)):
                 raise ValueError(f"algorithm.tau must be a finite number greater than 0, got {self.tau}; the paper uses 1.0")
-            if self.preset not in SIGNS:
-                raise ValueError(f"algorithm.preset must be one of {', '.join(SIGNS)}, got {self.preset!r}")
-            for knob in ("student_ppl_sign", "teacher_ppl_sign"):
-                if getattr(self, knob) not in (-1, 0, 1):
-                    raise ValueError(f"algorithm.{knob} must be -1, 0 or +1, got {getattr(self, knob)}")
 
         @property
         def signs(self) -> tuple[int, int]:
@@ -69,14 +64,13 @@ class Scope(Distillation):
         c: Scope.Config = self.config  # type: ignore[assignment]
         right, wrong = rollouts.right_N, ~rollouts.right_N
         logp_S, logp_T = rollouts.student_mean_N, rollouts.teacher_mean_N  # -log PPL; right rollouts were never scored by the teacher
-        weights.require_finite(logp_S, right | wrong)
         weights.require_finite(logp_T, wrong)
         sign_S, sign_T = c.signs
         weight_N = torch.ones(len(right), dtype=torch.float64)
         if c.student_path_weights and c.sequence_weights:
-            weight_N[right] = weights.group_softmax(-logp_S * sign_S / c.tau, right, rollouts.group_N)[right]
+            weight_N[right] = weights.path_weights(logp_S, right, rollouts.group_N, c.tau, sign_S)[right]
         if c.teacher_path_weights and c.sequence_weights:
-            weight_N[wrong] = weights.group_softmax(-logp_T * sign_T / c.tau, wrong, rollouts.group_N)[wrong]
+            weight_N[wrong] = weights.path_weights(logp_T, wrong, rollouts.group_N, c.tau, sign_T)[wrong]
         on_teacher_path = wrong[:, None] & rollouts.mask_NT
         gap_NT = (rollouts.teacher_logp_NT - rollouts.student_logp_NT).masked_fill_(~on_teacher_path, 0.0)
         return Signal(advantage_NT=gap_NT, weight_N=weight_N, path_N=wrong.long())
