@@ -44,7 +44,9 @@ class TeacherConfig:
     path: str = ""
     """Model that scores: a folder in Hugging Face form, or a hub id. Its tokenizer must be the student's. Algorithms without a teacher need none."""
     replicas: int = 1
-    """Engines in the teacher group, each on one (logical) GPU."""
+    """Engines in the teacher group. Any of them may die while another lives."""
+    tensor_parallel_size: int = 1
+    """(Logical) GPUs of each engine."""
     dtype: str = "bfloat16"
     """Type of the teacher's params."""
     max_num_batched_tokens: int = 4096
@@ -56,7 +58,11 @@ class TeacherConfig:
     temperature: float = 0.0
     """Of the teacher's log-probs. 0: the rollout's, at which the student's are; anything else compares two things, as published SCOPE does with 1."""
     deadline_seconds: float = 600.0
-    """Longest wait for one score before the run stops with TeacherError."""
+    """Longest wait for one score, over all replicas and attempts."""
+    hang_seconds: float = 120.0
+    """A replica that answers none of its requests for so long is started again. Longer than the longest request takes."""
+    drop_budget: int = 0
+    """Rollouts of a step that may go unscored, and be dropped, before the run stops with TeacherError."""
 
     def temperature_beside(self, rollout_temperature: float) -> float:
         return self.temperature or rollout_temperature
@@ -116,11 +122,15 @@ class Config:
         if "name" not in config.algorithm:
             raise ConfigError("algorithm.name is missing; set it to the name of an algorithm, for instance scope")
         for key, value, least in (
-            ("steps", config.steps, 0), ("teacher.replicas", config.teacher.replicas, 1), ("eval.samples", config.eval.samples, 1),
+            ("steps", config.steps, 0), ("teacher.replicas", config.teacher.replicas, 1),
+            ("teacher.tensor_parallel_size", config.teacher.tensor_parallel_size, 1), ("teacher.drop_budget", config.teacher.drop_budget, 0), ("eval.samples", config.eval.samples, 1),
             ("ray.num_gpus", config.ray.num_gpus, 0), ("seed", config.seed, 0),
         ):  # fmt: skip
             if value < least:
                 raise ConfigError(f"{key} must be at least {least}, got {value}")
+        for key, seconds in (("deadline_seconds", config.teacher.deadline_seconds), ("hang_seconds", config.teacher.hang_seconds)):
+            if not 0 < seconds < math.inf:
+                raise ConfigError(f"teacher.{key} must be a number of seconds above 0, got {seconds}")
         if not 0 <= config.teacher.temperature < math.inf:
             raise ConfigError(f"teacher.temperature must be a number above 0, or 0 for the rollout's, got {config.teacher.temperature}")
         return dataclasses.replace(config, openrlhf=flatten(config.openrlhf))

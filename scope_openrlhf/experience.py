@@ -46,7 +46,7 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
             e.info["weight"] = signal.weight_N[rows].float()
             e.info["path"] = signal.path_N[rows]
             e.info["return"] = e.rewards.float()
-            del e.info["teacher_log_probs"], e.info["attempt"]  # the loss needs none of it: its part is in the advantages
+            del e.info["teacher_log_probs"], e.info["scored"]  # the loss needs none of it: its part is in the advantages
             e.kl = None
         return experiences
 
@@ -56,7 +56,7 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
         One forward of the training engine over the same micro-batches, so at the same temperature as the student's own log-probs.
         """
         n = self.args.rollout.n_samples_per_prompt
-        attempts = {i: attempt for e in experiences for i, attempt in zip(e.index, e.info["attempt"], strict=True)}
+        attempts = {i: scored.attempt for e in experiences for i, scored in zip(e.index, e.info["scored"], strict=True)}
         hints = {i: self.algorithm.hint(context, i % n, [attempts[j] for j in range(i - i % n, i - i % n + n)]) for i in attempts}
         batches = [
             hinted_batch(self.tokenizer, [(attempts[i].prompt, hints[i] or "") for i in e.index], responses(e), self._student_positions)

@@ -106,3 +106,16 @@ def path_health(status: dict[str, float], paths: tuple[str, ...]) -> dict[str, f
             elif name.endswith(f"_{p}") and name != f"tokens_{p}":
                 metrics[name] = sums[name] / sums[f"tokens_{p}"] if sums[f"tokens_{p}"] else torch.nan
     return metrics
+
+
+def overlap(intervals: list[tuple[float, float]], until: float) -> tuple[float, float]:
+    """Seconds that the union of (start, end) covers, and the share of them before `until`; NaN where there is nothing to share."""
+    covered = hidden = 0.0
+    reached = -math.inf
+    for start, end in sorted(intervals):
+        start = max(start, reached)
+        if end > start:
+            covered += end - start
+            hidden += max(min(end, until) - start, 0.0)
+            reached = end
+    return covered, hidden / covered if covered else math.nan

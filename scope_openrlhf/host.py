@@ -124,7 +124,7 @@ def gpus_wanted(config: Config, args: SimpleNamespace, uses_teacher: bool) -> in
     """(Logical) GPUs that the run will ask Ray for."""
     actor = args.actor.num_nodes * args.actor.num_gpus_per_node
     engines = 0 if args.train.colocate_all and not args.train.async_enable else args.vllm.num_engines * args.vllm.tensor_parallel_size
-    return actor + engines + (config.teacher.replicas if uses_teacher else 0)
+    return actor + engines + (config.teacher.replicas * config.teacher.tensor_parallel_size if uses_teacher else 0)
 
 
 def launch(args: SimpleNamespace) -> None:

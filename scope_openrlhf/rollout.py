@@ -6,8 +6,10 @@ rollout does generate -> verify -> score, so a rollout is scored while others st
 
 import asyncio
 import json
+import time
 from collections import Counter
 from copy import copy
+from dataclasses import dataclass
 
 import torch
 from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
@@ -18,8 +20,21 @@ from scope_openrlhf.batch import Attempt
 from scope_openrlhf.config import Config
 from scope_openrlhf.data import sample_seed
 from scope_openrlhf.routing import route
-from scope_openrlhf.teacher import TeacherClient
+from scope_openrlhf.teacher import Score, TeacherClient, TeacherError
+from scope_openrlhf.teacher_engine import RayEndpoint
 from scope_openrlhf.verifier import verify
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a rollout brings along beside its tokens."""
+
+    attempt: Attempt
+    score: Score | TeacherError | None
+    """None where the algorithm asked for none."""
+    asked: float
+    answered: float
+    """Seconds since the epoch; the time that the teacher took, also in its queue, lies between."""
 
 
 class AgentExecutor(SingleTurnAgentExecutor):
@@ -30,31 +45,51 @@ class AgentExecutor(SingleTurnAgentExecutor):
         config = Config.of_this_run()
         self.seed = config.seed
         self.algorithm = algorithms.load(**config.algorithm)
-        self.teacher = None
+        self.teacher: TeacherClient | None = None
         if self.algorithm.uses_teacher:
-            self.teacher = TeacherClient(config.teacher.replicas, config.teacher.deadline_seconds)
+            self.teacher = TeacherClient([RayEndpoint(i) for i in range(config.teacher.replicas)], config.teacher.deadline_seconds)
         self.drawn: Counter[int] = Counter()
+        self.under_way: Counter[int] = Counter()
+        self.scores: dict[int, dict[tuple[int, ...], asyncio.Task[Score]]] = {}
+        """Of the prompts under way: a sequence that is drawn twice is scored once."""
 
     async def execute(self, prompt, label, sampling_params, max_length, hf_tokenizer, llm_engine, images=None):
         row = json.loads(label)  # data.py wrote it: prompt, gold answer, the row's id and its place in the run
+        order = row["order"]
         sampling_params = copy(sampling_params)
         # the row's place in the run, not its id: a row that comes again is drawn anew, wherever and in whatever process
-        sampling_params.seed = sample_seed(self.seed, row["order"], self.drawn[row["order"]])
-        self.drawn[row["order"]] += 1
-        response = await super().execute(prompt, label, sampling_params, max_length, hf_tokenizer, llm_engine, images)
-
-        tokens = response["observation_tokens"]
-        ((start, end),) = response["action_ranges"]
-        text = hf_tokenizer.decode(tokens[start:end], skip_special_tokens=True)
-        verdict = await asyncio.to_thread(verify, row["answer"], text)
-        way = route(verdict.verdict, response["truncated"], self.algorithm.config.truncated)
+        sampling_params.seed = sample_seed(self.seed, order, self.drawn[order])
+        self.drawn[order] += 1
+        self.under_way[order] += 1
+        try:
+            response = await super().execute(prompt, label, sampling_params, max_length, hf_tokenizer, llm_engine, images)
+            tokens = response["observation_tokens"]
+            ((start, end),) = response["action_ranges"]
+            text = hf_tokenizer.decode(tokens[start:end], skip_special_tokens=True)
+            verdict = await asyncio.to_thread(verify, row["answer"], text)
+            way = route(verdict.verdict, response["truncated"], self.algorithm.config.truncated)
+            score, asked = None, time.time()
+            if way != "drop" and self.algorithm.needs_teacher(way == "right"):
+                try:
+                    score = await self._score_once(order, tokens)
+                except TeacherError as error:  # the driver holds it against teacher.drop_budget
+                    score, way = error, "drop"
+        finally:
+            self.under_way[order] -= 1
+            if not self.under_way[order]:
+                self.scores.pop(order, None)
         response["reward"] = response["scores"] = float(way == "right")
         response["extra_logs"] = {"grader_failed": float(verdict.verdict == "failed"), "dropped": float(way == "drop")}
-        response["attempt"] = Attempt(row["prompt"], row["answer"], text, verdict.extracted, way)
-        response["teacher"] = None
-        if way != "drop" and self.algorithm.needs_teacher(way == "right"):
-            response["teacher"] = await self.teacher.score(tokens, self.algorithm.top_k)
+        response["scored"] = Scored(Attempt(row["prompt"], row["answer"], text, verdict.extracted, way), score, asked, time.time())
         return response
+
+    async def _score_once(self, order: int, tokens: list[int]) -> Score:
+        assert self.teacher is not None
+        scores = self.scores.setdefault(order, {})
+        task = scores.get(tuple(tokens))
+        if task is None:
+            task = scores[tuple(tokens)] = asyncio.create_task(self.teacher.score(tokens, self.algorithm.top_k))
+        return await task
 
 
 class ScopeSamplesGenerator(SamplesGenerator):
@@ -69,11 +104,12 @@ class ScopeSamplesGenerator(SamplesGenerator):
         # NaN, not zero, where no score was asked for: whoever reads it by mistake gets an error
         teacher = torch.full(experience.action_mask.shape[1:], torch.nan)
         topk = torch.zeros(0, self.top_k, dtype=torch.long), torch.zeros(0, self.top_k)
-        if (score := response["teacher"]) is not None:
+        score = response["scored"].score
+        if isinstance(score, Score):
             teacher[:] = torch.from_numpy(score.logprobs)[: len(teacher)]
             topk = torch.from_numpy(score.topk_ids)[: len(teacher)], torch.from_numpy(score.topk_logprobs)[: len(teacher)]
         # a list in `info` is what OpenRLHF splits and batches per rollout without padding it with zeros
-        experience.info["teacher_log_probs"], experience.info["attempt"] = [teacher], [response["attempt"]]
+        experience.info["teacher_log_probs"], experience.info["scored"] = [teacher], [response["scored"]]
         if self.top_k:
             experience.info["teacher_topk"] = [topk]
         return experience

@@ -1,4 +1,4 @@
-"""A Ray group of vLLM teacher engines: token ids in, log-probs of exactly those tokens out.
+"""The teacher as a caller sees it: token ids in, checked log-probs of exactly those tokens out, whatever happens to single replicas.
 
 Every answer is checked before it can reach a weight: a missing or broken number is a TeacherError, never a zero.
 """
@@ -6,11 +6,9 @@ Every answer is checked before it can reach a weight: a missing or broken number
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
-import ray
-
-from scope_openrlhf.config import TeacherConfig
 
 
 class TeacherError(RuntimeError):
@@ -34,125 +32,53 @@ class Score:
     """(L - 1, K) float32."""
 
 
-def actor_name(replica: int) -> str:
-    return f"scope-teacher-{replica}"
+class Endpoint(Protocol):
+    """One replica, however it is reached: teacher_engine.RayEndpoint, teacher_http.HttpEndpoint."""
 
-
-class EngineTemperature:
-    """vLLM worker extension: divide the logits by a temperature wherever the model computes them.
-
-    vLLM scores prompt tokens at temperature 1 whatever the request asks. Student and teacher must be compared at one
-    temperature, so it is set here, in the model itself, once after start-up.
-    """
-
-    def set_temperature(self, temperature: float) -> None:
-        model = self.model_runner.get_model()  # type: ignore[attr-defined]
-        original = type(model).compute_logits
-
-        def compute_logits(hidden_states, *args, **kwargs):
-            logits = original(model, hidden_states, *args, **kwargs)
-            return logits if logits is None else logits.float().div_(temperature)
-
-        model.compute_logits = compute_logits
-
-
-class TeacherReplica:
-    """One vLLM engine as an async Ray actor. Requests of many callers are batched by the engine."""
-
-    async def __init__(self, config: TeacherConfig, max_model_len: int, temperature: float, seed: int) -> None:  # type: ignore[misc]  # Ray awaits it
-        from vllm import AsyncEngineArgs, AsyncLLMEngine, SamplingParams
-
-        self.engine = AsyncLLMEngine.from_engine_args(
-            AsyncEngineArgs(
-                model=config.path, dtype=config.dtype, max_model_len=max_model_len, seed=seed,
-                enforce_eager=config.enforce_eager, gpu_memory_utilization=config.gpu_memory_utilization,
-                enable_prefix_caching=False,  # with it, prompt log-probs depend on the order of requests (vllm#42019)
-                max_logprobs=-1,  # top-k scores may be of any width
-                max_num_batched_tokens=config.max_num_batched_tokens,  # their logits are not in vLLM's memory profile (vllm#38830)
-                worker_extension_cls="scope_openrlhf.teacher.EngineTemperature",
-            )
-        )  # fmt: skip
-        if temperature != 1.0:
-            await self.engine.collective_rpc("set_temperature", args=(temperature,))
-        self.sampling_params = SamplingParams
-        self.scored = self.outstanding = self.requests = 0
-        self.busy_seconds = self.busy_since = 0.0
-
-    def ready(self) -> bool:
-        return True
+    name: str
 
     async def score(self, token_ids: list[int], top_k: int) -> Score:
-        """The log-probs of token_ids[1:], unchecked, and of the top_k likeliest tokens at each of their positions."""
-        from vllm.inputs import TokensPrompt
-
-        if self.outstanding == 0:
-            self.busy_since = time.perf_counter()
-        self.outstanding += 1
-        self.requests += 1
-        try:
-            request = TokensPrompt(prompt_token_ids=token_ids)
-            params = self.sampling_params(max_tokens=1, temperature=0.0, prompt_logprobs=top_k, detokenize=False, flat_logprobs=True)
-            outputs = [o async for o in self.engine.generate(request, params, request_id=f"score-{self.requests}")]
-        finally:
-            self.outstanding -= 1
-            if self.outstanding == 0:
-                self.busy_seconds += time.perf_counter() - self.busy_since
-        self.scored += 1
-        flat = outputs[-1].prompt_logprobs
-        # each position holds the prompt's own token and then the top_k, which may name it again; position 0 holds none
-        shape = (len(flat) - 1, 1 + top_k)
-        ids, logprobs = np.array(flat.token_ids, np.int32).reshape(shape), np.array(flat.logprobs, np.float32).reshape(shape)
-        return Score(ids[:, 0], logprobs[:, 0], ids[:, 1:], logprobs[:, 1:])
-
-    def take_stats(self) -> dict[str, float]:
-        """Rollouts scored and seconds with at least one request in the engine, since the last call."""
-        stats = {"scored": self.scored, "seconds": self.busy_seconds}
-        self.scored, self.busy_seconds = 0, 0.0
-        return stats
-
-
-def start(config: TeacherConfig, max_model_len: int, temperature: float, seed: int) -> list:
-    """Start config.replicas named actors, one logical GPU each, and return their handles at once (call `ready` to wait)."""
-    replica = ray.remote(TeacherReplica)
-    return [
-        replica.options(name=actor_name(i), num_gpus=1, num_cpus=1).remote(config, max_model_len, temperature, seed)
-        for i in range(config.replicas)
-    ]
-
-
-def wait_until_ready(replicas: list, deadline_seconds: float) -> None:
-    """Raises TeacherError if a replica has not loaded its model by the deadline; an error while loading comes through as it is."""
-    try:
-        ray.get([r.ready.remote() for r in replicas], timeout=deadline_seconds)
-    except ray.exceptions.GetTimeoutError:
-        raise TeacherError(f"the teacher did not load in {deadline_seconds} s; see its log, or raise teacher.deadline_seconds") from None
+        """Unchecked. Raises TeacherError if the replica gives no answer; it may be asked again."""
+        ...
 
 
 class TeacherClient:
-    """Sends a sequence to the replica with the fewest outstanding tokens and checks its answer. One per rollout worker."""
+    """Sends each sequence to the replica with the fewest outstanding tokens, checks the answer, and asks another one where it fails.
 
-    def __init__(self, replicas: int, deadline_seconds: float) -> None:
-        self.handles = [ray.get_actor(actor_name(i)) for i in range(replicas)]
-        self.load = [0] * replicas
-        self.deadline_seconds = deadline_seconds
+    One per rollout worker, used from one event loop.
+    """
+
+    def __init__(self, endpoints: list[Endpoint], deadline_seconds: float, pause_seconds: float = 1.0) -> None:
+        self.endpoints = endpoints
+        self.deadline_seconds, self.pause_seconds = deadline_seconds, pause_seconds
+        self.load = {e.name: 0 for e in endpoints}
+        self.resting_until = {e.name: 0.0 for e in endpoints}
 
     async def score(self, token_ids: list[int], top_k: int = 0) -> Score:
-        """Log-probs of token_ids[1:]. Raises TeacherError if the answer is late, broken, or the replica died."""
-        i = min(range(len(self.load)), key=self.load.__getitem__)
-        self.load[i] += len(token_ids)
-        try:
-            score = await asyncio.wait_for(self.handles[i].score.remote(token_ids, top_k), self.deadline_seconds)
-        except TimeoutError:
-            raise TeacherError(
-                f"{actor_name(i)} did not score {len(token_ids)} tokens in {self.deadline_seconds} s; "
-                "raise teacher.deadline_seconds, add teacher.replicas, or look at its log"
-            ) from None
-        except ray.exceptions.RayError as error:
-            raise TeacherError(f"{actor_name(i)} failed on {len(token_ids)} tokens: {error}") from error
-        finally:
-            self.load[i] -= len(token_ids)
-        check_score(token_ids, score, top_k, actor_name(i))
-        return score
+        """Log-probs of token_ids[1:]. Raises TeacherError, naming each failure, if no replica gave a sound answer by the deadline."""
+        give_up = time.monotonic() + self.deadline_seconds
+        failures: list[str] = []
+        while (left := give_up - time.monotonic()) > 0:
+            now = time.monotonic()
+            # a replica that failed rests while others can answer; where all rest, the one that rests the shortest is asked
+            endpoint = min(self.endpoints, key=lambda e: (max(self.resting_until[e.name] - now, 0.0), self.load[e.name]))
+            self.load[endpoint.name] += len(token_ids)
+            try:
+                await asyncio.sleep(min(max(self.resting_until[endpoint.name] - now, 0.0), left))
+                score = await asyncio.wait_for(endpoint.score(token_ids, top_k), give_up - time.monotonic())
+                check_score(token_ids, score, top_k, endpoint.name)
+                return score
+            except TimeoutError:
+                failures.append(f"{endpoint.name} was still silent at the deadline")
+            except TeacherError as error:
+                failures.append(str(error))
+                self.resting_until[endpoint.name] = time.monotonic() + self.pause_seconds
+            finally:
+                self.load[endpoint.name] -= len(token_ids)
+        raise TeacherError(
+            f"no replica scored a request of {len(token_ids)} tokens within teacher.deadline_seconds {self.deadline_seconds:g}: "
+            f"{'; '.join(dict.fromkeys(failures[-5:]))}. Look at the teacher's log, raise the deadline, or add teacher.replicas"
+        )
 
 
 def check_score(token_ids: list[int], score: Score, top_k: int, replica: str) -> None:

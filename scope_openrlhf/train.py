@@ -271,13 +271,12 @@ def launch(plan: Plan) -> None:
     """Start the teacher group and OpenRLHF's training beside each other, and wait for the end of training."""
     from ray.exceptions import RayError
 
-    from scope_openrlhf import host, teacher
+    from scope_openrlhf import host, teacher_engine
 
-    config = plan.config
-    replicas = []
+    config, group = plan.config, None
     if plan.algorithm.uses_teacher:
         # one token more than the longest rollout: vLLM wants room to generate one
-        replicas = teacher.start(config.teacher, plan.args.data.max_len + 1, plan.teacher_temperature, config.seed)
+        group = teacher_engine.TeacherGroup(config.teacher, plan.args.data.max_len + 1, plan.teacher_temperature, config.seed)
     try:
         host.launch(plan.args)
     except RayError as error:
@@ -286,7 +285,9 @@ def launch(plan: Plan) -> None:
         raise RunError(
             f"training stopped: {cause}\n  see {config.run_dir}/logs/driver.log; the same command resumes from the last checkpoint"
         ) from None
-    del replicas  # until here their handles kept the actors alive
+    finally:
+        if group:
+            group.close()
 
 
 def evaluate(config: Config, run: Path, out: TextIO) -> dict | None:

@@ -9,10 +9,11 @@ from openrlhf.trainer.ppo_trainer import PPOTrainer
 from scope_openrlhf import algorithms, cpu_platform
 from scope_openrlhf.config import Config
 from scope_openrlhf.experience import ScopeExperienceMaker
-from scope_openrlhf.health import path_health
+from scope_openrlhf.health import overlap, path_health
 from scope_openrlhf.report import StepLog
 from scope_openrlhf.rollout import ScopeSamplesGenerator
-from scope_openrlhf.teacher import actor_name, wait_until_ready
+from scope_openrlhf.teacher import Score, TeacherError
+from scope_openrlhf.teacher_engine import wait_until_ready
 
 
 class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
@@ -36,37 +37,54 @@ class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
             algorithm, maker.actor_model_group, maker.critic_model_group, maker.reward_model_group, maker.initial_model_group,
             maker.kl_ctl, strategy, self.tokenizer,
         )  # fmt: skip
-        replicas = self.config.teacher.replicas if algorithm.uses_teacher else 0
-        self.teachers = [ray.get_actor(actor_name(i)) for i in range(replicas)]
+        self.saved: tuple[int, dict] | None = None
+        """The last whole step and what OpenRLHF's checkpoint needs beside the model to resume after it."""
         self.log = StepLog(self.config.run_dir)
 
     def fit(self, global_step: int = 0) -> None:
         self.log.forget_after(self.init_checkpoint_states()["global_step"])
-        wait_until_ready(self.teachers, self.config.teacher.deadline_seconds)
+        if self.experience_maker.algorithm.uses_teacher:
+            wait_until_ready(self.config.teacher.replicas, self.config.teacher.deadline_seconds)
         super().fit(global_step)
 
     def train_step(self, rollout_samples, global_step):
+        scored = [r.info["scored"][0] for r in rollout_samples]
+        self.stop_beyond_budget([s.score for s in scored if isinstance(s.score, TeacherError)])
         rollouts = [
-            {"step": global_step + 1, "id": json.loads(r.labels[0])["id"], "prompt": r.prompts[0], "answer": r.info["attempt"][0].answer,
-             "response": self.tokenizer.decode(r.sequences[0][1:][r.action_mask[0].bool()]), "route": r.info["attempt"][0].route,
+            {"step": global_step + 1, "id": json.loads(r.labels[0])["id"], "prompt": r.prompts[0], "answer": r.info["scored"][0].attempt.answer,
+             "response": self.tokenizer.decode(r.sequences[0][1:][r.action_mask[0].bool()]), "route": r.info["scored"][0].attempt.route,
              "truncated": bool(r.truncated[0])}
             for r in rollout_samples[: self.log.rollouts_per_step]
         ]  # fmt: skip
         grader_failed = sum(float(r.info["grader_failed"][0]) for r in rollout_samples)
         self.experience_maker.step = global_step
         status, step = super().train_step(rollout_samples, global_step)
-        stats = ray.get([t.take_stats.remote() for t in self.teachers])
         status |= self.experience_maker.metrics | path_health(status, self.experience_maker.algorithm.paths)
         status["temperature"] = self.args.rollout.temperature
         status["teacher_temperature"] = self.config.teacher.temperature_beside(self.args.rollout.temperature)
         status["grader_failed"] = grader_failed
-        status["teacher_scored"] = sum(s["scored"] for s in stats)
-        status["teacher_skipped"] = len(rollout_samples) - status["teacher_scored"]
-        status["timing/teacher"] = sum(s["seconds"] for s in stats)
+        answered = [(s.asked, s.answered) for s in scored if isinstance(s.score, Score)]
+        status["teacher_scored"] = len(answered)
+        status["teacher_failed"] = sum(isinstance(s.score, TeacherError) for s in scored)
+        status["teacher_skipped"] = len(scored) - status["teacher_scored"] - status["teacher_failed"]
+        status["timing/teacher"], status["teacher_hidden"] = overlap(answered, max(s.asked for s in scored))
         self.log.rollouts(rollouts)
         return status, step
 
+    def stop_beyond_budget(self, failures: list[TeacherError]) -> None:
+        """Raise the first failure if there are more than teacher.drop_budget, after a checkpoint of the last whole step."""
+        budget = self.config.teacher.drop_budget
+        if len(failures) <= budget:
+            return
+        if self.saved and self.saved[0] % self.args.ckpt.save_steps:
+            step, states = self.saved
+            ray.get(self.actor_model_group.async_run_method(method_name="save_checkpoint", tag=f"global_step{step}", client_states=states))
+        raise TeacherError(
+            f"{len(failures)} rollouts of a step could not be scored, teacher.drop_budget is {budget}. The first: {failures[0]}"
+        )
+
     def save_logs_and_checkpoints(self, global_step, logs_dict=None, client_states=None):
+        self.saved = global_step, client_states
         self.log.step(global_step, self.max_steps_of_run(), logs_dict or {})
         super().save_logs_and_checkpoints(global_step, logs_dict, client_states)
 

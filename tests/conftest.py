@@ -27,10 +27,11 @@ def ray_session():
 @pytest.fixture(scope="session")
 def teacher(ray_session):
     """The tiny teacher as a group of one replica at temperature 0.6."""
-    from scope_openrlhf import teacher
     from scope_openrlhf.config import TeacherConfig
+    from scope_openrlhf.teacher_engine import TeacherGroup
 
-    config = TeacherConfig(path="examples/tiny/teacher", gpu_memory_utilization=0.1, enforce_eager=True)
-    handles = teacher.start(config, max_model_len=128, temperature=0.6, seed=1)
-    ray_session.get(handles[0].ready.remote(), timeout=180)
-    return handles
+    config = TeacherConfig(path="examples/tiny/teacher", gpu_memory_utilization=0.1, enforce_eager=True, hang_seconds=10.0)
+    group = TeacherGroup(config, max_model_len=128, temperature=0.6, seed=1)
+    ray_session.get(group.handles[0].ready.remote(), timeout=180)
+    yield group
+    group.close()

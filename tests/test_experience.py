@@ -10,6 +10,7 @@ import torch
 from scope_openrlhf import algorithms
 from scope_openrlhf.batch import Attempt, Rollouts
 from scope_openrlhf.experience import ScopeExperienceMaker, collect_rollouts, hinted_batch, weigh_kept
+from scope_openrlhf.rollout import Scored
 
 
 def group(*ppl_T: float) -> Rollouts:
@@ -97,8 +98,8 @@ def test_an_empty_hint_scores_what_the_student_said_and_no_hint_scores_nothing()
         with torch.no_grad():
             e.action_log_probs = actor(sequences, e.action_mask, keep)
         unscored = [torch.full((width - 1,), math.nan)] * 2
-        attempts = [Attempt(p, a, a, a, "drop" if i == 1 else "right") for i, (p, a) in enumerate(rows, first)]
-        e.info = {"teacher_log_probs": unscored, "dropped": torch.zeros(2), "attempt": attempts}
+        scored = [Scored(Attempt(p, a, a, a, "drop" if i == 1 else "right"), None, 0.0, 0.0) for i, (p, a) in enumerate(rows, first)]
+        e.info = {"teacher_log_probs": unscored, "dropped": torch.zeros(2), "scored": scored}
         experiences.append(e)
 
     maker = ScopeExperienceMaker.__new__(ScopeExperienceMaker)

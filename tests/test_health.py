@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from scope_openrlhf.batch import Rollouts, Signal
-from scope_openrlhf.health import logit_gradient_square, path_health, spread, step_health, vocabulary_health, weight_health
+from scope_openrlhf.health import logit_gradient_square, overlap, path_health, spread, step_health, vocabulary_health, weight_health
 from scope_openrlhf.losses import student_topk, topk_kl, with_tail
 
 NAN = math.nan
@@ -80,3 +80,9 @@ def test_sums_by_path_become_means_over_its_tokens_and_shares_of_the_gradient():
     assert status == {"loss_a": 9.0}
     assert math.isnan(metrics.pop("nll_b"))  # no token, no mean
     assert metrics == {"nll_a": 0.5, "grad_share_a": 0.25, "grad_share_b": 0.75}
+
+
+def test_the_teachers_time_is_the_union_of_its_answers_and_hidden_while_others_still_generate():
+    # 1-3 and 2-4 cover 3 s, 6-8 covers 2 s; generation ends at 7
+    assert overlap([(6, 8), (1, 3), (2, 4)], until=7) == (5, pytest.approx(4 / 5))
+    assert overlap([], until=7)[0] == 0 and math.isnan(overlap([], until=7)[1])

@@ -1,10 +1,14 @@
 import asyncio
 import math
+import os
+import signal
 
 import numpy as np
+import psutil
 import pytest
 
 from scope_openrlhf.teacher import Score, TeacherClient, TeacherError, check_score
+from scope_openrlhf.teacher_engine import RayEndpoint
 
 
 def test_scores_equal_a_hugging_face_forward_at_the_same_temperature(teacher):
@@ -13,7 +17,7 @@ def test_scores_equal_a_hugging_face_forward_at_the_same_temperature(teacher):
 
     tokenizer = AutoTokenizer.from_pretrained("examples/tiny/teacher")
     model = AutoModelForCausalLM.from_pretrained("examples/tiny/teacher", dtype=torch.float32)
-    client = TeacherClient(replicas=1, deadline_seconds=60)
+    client = TeacherClient([RayEndpoint(0)], deadline_seconds=60)
     texts = [rf"<|user|>{a}+7-5?<|assistant|>{a}+7={a + 7};{a + 7}-5={a + 2};\boxed{{{a + 2}}}<|end|>" for a in range(20, 60)]
     sequences = [tokenizer(t)["input_ids"] for t in texts]
     sequences.append((sequences[0] * 6)[:127])  # the longest request that max_model_len 128 takes
@@ -30,20 +34,6 @@ def test_scores_equal_a_hugging_face_forward_at_the_same_temperature(teacher):
         assert torch.allclose(torch.tensor(score.logprobs), expected, rtol=1e-4, atol=1e-4)
         assert torch.allclose(torch.tensor(score.topk_logprobs), logp.topk(3).values, rtol=1e-4, atol=1e-4)
         assert torch.allclose(logp.gather(1, torch.tensor(score.topk_ids).long()), logp.topk(3).values, rtol=1e-4, atol=1e-4)
-
-
-def test_the_replica_counts_what_it_scored_and_how_long_it_was_busy(teacher, ray_session):
-    ray_session.get(teacher[0].take_stats.remote())
-    client = TeacherClient(replicas=1, deadline_seconds=60)
-    asyncio.run(client.score([3, 5, 6, 7]))
-    stats = ray_session.get(teacher[0].take_stats.remote())
-    assert stats["scored"] == 1 and stats["seconds"] > 0
-
-
-def test_a_late_answer_is_an_error_that_says_what_to_do(teacher):
-    client = TeacherClient(replicas=1, deadline_seconds=1e-4)
-    with pytest.raises(TeacherError, match="raise teacher.deadline_seconds"):
-        asyncio.run(client.score([3, 5, 6, 7]))
 
 
 def answer(ids, logprobs, topk=None) -> Score:
@@ -74,3 +64,83 @@ def test_a_sound_answer_passes_and_a_broken_top_k_does_not():
         check_score([5, 6, 7], answer([6, 7], [-0.5, 0.0]), 1, "scope-teacher-0")
     with pytest.raises(TeacherError, match="log-prob nan at position 2"):
         check_score([5, 6, 7], answer([6, 7], [-0.5, 0.0], [[-0.5], [math.nan]]), 1, "scope-teacher-0")
+
+
+class Fake:
+    """A replica that answers as told: each entry of `script` is a Score, an error to raise, or seconds to sleep; the last one repeats."""
+
+    def __init__(self, name: str, *script) -> None:
+        self.name, self.script, self.asked = name, list(script), 0
+
+    async def score(self, token_ids, top_k):
+        self.asked += 1
+        step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if isinstance(step, float):
+            await asyncio.sleep(step)
+        if isinstance(step, TeacherError):
+            raise step
+        return step if isinstance(step, Score) else GOOD
+
+
+GOOD = answer([6, 7], [-1.0, -2.0])
+NAN = answer([6, 7], [-1.0, math.nan])
+
+
+def ask(*replicas, deadline=5.0, times=1):
+    client = TeacherClient(list(replicas), deadline, pause_seconds=0.05)
+
+    async def all_of_them():
+        return await asyncio.gather(*(client.score([5, 6, 7]) for _ in range(times)))
+
+    return asyncio.run(all_of_them())
+
+
+def test_a_bad_answer_is_asked_again_of_another_replica_and_the_bad_one_rests():
+    bad, good = Fake("a", NAN), Fake("b", GOOD)
+    assert ask(bad, good) == [GOOD]
+    assert (bad.asked, good.asked) == (1, 1)
+
+
+def test_a_replica_that_is_back_is_asked_again():
+    back = Fake("a", TeacherError("a died"), TeacherError("a is starting"), GOOD)
+    assert ask(back) == [GOOD] and back.asked == 3
+
+
+def test_where_no_replica_gives_a_sound_answer_the_error_names_each_failure():
+    with pytest.raises(TeacherError) as error:
+        ask(Fake("a", NAN), Fake("b", TeacherError("b died")), deadline=0.5)
+    assert "no replica scored a request of 3 tokens within teacher.deadline_seconds 0.5" in str(error.value)
+    assert "a, request of 3 tokens: log-prob nan at position 2" in str(error.value) and "b died" in str(error.value)
+
+
+def test_a_silent_replica_is_an_error_at_the_deadline():
+    with pytest.raises(TeacherError, match="a was still silent at the deadline"):
+        ask(Fake("a", 60.0), deadline=0.2)
+
+
+def test_requests_go_where_the_fewest_tokens_are_outstanding():
+    slow = Fake("a", 0.2), Fake("b", 0.2)
+    ask(*slow, times=10)
+    assert [f.asked for f in slow] == [5, 5]
+
+
+def test_an_engine_that_dies_is_started_again_and_the_request_is_answered(teacher, ray_session):
+    """The engine core, which vLLM runs as a process of its own, is killed while it scores."""
+    client = TeacherClient([RayEndpoint(0)], deadline_seconds=200)
+    sequence = [3, *(5 + i % 15 for i in range(120))]
+
+    async def scored_through_a_kill():
+        before = await client.score(sequence)
+        under_way = [asyncio.create_task(client.score(sequence)) for _ in range(20)]
+        await asyncio.sleep(0.01)
+        os.kill(engine_core().pid, signal.SIGKILL)
+        return before, await asyncio.gather(*under_way)
+
+    before, after = asyncio.run(scored_through_a_kill())
+    assert all(np.allclose(before.logprobs, score.logprobs, rtol=1e-4, atol=1e-5) for score in after)
+
+
+def engine_core() -> psutil.Process:
+    """The one vLLM engine of this test session."""
+    (core,) = [p for p in psutil.Process().children(recursive=True) if "EngineCore" in " ".join(p.cmdline())]
+    return core
