@@ -9,7 +9,7 @@ COMPILE := $(BIN)/uv pip compile --quiet pyproject.toml --extra dev --python-ver
 COMPILE_CPU := $(COMPILE) --extra cpu --overrides requirements/cpu-overrides.txt $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend cpu)
 COMPILE_GPU := $(COMPILE) --extra gpu --python-platform x86_64-manylinux_2_28
 
-.PHONY: help setup train eval test test-all check bench-weights tiny-models lock lock-check
+.PHONY: help setup train eval test test-all check bench-weights bench-teacher tiny-models lock lock-check
 help:
 	@echo "make train       SCOPE on the embedded default -> runs/$(NAME)/   (ARGS='key=value ...', NAME=, CONFIG=)"
 	@echo "make eval        the trained model against the student on the held-out problems"
@@ -38,6 +38,9 @@ check: $(READY)
 
 bench-weights: $(READY)
 	@$(BIN)/python tests/bench_weights.py
+
+bench-teacher: $(READY)
+	@$(BIN)/python tests/bench_teacher.py
 
 tiny-models: $(READY)
 	@$(BIN)/python examples/tiny/make.py

@@ -43,6 +43,8 @@ class StudentConfig:
 class TeacherConfig:
     path: str = ""
     """Model that scores: a folder in Hugging Face form, or a hub id. Its tokenizer must be the student's. Algorithms without a teacher need none."""
+    urls: list[str] = field(default_factory=list)
+    """Teachers that are served already (`vllm serve`), instead of a group started here. The API key is read from SCOPE_TEACHER_API_KEY."""
     replicas: int = 1
     """Engines in the teacher group. Any of them may die while another lives."""
     tensor_parallel_size: int = 1
@@ -61,11 +63,12 @@ class TeacherConfig:
     """Longest wait for one score, over all replicas and attempts."""
     hang_seconds: float = 120.0
     """A replica that answers none of its requests for so long is started again. Longer than the longest request takes."""
+    score_log: str = ""
+    """File in which every score is kept, and looked up before the teacher is asked. Empty: none."""
+    replay: bool = False
+    """Take scores from score_log alone and start no teacher; one that is not there is a TeacherError."""
     drop_budget: int = 0
     """Rollouts of a step that may go unscored, and be dropped, before the run stops with TeacherError."""
-
-    def temperature_beside(self, rollout_temperature: float) -> float:
-        return self.temperature or rollout_temperature
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +101,7 @@ class Config:
     """Rollout batches to train on; each is one row of metrics.jsonl. 0: one pass over the data."""
     data: DataConfig
     student: StudentConfig
-    teacher: TeacherConfig = TeacherConfig()
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
     algorithm: dict[str, Any] = field(default_factory=lambda: {"name": "scope"})
     """name = a file of scope_openrlhf/algorithms, and its knobs. `algorithm=opd` is short for {name: opd}."""
     eval: EvalConfig = EvalConfig()
@@ -128,6 +131,8 @@ class Config:
         ):  # fmt: skip
             if value < least:
                 raise ConfigError(f"{key} must be at least {least}, got {value}")
+        if config.teacher.replay and not config.teacher.score_log:
+            raise ConfigError("teacher.replay takes scores from teacher.score_log, which is not set")
         for key, seconds in (("deadline_seconds", config.teacher.deadline_seconds), ("hang_seconds", config.teacher.hang_seconds)):
             if not 0 < seconds < math.inf:
                 raise ConfigError(f"teacher.{key} must be a number of seconds above 0, got {seconds}")
@@ -167,7 +172,11 @@ class Config:
             runs=str(Path(self.runs).absolute()),
             data=dataclasses.replace(self.data, path=place(self.data.path)),
             student=dataclasses.replace(self.student, path=place(self.student.path)),
-            teacher=dataclasses.replace(self.teacher, path=place(self.teacher.path)),
+            teacher=dataclasses.replace(
+                self.teacher,
+                path=place(self.teacher.path),
+                score_log=self.teacher.score_log and str(Path(self.teacher.score_log).absolute()),
+            ),
         )
 
     @classmethod
@@ -236,6 +245,10 @@ def convert(hint, value, key: str):
         return value
     if dataclasses.is_dataclass(hint):
         return _build(hint, value, f"{key}.")
+    if typing.get_origin(hint) is list:
+        if not isinstance(value, list):
+            raise ConfigError(f"{key} must be a list, got {value!r}")
+        return [convert(typing.get_args(hint)[0], v, f"{key}[{i}]") for i, v in enumerate(value)]
     if typing.get_origin(hint) is dict:
         if not isinstance(value, dict):
             raise ConfigError(f"{key} must be a section of keys, got {value!r}")

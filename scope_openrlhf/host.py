@@ -124,7 +124,11 @@ def gpus_wanted(config: Config, args: SimpleNamespace, uses_teacher: bool) -> in
     """(Logical) GPUs that the run will ask Ray for."""
     actor = args.actor.num_nodes * args.actor.num_gpus_per_node
     engines = 0 if args.train.colocate_all and not args.train.async_enable else args.vllm.num_engines * args.vllm.tensor_parallel_size
-    return actor + engines + (config.teacher.replicas * config.teacher.tensor_parallel_size if uses_teacher else 0)
+    return actor + engines + (teacher_gpus(config) if uses_teacher else 0)
+
+
+def teacher_gpus(config: Config) -> int:
+    return 0 if config.teacher.urls or config.teacher.replay else config.teacher.replicas * config.teacher.tensor_parallel_size
 
 
 def launch(args: SimpleNamespace) -> None:

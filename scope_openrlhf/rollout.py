@@ -20,8 +20,9 @@ from scope_openrlhf.batch import Attempt
 from scope_openrlhf.config import Config
 from scope_openrlhf.data import sample_seed
 from scope_openrlhf.routing import route
+from scope_openrlhf.score_log import ScoreLog, teacher_identity
 from scope_openrlhf.teacher import Score, TeacherClient, TeacherError
-from scope_openrlhf.teacher_engine import RayEndpoint
+from scope_openrlhf.teacher_engine import connect
 from scope_openrlhf.verifier import verify
 
 
@@ -47,7 +48,8 @@ class AgentExecutor(SingleTurnAgentExecutor):
         self.algorithm = algorithms.load(**config.algorithm)
         self.teacher: TeacherClient | None = None
         if self.algorithm.uses_teacher:
-            self.teacher = TeacherClient([RayEndpoint(i) for i in range(config.teacher.replicas)], config.teacher.deadline_seconds)
+            log = ScoreLog(config.teacher.score_log, teacher_identity(config.teacher)) if config.teacher.score_log else None
+            self.teacher = TeacherClient(connect(config.teacher), config.teacher.deadline_seconds, log=log)
         self.drawn: Counter[int] = Counter()
         self.under_way: Counter[int] = Counter()
         self.scores: dict[int, dict[tuple[int, ...], asyncio.Task[Score]]] = {}

@@ -41,6 +41,19 @@ class Endpoint(Protocol):
         """Unchecked. Raises TeacherError if the replica gives no answer; it may be asked again."""
         ...
 
+    async def open(self, text: str, token_ids: list[int], max_len: int) -> None:
+        """Raises TeacherError if it reads text as other tokens than the student, or takes no request of max_len tokens."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Log(Protocol):
+    """score_log.ScoreLog."""
+
+    def get(self, token_ids: list[int], top_k: int) -> Score | None: ...
+    def put(self, token_ids: list[int], top_k: int, score: Score) -> None: ...
+
 
 class TeacherClient:
     """Sends each sequence to the replica with the fewest outstanding tokens, checks the answer, and asks another one where it fails.
@@ -48,14 +61,31 @@ class TeacherClient:
     One per rollout worker, used from one event loop.
     """
 
-    def __init__(self, endpoints: list[Endpoint], deadline_seconds: float, pause_seconds: float = 1.0) -> None:
-        self.endpoints = endpoints
+    def __init__(self, endpoints: list[Endpoint], deadline_seconds: float, pause_seconds: float = 1.0, log: "Log | None" = None) -> None:
+        """log: where scores are looked up first and kept. Without endpoints it is all there is."""
+        self.endpoints, self.log = endpoints, log
         self.deadline_seconds, self.pause_seconds = deadline_seconds, pause_seconds
         self.load = {e.name: 0 for e in endpoints}
         self.resting_until = {e.name: 0.0 for e in endpoints}
 
     async def score(self, token_ids: list[int], top_k: int = 0) -> Score:
         """Log-probs of token_ids[1:]. Raises TeacherError, naming each failure, if no replica gave a sound answer by the deadline."""
+        if self.log is None:
+            return await self._ask(token_ids, top_k)
+        score = await asyncio.to_thread(self.log.get, token_ids, top_k)
+        if score is not None:
+            check_score(token_ids, score, top_k, "the score log")
+            return score
+        if not self.endpoints:
+            raise TeacherError(
+                f"the score log holds no score of a request of {len(token_ids)} tokens by this teacher at top_k {top_k}; "
+                "unset teacher.replay, or replay the run that wrote it with the same config"
+            )
+        score = await self._ask(token_ids, top_k)
+        await asyncio.to_thread(self.log.put, token_ids, top_k, score)
+        return score
+
+    async def _ask(self, token_ids: list[int], top_k: int) -> Score:
         give_up = time.monotonic() + self.deadline_seconds
         failures: list[str] = []
         while (left := give_up - time.monotonic()) > 0:

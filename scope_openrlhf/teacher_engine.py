@@ -9,11 +9,14 @@ import numpy as np
 import ray
 
 from scope_openrlhf.config import TeacherConfig
-from scope_openrlhf.teacher import Score, TeacherError
+from scope_openrlhf.teacher import Endpoint, Score, TeacherError
+from scope_openrlhf.teacher_http import HttpEndpoint
+
+GROUP = "scope-teacher"
 
 
-def actor_name(replica: int) -> str:
-    return f"scope-teacher-{replica}"
+def actor_name(replica: int, group: str = GROUP) -> str:
+    return f"{group}-{replica}"
 
 
 class EngineTemperature:
@@ -23,7 +26,8 @@ class EngineTemperature:
     temperature, so it is set here, in the model itself, once after start-up.
     """
 
-    def set_temperature(self, temperature: float) -> None:
+    def set_temperature(self, temperature: float | str) -> dict[str, float]:
+        temperature = float(temperature)  # over HTTP it comes as text
         model = self.model_runner.get_model()  # type: ignore[attr-defined]
         original = type(model).compute_logits
 
@@ -32,6 +36,7 @@ class EngineTemperature:
             return logits if logits is None else logits.float().div_(temperature)
 
         model.compute_logits = compute_logits
+        return {"temperature": temperature}
 
 
 class TeacherReplica:
@@ -93,8 +98,8 @@ class TeacherReplica:
 class RayEndpoint:
     """A replica of the group, reached by its actor's name. It stays the same one when Ray starts it again."""
 
-    def __init__(self, replica: int) -> None:
-        self.name = actor_name(replica)
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.handle = ray.get_actor(self.name)
 
     async def score(self, token_ids: list[int], top_k: int) -> Score:
@@ -103,6 +108,12 @@ class RayEndpoint:
         except ray.exceptions.RayError as error:
             raise TeacherError(f"{self.name} failed on {len(token_ids)} tokens: {str(error).strip().splitlines()[-1]}") from error
 
+    async def open(self, text: str, token_ids: list[int], max_len: int) -> None:
+        """Nothing to ask: its tokenizer and length were checked before it was started (checks.py)."""
+
+    async def close(self) -> None:
+        pass
+
 
 class TeacherGroup:
     """The actors, started at once and watched from a thread of the process that owns the run. They live as long as this does.
@@ -110,13 +121,14 @@ class TeacherGroup:
     Ray starts one again that dies. One that is up but has not answered for config.hang_seconds is killed, so that Ray does.
     """
 
-    def __init__(self, config: TeacherConfig, max_model_len: int, temperature: float, seed: int) -> None:
+    def __init__(self, config: TeacherConfig, max_model_len: int, temperature: float, seed: int, name: str = GROUP) -> None:
         self.hang_seconds = config.hang_seconds
+        self.names = [actor_name(i, name) for i in range(config.replicas)]
         self.handles = [
             ray.remote(TeacherReplica)
-            .options(name=actor_name(i), num_gpus=config.tensor_parallel_size, num_cpus=1, max_restarts=-1)
+            .options(name=actor, num_gpus=config.tensor_parallel_size, num_cpus=1, max_restarts=-1)
             .remote(config, max_model_len, temperature, seed)
-            for i in range(config.replicas)
+            for actor in self.names
         ]
         self.closed = threading.Event()
         self.watchers = [threading.Thread(target=self._watch, args=(i,), daemon=True) for i in range(config.replicas)]
@@ -141,12 +153,21 @@ class TeacherGroup:
             except ray.exceptions.RayError:
                 continue  # it died; Ray knows
             if stalled >= self.hang_seconds and not self.closed.is_set():
-                print(f"{actor_name(replica)} has not answered for {stalled:.0f} s: it is started again", file=sys.stderr, flush=True)
+                print(f"{self.names[replica]} has not answered for {stalled:.0f} s: it is started again", file=sys.stderr, flush=True)
                 ray.kill(handle, no_restart=False)
 
 
+def connect(config: TeacherConfig) -> list[Endpoint]:
+    """The replicas of this run's teacher, wherever they are; none in a replay. config.temperature is the one that they score at."""
+    if config.replay:
+        return []
+    if config.urls:
+        return [HttpEndpoint(url, config.temperature) for url in config.urls]
+    return [RayEndpoint(actor_name(i)) for i in range(config.replicas)]
+
+
 def wait_until_ready(replicas: int, deadline_seconds: float) -> None:
-    """Raises TeacherError if a replica has not loaded its model by the deadline; an error while loading comes through as it is."""
+    """Of the Ray group. Raises TeacherError if a replica has not loaded its model by the deadline; an error while loading comes through as it is."""
     try:
         ray.get([ray.get_actor(actor_name(i)).ready.remote() for i in range(replicas)], timeout=deadline_seconds)
     except ray.exceptions.GetTimeoutError:

@@ -46,21 +46,19 @@ class Plan:
     steps: int
     gpus: int
 
-    @property
-    def teacher_temperature(self) -> float:
-        return self.config.teacher.temperature_beside(self.args.rollout.temperature)
-
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scope-train", description="Train a student by SCOPE on OpenRLHF and Ray.")
     parser.add_argument("--config", required=True, help="YAML file, see examples/")
     parser.add_argument("--fresh", action="store_true", help="delete the run of this name first")
+    parser.add_argument("--probe", action="store_true", help="start the teacher alone, check its replicas, and stop")
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for instance algorithm.tau=0.5 openrlhf.actor.adam.lr=1e-4")
     options = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        return train(Config.load(options.config, options.overrides), options.fresh)
+        config = Config.load(options.config, options.overrides)
+        return probe(config) if options.probe else train(config, options.fresh)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -111,6 +109,30 @@ def train(config: Config, fresh: bool = False) -> int:
     return 0
 
 
+def probe(config: Config) -> int:
+    """Start the teacher of this config without anything else and check it. Exit code 1 if it cannot be trusted."""
+    with quiet(config.run_dir / "logs" / "driver.log") as (out, _):
+        plan = make_plan(config)
+        if not plan.algorithm.uses_teacher:
+            raise ConfigError(f"algorithm {config.algorithm['name']} has no teacher to probe")
+        if plan.config.teacher.replay:
+            raise ConfigError("teacher.replay starts no teacher, so there is none to probe")
+        from scope_openrlhf import host
+        from scope_openrlhf.probe import probe_run
+        from scope_openrlhf.teacher import TeacherError
+
+        print(f"scope-train --probe: {temperatures(plan)}", file=out, flush=True)
+        with ray_session(dataclasses.replace(plan, gpus=host.teacher_gpus(plan.config)), out), teacher_group(plan):
+            try:
+                lines = probe_run(
+                    plan.config.teacher, plan.config.student.path, plan.config.run_dir / "prompts.jsonl", plan.args.data.max_len
+                )
+            except TeacherError as error:
+                raise RunError(str(error)) from None
+        print("\n".join([*lines, "the teacher can be trusted"]), file=out, flush=True)
+    return 0
+
+
 def open_run(config: Config) -> bool:
     """True if the run of this config is already done. Raises ConfigError if the folder holds steps of another config."""
     run = config.run_dir
@@ -155,9 +177,9 @@ def make_plan(config: Config) -> Plan:
     if config.eval.path and not Path(config.eval.path).is_file():
         raise ConfigError(f"eval.path {config.eval.path} does not exist")
     models = {"student.path": checks.check_model(config.student.path, "student.path")}
-    if algorithm.uses_teacher:
-        if not config.teacher.path:
-            raise ConfigError(f"algorithm {config.algorithm['name']} needs a teacher; set teacher.path")
+    if algorithm.uses_teacher and not (config.teacher.path or config.teacher.urls):
+        raise ConfigError(f"algorithm {config.algorithm['name']} needs a teacher; set teacher.path or teacher.urls")
+    if algorithm.uses_teacher and config.teacher.path:
         models["teacher.path"] = checks.check_model(config.teacher.path, "teacher.path")
         tokenizer = checks.check_tokenizers(config)
     else:
@@ -179,6 +201,9 @@ def make_plan(config: Config) -> Plan:
         raise ConfigError(
             "a top-k divergence reads whole rows of logits, which openrlhf.ds.ring_attn_size and tensor_parallel_size cut; set both to 1"
         )
+    config = dataclasses.replace(
+        config, teacher=dataclasses.replace(config.teacher, temperature=config.teacher.temperature or args.rollout.temperature)
+    )
     checks.check_sizes(args, rows, tokenizer, models)
     checks.check_hints(algorithm, args, rows, tokenizer, models["student.path"])
     gpus = host.gpus_wanted(config, args, algorithm.uses_teacher)
@@ -202,8 +227,8 @@ def temperatures(plan: Plan) -> str:
     student = plan.args.rollout.temperature
     line = f"log-probs, perplexities and KL: student at temperature {student:g}"
     if plan.algorithm.uses_teacher:
-        same = plan.teacher_temperature == student
-        line += f", teacher at {plan.teacher_temperature:g}" + (
+        same = plan.config.teacher.temperature == student
+        line += f", teacher at {plan.config.teacher.temperature:g}" + (
             "" if same else ": TWO temperatures are compared, as teacher.temperature says"
         )
     if plan.args.rollout.top_p < 1:
@@ -267,27 +292,39 @@ def ray_session(plan: Plan, out: TextIO) -> Iterator[None]:
         ray.shutdown()
 
 
+@contextlib.contextmanager
+def teacher_group(plan: Plan) -> Iterator[None]:
+    """The Ray group of teacher engines, if the algorithm has a teacher that nobody else serves."""
+    from scope_openrlhf.host import teacher_gpus
+    from scope_openrlhf.teacher_engine import TeacherGroup
+
+    config = plan.config
+    if not plan.algorithm.uses_teacher or not teacher_gpus(config):
+        yield
+        return
+    # one token more than the longest rollout: vLLM wants room to generate one
+    group = TeacherGroup(config.teacher, plan.args.data.max_len + 1, config.teacher.temperature, config.seed)
+    try:
+        yield
+    finally:
+        group.close()
+
+
 def launch(plan: Plan) -> None:
     """Start the teacher group and OpenRLHF's training beside each other, and wait for the end of training."""
     from ray.exceptions import RayError
 
-    from scope_openrlhf import host, teacher_engine
+    from scope_openrlhf import host
 
-    config, group = plan.config, None
-    if plan.algorithm.uses_teacher:
-        # one token more than the longest rollout: vLLM wants room to generate one
-        group = teacher_engine.TeacherGroup(config.teacher, plan.args.data.max_len + 1, plan.teacher_temperature, config.seed)
     try:
-        host.launch(plan.args)
+        with teacher_group(plan):
+            host.launch(plan.args)
     except RayError as error:
         print(error, file=sys.stderr, flush=True)  # whole, into driver.log
         cause = str(error).strip().splitlines()[-1]
         raise RunError(
-            f"training stopped: {cause}\n  see {config.run_dir}/logs/driver.log; the same command resumes from the last checkpoint"
+            f"training stopped: {cause}\n  see {plan.config.run_dir}/logs/driver.log; the same command resumes from the last checkpoint"
         ) from None
-    finally:
-        if group:
-            group.close()
 
 
 def evaluate(config: Config, run: Path, out: TextIO) -> dict | None:

@@ -10,10 +10,23 @@ from scope_openrlhf import algorithms, cpu_platform
 from scope_openrlhf.config import Config
 from scope_openrlhf.experience import ScopeExperienceMaker
 from scope_openrlhf.health import overlap, path_health
+from scope_openrlhf.probe import probe_run
 from scope_openrlhf.report import StepLog
 from scope_openrlhf.rollout import ScopeSamplesGenerator
+from scope_openrlhf.score_log import teacher_identity
 from scope_openrlhf.teacher import Score, TeacherError
-from scope_openrlhf.teacher_engine import wait_until_ready
+
+
+def refuse_another_teacher(saved: dict[str, str] | None, now: dict[str, str]) -> None:
+    """Raise TeacherError if a checkpoint was trained with a teacher that differs from the present one."""
+    if saved is None:
+        return
+    changed = sorted(k for k in now.keys() | saved.keys() if now.get(k) != saved.get(k))
+    if changed:
+        raise TeacherError(
+            f"the checkpoint was trained with another teacher; it differs in {', '.join(f'{k} ({saved.get(k)} then, {now.get(k)} now)' for k in changed)}. "
+            "Put the old one back, or train under another name"
+        )
 
 
 class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
@@ -37,14 +50,18 @@ class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
             algorithm, maker.actor_model_group, maker.critic_model_group, maker.reward_model_group, maker.initial_model_group,
             maker.kl_ctl, strategy, self.tokenizer,
         )  # fmt: skip
+        self.teacher = teacher_identity(self.config.teacher) if algorithm.uses_teacher else None
         self.saved: tuple[int, dict] | None = None
         """The last whole step and what OpenRLHF's checkpoint needs beside the model to resume after it."""
         self.log = StepLog(self.config.run_dir)
 
     def fit(self, global_step: int = 0) -> None:
-        self.log.forget_after(self.init_checkpoint_states()["global_step"])
+        states = self.init_checkpoint_states()
+        self.log.forget_after(states["global_step"])
         if self.experience_maker.algorithm.uses_teacher:
-            wait_until_ready(self.config.teacher.replicas, self.config.teacher.deadline_seconds)
+            refuse_another_teacher(states.get("teacher"), self.teacher)
+            if not self.config.teacher.replay:
+                self._probe_teacher()
         super().fit(global_step)
 
     def train_step(self, rollout_samples, global_step):
@@ -61,7 +78,7 @@ class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
         status, step = super().train_step(rollout_samples, global_step)
         status |= self.experience_maker.metrics | path_health(status, self.experience_maker.algorithm.paths)
         status["temperature"] = self.args.rollout.temperature
-        status["teacher_temperature"] = self.config.teacher.temperature_beside(self.args.rollout.temperature)
+        status["teacher_temperature"] = self.config.teacher.temperature
         status["grader_failed"] = grader_failed
         answered = [(s.asked, s.answered) for s in scored if isinstance(s.score, Score)]
         status["teacher_scored"] = len(answered)
@@ -70,6 +87,11 @@ class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
         status["timing/teacher"], status["teacher_hidden"] = overlap(answered, max(s.asked for s in scored))
         self.log.rollouts(rollouts)
         return status, step
+
+    def _probe_teacher(self) -> None:
+        prompts = self.config.run_dir / "prompts.jsonl"
+        for line in probe_run(self.config.teacher, self.config.student.path, prompts, self.args.data.max_len):
+            print(f"teacher probe: {line}", flush=True)
 
     def stop_beyond_budget(self, failures: list[TeacherError]) -> None:
         """Raise the first failure if there are more than teacher.drop_budget, after a checkpoint of the last whole step."""
@@ -84,6 +106,7 @@ class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
         )
 
     def save_logs_and_checkpoints(self, global_step, logs_dict=None, client_states=None):
+        client_states = (client_states or {}) | {"teacher": self.teacher}
         self.saved = global_step, client_states
         self.log.step(global_step, self.max_steps_of_run(), logs_dict or {})
         super().save_logs_and_checkpoints(global_step, logs_dict, client_states)

@@ -18,7 +18,7 @@ def ray_session():
     import ray
 
     env = cpu_platform.environment() | {"SCOPE_RUN": json.dumps({"for": "tests"})}
-    ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=256 * 2**20,
+    ray.init(num_cpus=4, num_gpus=3, include_dashboard=False, log_to_driver=False, object_store_memory=256 * 2**20,
              runtime_env={"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.cpu_platform.install"})  # fmt: skip
     yield ray
     ray.shutdown()

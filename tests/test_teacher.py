@@ -17,7 +17,7 @@ def test_scores_equal_a_hugging_face_forward_at_the_same_temperature(teacher):
 
     tokenizer = AutoTokenizer.from_pretrained("examples/tiny/teacher")
     model = AutoModelForCausalLM.from_pretrained("examples/tiny/teacher", dtype=torch.float32)
-    client = TeacherClient([RayEndpoint(0)], deadline_seconds=60)
+    client = TeacherClient([RayEndpoint("scope-teacher-0")], deadline_seconds=60)
     texts = [rf"<|user|>{a}+7-5?<|assistant|>{a}+7={a + 7};{a + 7}-5={a + 2};\boxed{{{a + 2}}}<|end|>" for a in range(20, 60)]
     sequences = [tokenizer(t)["input_ids"] for t in texts]
     sequences.append((sequences[0] * 6)[:127])  # the longest request that max_model_len 128 takes
@@ -126,7 +126,7 @@ def test_requests_go_where_the_fewest_tokens_are_outstanding():
 
 def test_an_engine_that_dies_is_started_again_and_the_request_is_answered(teacher, ray_session):
     """The engine core, which vLLM runs as a process of its own, is killed while it scores."""
-    client = TeacherClient([RayEndpoint(0)], deadline_seconds=200)
+    client = TeacherClient([RayEndpoint("scope-teacher-0")], deadline_seconds=200)
     sequence = [3, *(5 + i % 15 for i in range(120))]
 
     async def scored_through_a_kill():

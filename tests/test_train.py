@@ -23,7 +23,7 @@ def scope_train(tmp_path, capfd):
         (["student.path=examples"], "student.path examples is no model: there is no examples/config.json"),
         (["teacher.path=./nowhere"], "teacher.path ./nowhere is no model"),
         (["openrlhf.rollout.n_samples_per_prompt=1"], "openrlhf.rollout.n_samples_per_prompt is 1, but scope normalises inside a prompt's group; set it to 2"),
-        (["algorithm.tau=0"], "algorithm.tau must be greater than 0, got 0"),
+        (["algorithm.tau=0"], "algorithm.tau must be a finite number greater than 0, got 0"),
         (["algorithm=nosuch"], "there is no algorithm 'nosuch'; known:"),
         (["openrlhf.data.max_len=100"], "3200 prompts do not fit: row train-0 has 11 tokens and 96 are kept"),
         (["openrlhf.data.max_len=400"], "needs 400 positions, student.path has 128; lower data.max_len"),

@@ -1,0 +1,87 @@
+"""Before any training: does every replica of the teacher give the same sound numbers, also for the longest request?"""
+
+import asyncio
+import json
+from pathlib import Path
+
+import numpy as np
+
+from scope_openrlhf.config import TeacherConfig
+from scope_openrlhf.data import LABEL_COLUMN, as_messages
+from scope_openrlhf.teacher import Endpoint, Score, TeacherError, check_score
+from scope_openrlhf.teacher_engine import connect, wait_until_ready
+
+TOLERANCE = {"float32": 1e-3}
+"""Largest difference in nats between two scores of one token. Others than float32 get 0.25: a logit of 30 has a rounding of 0.125 in bfloat16."""
+COARSE = 0.25
+
+
+def probe_run(config: TeacherConfig, student: str, prompts: Path, max_len: int) -> list[str]:
+    """Probe the teacher of a run, once its replicas are up, with the run's first problem. Raises TeacherError."""
+    from transformers import AutoTokenizer
+
+    if not config.urls:
+        wait_until_ready(config.replicas, config.deadline_seconds)
+    tokenizer = AutoTokenizer.from_pretrained(student)
+    with prompts.open() as lines:
+        row = json.loads(json.loads(next(lines))[LABEL_COLUMN])
+    text = tokenizer.apply_chat_template(as_messages(row["prompt"]), tokenize=False, add_generation_prompt=True) + row["answer"]
+    sequence = tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    async def all_replicas() -> list[str]:
+        endpoints = connect(config)
+        try:
+            for endpoint in endpoints:
+                await endpoint.open(text, sequence, max_len)
+            return await probe(endpoints, sequence, max_len, config.dtype)
+        finally:
+            for endpoint in endpoints:
+                await endpoint.close()
+
+    return asyncio.run(all_replicas())
+
+
+async def probe(endpoints: list[Endpoint], sequence: list[int], max_len: int, dtype: str) -> list[str]:
+    """One line for each replica. Raises TeacherError, saying what to change, at the first that cannot be trusted.
+
+    sequence: token ids of a problem and its answer. It is scored twice by each replica, with the longest request of a run between.
+    """
+    tolerance = TOLERANCE.get(dtype, COARSE)
+    longest = (sequence * (max_len // len(sequence) + 1))[:max_len]
+    said, reference = [], None
+    for endpoint in endpoints:
+        first = await checked(endpoint, sequence)
+        try:
+            await checked(endpoint, longest)
+        except TeacherError as error:
+            raise TeacherError(
+                f"{endpoint.name} cannot score a request of {max_len} tokens, the longest of this run: {error}. Lower openrlhf.data.max_len or "
+                "teacher.max_num_batched_tokens, or give the teacher more memory"
+            ) from None
+        again = await checked(endpoint, sequence)
+        reference = first if reference is None else reference
+        repeat, beside = difference(first, again), difference(first, reference)
+        if repeat > tolerance:
+            raise TeacherError(
+                f"{endpoint.name} scored one sequence twice and differs from itself by {repeat:.3g} nats (tolerated {tolerance} for {dtype}); "
+                "switch its prefix caching off"
+            )
+        if beside > tolerance:
+            raise TeacherError(
+                f"{endpoint.name} differs from {endpoints[0].name} by {beside:.3g} nats on one sequence (tolerated {tolerance} for {dtype}); "
+                "they must hold the same params, dtype and temperature"
+            )
+        said.append(
+            f"{endpoint.name}: {len(sequence)} tokens twice within {repeat:.2g} nats, within {beside:.2g} of the first, {max_len} tokens fit"
+        )
+    return said
+
+
+async def checked(endpoint: Endpoint, token_ids: list[int]) -> Score:
+    score = await endpoint.score(token_ids, 0)
+    check_score(token_ids, score, 0, endpoint.name)
+    return score
+
+
+def difference(a: Score, b: Score) -> float:
+    return float(np.abs(a.logprobs - b.logprobs).max())

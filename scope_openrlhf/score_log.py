@@ -1,0 +1,76 @@
+"""A file of teacher scores, keyed by who the teacher is and by token ids: to resume, to ablate, to debug without a teacher.
+
+SQLite, written by several processes of a node (or of nodes that share a file system with working locks). Rows are added and never changed.
+"""
+
+import hashlib
+import json
+import sqlite3
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from scope_openrlhf.config import TeacherConfig
+from scope_openrlhf.teacher import Score
+
+
+def teacher_identity(config: TeacherConfig) -> dict[str, str]:
+    """What makes two teachers the same one: path or URLs, a fingerprint of the files, dtype, temperature.
+
+    The fingerprint covers every byte of config and tokenizer, and of each file of params its size and a megabyte from its middle.
+    """
+    who = {"path": config.path, "urls": " ".join(config.urls), "dtype": config.dtype, "temperature": f"{config.temperature:g}"}
+    if Path(config.path).is_dir():
+        digest = hashlib.sha256()
+        for file in sorted(p for p in Path(config.path).iterdir() if p.is_file()):
+            digest.update(f"{file.name} {file.stat().st_size}".encode())
+            with file.open("rb") as f:
+                f.seek(max(file.stat().st_size // 2 - 2**19, 0) if file.stat().st_size > 2**26 else 0)
+                digest.update(f.read(2**26 if file.stat().st_size <= 2**26 else 2**20))
+        who["files"] = digest.hexdigest()[:16]
+    return who
+
+
+class ScoreLog:
+    """One file. `get` what `put` stored, by any process, for the same teacher, tokens and top_k."""
+
+    def __init__(self, path: str | Path, identity: dict[str, str]) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self.teacher = json.dumps(identity, sort_keys=True)
+        self.lock = threading.Lock()
+        self.db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+        self.db.execute("PRAGMA journal_mode=WAL")
+        self.db.execute("PRAGMA synchronous=NORMAL")
+        self.db.execute(
+            "CREATE TABLE IF NOT EXISTS scores (teacher TEXT, digest BLOB, top_k INTEGER, tokens BLOB, logprobs BLOB, topk_ids BLOB, "
+            "topk_logprobs BLOB, PRIMARY KEY (teacher, digest, top_k))"
+        )
+
+    def get(self, token_ids: list[int], top_k: int) -> Score | None:
+        with self.lock:
+            row = self.db.execute(
+                "SELECT logprobs, topk_ids, topk_logprobs FROM scores WHERE teacher = ? AND digest = ? AND top_k = ?",
+                (self.teacher, _digest(token_ids), top_k),
+            ).fetchone()
+        if row is None:
+            return None
+        logprobs, ids, topk = np.frombuffer(row[0], np.float32), np.frombuffer(row[1], np.int32), np.frombuffer(row[2], np.float32)
+        shape = (len(token_ids) - 1, top_k)
+        return Score(np.array(token_ids[1:], np.int32), logprobs.copy(), ids.reshape(shape).copy(), topk.reshape(shape).copy())
+
+    def put(self, token_ids: list[int], top_k: int, score: Score) -> None:
+        values = (_tokens(token_ids), *(x.tobytes() for x in (score.logprobs, score.topk_ids, score.topk_logprobs)))
+        with self.lock:
+            self.db.execute("INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?)", (self.teacher, _digest(token_ids), top_k, *values))
+
+    def close(self) -> None:
+        self.db.close()
+
+
+def _tokens(token_ids: list[int]) -> bytes:
+    return np.array(token_ids, np.int32).tobytes()
+
+
+def _digest(token_ids: list[int]) -> bytes:
+    return hashlib.sha256(_tokens(token_ids)).digest()

@@ -1,0 +1,74 @@
+"""make bench-teacher: tokens scored a second, our Ray teacher group against the published way, one engine each, same sequences, in turns.
+
+The published way: `vllm serve`, asked by the OpenAI client in 100 threads for max_tokens=1, echo and logprobs=1, token ids as prompt.
+"""
+
+import asyncio
+import json
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import ray
+from openai import OpenAI
+from served import serve
+
+from scope_openrlhf import cpu_platform
+from scope_openrlhf.config import TeacherConfig
+from scope_openrlhf.teacher import TeacherClient
+from scope_openrlhf.teacher_engine import RayEndpoint, TeacherGroup
+
+NUM, REPEATS = 400, 5
+SEQUENCES = [[3, *(5 + (i * j) % 15 for i in range(3, 126))] for j in range(1, NUM + 1)]
+
+
+def ours(endpoints) -> list:
+    async def all_of_them():
+        client = TeacherClient(endpoints, deadline_seconds=300)
+        return await asyncio.gather(*(client.score(s) for s in SEQUENCES))
+
+    return asyncio.run(all_of_them())
+
+
+def published(client: OpenAI, model: str) -> list:
+    def one(token_ids):
+        answer = client.completions.create(model=model, prompt=token_ids, logprobs=1, temperature=1.0, max_tokens=1, echo=True)
+        return answer.choices[0].logprobs.token_logprobs
+
+    with ThreadPoolExecutor(max_workers=100) as threads:
+        return list(threads.map(one, SEQUENCES))
+
+
+def main() -> None:
+    cpu_platform.install()
+    env = cpu_platform.environment() | {"SCOPE_RUN": json.dumps({"for": "bench"})}
+    ray.init(num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=256 * 2**20,
+             runtime_env={"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.cpu_platform.install"})  # fmt: skip
+    config = TeacherConfig(path="examples/tiny/teacher", gpu_memory_utilization=0.1, enforce_eager=True, dtype="float32")
+    group = TeacherGroup(config, max_model_len=128, temperature=1.0, seed=1)
+    ray.get(group.handles[0].ready.remote(), timeout=300)
+    with serve("--dtype", "float32") as url:
+        client = OpenAI(base_url=f"{url}/v1", api_key="none")
+        model = client.models.list().data[0].id
+        runs = {"ours": lambda: ours([RayEndpoint(group.names[0])]), "other": lambda: published(client, model)}
+        a, b = (run() for run in runs.values())  # warm, and the same numbers
+        gap = max(abs(float(x) - y) for score, echoed in zip(a, b, strict=True) for x, y in zip(score.logprobs, echoed[1:-1], strict=True))
+        assert gap < 1e-2, gap
+        seconds: dict[str, list[float]] = {name: [] for name in runs}
+        for _ in range(REPEATS):
+            for name, run in runs.items():
+                start = time.perf_counter()
+                run()
+                seconds[name].append(time.perf_counter() - start)
+    group.close()
+    ray.shutdown()
+    tokens = sum(len(s) for s in SEQUENCES)
+    rate = {name: tokens / statistics.median(values) for name, values in seconds.items()}
+    print(f"{NUM} sequences, {tokens} tokens; seconds {json.dumps({k: [round(v, 2) for v in s] for k, s in seconds.items()})}")
+    result = {"name": "teacher", "ratio": round(rate["ours"] / rate["other"], 2), "ours": round(rate["ours"]), "other": round(rate["other"]),
+              "unit": "tokens/s", "n": REPEATS}  # fmt: skip
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
