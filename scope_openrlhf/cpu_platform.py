@@ -128,6 +128,7 @@ def install_openrlhf() -> None:
     if not active():
         return
     install()
+    import deepspeed.comm.torch as ds_comm
     import openrlhf.trainer.ray.ppo_actor as ppo_actor
     import openrlhf.utils.deepspeed.deepspeed as strategy
     import openrlhf.utils.utils as openrlhf_utils
@@ -156,6 +157,10 @@ def install_openrlhf() -> None:
 
     # Weight sync: OpenRLHF builds an NCCL communicator between trainer rank 0 and the engines.
     ppo_actor.stateless_init_process_group = GlooGroup
+
+    # DeepSpeed compiles an op for its inference on several CPU ranks, which nothing here uses: a minute at a first start, and a
+    # compile that is killed leaves a lock on which every later run would wait for ever.
+    ds_comm.build_shm_op = lambda: None
 
     # OpenRLHF turns flash attention on for packed samples; transformers masks packed rows under sdpa too
     original_actor_init = Actor.__init__
