@@ -10,6 +10,7 @@ Three doors lead here, one per kind of process:
 """
 
 import functools
+import importlib
 import importlib.machinery
 import os
 import sys
@@ -128,7 +129,6 @@ def install_openrlhf() -> None:
     if not active():
         return
     install()
-    import deepspeed.comm.torch as ds_comm
     import openrlhf.trainer.ray.ppo_actor as ppo_actor
     import openrlhf.utils.deepspeed.deepspeed as strategy
     import openrlhf.utils.utils as openrlhf_utils
@@ -160,7 +160,8 @@ def install_openrlhf() -> None:
 
     # DeepSpeed compiles an op for its inference on several CPU ranks, which nothing here uses: a minute at a first start, and a
     # compile that is killed leaves a lock on which every later run would wait for ever.
-    ds_comm.build_shm_op = lambda: None
+    # (by import_module: the name deepspeed.comm.torch is torch itself)
+    importlib.import_module("deepspeed.comm.torch").build_shm_op = lambda: None  # type: ignore[attr-defined]
 
     # OpenRLHF turns flash attention on for packed samples; transformers masks packed rows under sdpa too
     original_actor_init = Actor.__init__

@@ -1,5 +1,6 @@
 """Each substitution has a test that says why it is there. They are active only where CUDA is absent."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -169,8 +170,7 @@ def test_a_worker_follows_the_driver_and_does_not_look_for_cuda_itself(monkeypat
 
 
 def test_deepspeed_compiles_nothing_so_that_no_killed_compile_can_block_a_later_run():
-    import deepspeed.comm.torch as ds_comm
-
+    ds_comm = importlib.import_module("deepspeed.comm.torch")
     cpu_platform.install_openrlhf()
-    assert ds_comm.build_shm_op() is None
+    assert ds_comm.TorchBackend.__init__.__globals__["build_shm_op"]() is None
     assert "if self.shm_comm_op != None" in Path(str(ds_comm.__file__)).read_text()  # None is an answer that DeepSpeed expects
