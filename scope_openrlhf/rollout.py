@@ -9,7 +9,6 @@ import json
 import time
 from collections import Counter
 from copy import copy
-from dataclasses import dataclass
 
 import torch
 from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
@@ -21,21 +20,9 @@ from scope_openrlhf.config import Config
 from scope_openrlhf.data import sample_seed
 from scope_openrlhf.routing import route
 from scope_openrlhf.score_log import ScoreLog, teacher_identity
-from scope_openrlhf.teacher import Score, TeacherClient, TeacherError
+from scope_openrlhf.teacher import Score, Scored, TeacherClient, TeacherError
 from scope_openrlhf.teacher_engine import connect
 from scope_openrlhf.verifier import verify
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """What a rollout brings along beside its tokens."""
-
-    attempt: Attempt
-    score: Score | TeacherError | None
-    """None where the algorithm asked for none."""
-    asked: float
-    answered: float
-    """Seconds since the epoch; the time that the teacher took, also in its queue, lies between."""
 
 
 class AgentExecutor(SingleTurnAgentExecutor):

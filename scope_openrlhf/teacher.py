@@ -10,6 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
+from scope_openrlhf.batch import Attempt
+
 
 class TeacherError(RuntimeError):
     """The teacher did not give a usable score. The message says which replica, which request and what to do."""
@@ -30,6 +32,21 @@ class Score:
     """(L - 1, K) int32, the likeliest tokens at each position; K = 0 where none were asked for."""
     topk_logprobs: np.ndarray
     """(L - 1, K) float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a rollout brings along beside its tokens.
+
+    Not in rollout.py, which OpenRLHF loads under a name that no other process can import: a class of it would travel by value, in seconds.
+    """
+
+    attempt: Attempt
+    score: Score | TeacherError | None
+    """None where the algorithm asked for none."""
+    asked: float
+    answered: float
+    """Seconds since the epoch; the time that the teacher took, also in its queue, lies between."""
 
 
 class Endpoint(Protocol):

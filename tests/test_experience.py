@@ -10,7 +10,7 @@ import torch
 from scope_openrlhf import algorithms
 from scope_openrlhf.batch import Attempt, Rollouts
 from scope_openrlhf.experience import ScopeExperienceMaker, collect_rollouts, hinted_batch, weigh_kept
-from scope_openrlhf.rollout import Scored
+from scope_openrlhf.teacher import Scored
 
 
 def group(*ppl_T: float) -> Rollouts:
