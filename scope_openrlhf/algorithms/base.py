@@ -137,9 +137,9 @@ class PolicyGradient(Algorithm):
     Config = Clip
     paths = ("policy",)
 
+    @abstractmethod
     def advantages(self, rollouts: Rollouts) -> Tensor:
         """(N,), the same for every token of a rollout, or (N, T)."""
-        raise NotImplementedError
 
     def weigh(self, rollouts: Rollouts) -> Signal:
         advantage = self.advantages(rollouts)
