@@ -43,7 +43,34 @@ def check_tokenizers(config: Config):
             f"differ, for instance {example!r} is {theirs.get(example)} there and {ours.get(example)} here. Token-level distillation needs "
             "one vocabulary: choose a teacher of the student's family"
         )
+    eos = [{t.eos_token_id} | _generation_eos(path) for t, path in ((student, config.student.path), (teacher, config.teacher.path))]
+    if "eos" not in config.teacher.accept and eos[0] != eos[1]:
+        names = [student.convert_ids_to_tokens(sorted(e - {None})) for e in eos]
+        raise ConfigError(
+            f"the student ends with {names[0]}, the teacher with {names[1]}: a teacher that expects another end makes the student run on. "
+            "Give both the same eos_token_id, or set teacher.accept=[eos]"
+        )
+    sample = [{"role": "user", "content": "1+1?"}]
+    texts = [
+        t.apply_chat_template(sample, tokenize=False, add_generation_prompt=True) if t.chat_template else None for t in (student, teacher)
+    ]
+    if "template" not in config.teacher.accept and texts[0] != texts[1]:
+        raise ConfigError(
+            f"the student's chat template gives {texts[0]!r}, the teacher's {texts[1]!r}: the teacher would score prompts of a form that it does not "
+            "know. Choose a teacher with the student's template, or set teacher.accept=[template]"
+        )
     return student
+
+
+def _generation_eos(path: str) -> set[int]:
+    """EOS ids that the model's generation_config.json adds; none where it has no such file."""
+    from transformers import GenerationConfig
+
+    try:
+        ids = GenerationConfig.from_pretrained(path).eos_token_id
+    except OSError:
+        return set()
+    return set(ids) if isinstance(ids, list) else {ids} - {None}
 
 
 def positions(model_config) -> int:

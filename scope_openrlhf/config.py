@@ -11,7 +11,7 @@ import os
 import typing
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -63,6 +63,8 @@ class TeacherConfig:
     """Longest wait for one score, over all replicas and attempts."""
     hang_seconds: float = 120.0
     """A replica that answers none of its requests for so long is started again. Longer than the longest request takes."""
+    accept: list[Literal["eos", "template"]] = field(default_factory=list)
+    """Differences from the student that you know of: other EOS ids, another chat template."""
     score_log: str = ""
     """File in which every score is kept, and looked up before the teacher is asked. Empty: none."""
     replay: bool = False

@@ -8,7 +8,6 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from socket import socket
 
 
@@ -19,7 +18,8 @@ def serve(*flags: str) -> Iterator[str]:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     env = os.environ | {"VLLM_SERVER_DEV_MODE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
-    command = [str(Path(sys.executable).with_name("vllm")), "serve", "examples/tiny/teacher", "--port", str(port), "--host", "127.0.0.1",
+    # what `vllm serve` runs; that command itself asks for the metadata of a distribution called vllm, which the CPU build is not
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", "examples/tiny/teacher", "--port", str(port), "--host", "127.0.0.1",
                "--max-model-len", "128", "--enforce-eager", "--no-enable-prefix-caching", *flags]  # fmt: skip
     process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     url = f"http://127.0.0.1:{port}"
@@ -33,5 +33,6 @@ def serve(*flags: str) -> Iterator[str]:
                 time.sleep(1)
         yield url
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=60)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=60)

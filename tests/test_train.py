@@ -45,6 +45,21 @@ def test_bad_input_is_refused_before_any_engine_starts(scope_train, tmp_path, ov
     assert not (tmp_path / "r" / "metrics.jsonl").exists()
 
 
+def test_a_teacher_with_another_end_or_another_template_is_refused_unless_it_is_accepted(scope_train, tmp_path):
+    other = tmp_path / "teacher"
+    shutil.copytree("examples/tiny/teacher", other)
+    template = other / "chat_template.jinja"
+    template.write_text(template.read_text().replace("<|user|>", "<|user|>2"))
+    code, error = scope_train(f"teacher.path={other}")
+    assert code == 2 and "the teacher's '<|user|>21+1?<|assistant|>'" in error and "teacher.accept=[template]" in error
+    settings = json.loads((other / "tokenizer_config.json").read_text())
+    (other / "tokenizer_config.json").write_text(json.dumps(settings | {"eos_token": "<|pad|>"}))
+    code, error = scope_train(f"teacher.path={other}", "teacher.accept=[template]")
+    assert code == 2 and "the student ends with ['<|end|>'], the teacher with" in error and "'<|pad|>'" in error
+    code, error = scope_train(f"teacher.path={other}", "teacher.accept=[template, eos]", "openrlhf.data.max_len=100")
+    assert code == 2 and "3200 prompts do not fit" in error  # it went on to the next check
+
+
 def test_a_teacher_with_another_vocabulary_is_refused_with_an_example(scope_train, tmp_path):
     other = tmp_path / "teacher"
     shutil.copytree("examples/tiny/teacher", other)
