@@ -15,6 +15,7 @@ help:
 	@echo "make eval        the trained model against the student on the held-out problems"
 	@echo "make test        fast tests and one end-to-end run; make test-all: everything"
 	@echo "make check       ruff and mypy; make lock-check: both locks still resolve"
+	@echo "make bench-weights, bench-teacher   ours against the published way, one JSON line each"
 	@echo "make tiny-models rebuild the embedded student, teacher and problems"
 
 setup: $(READY)
