@@ -94,6 +94,11 @@ def train(tmp_path, name, *overrides, wait=True):
     return (process, process.communicate(timeout=400)[0]) if wait else (process, "")
 
 
+def replica(run: subprocess.Popen) -> psutil.Process:
+    """One of the run's teacher actors."""
+    return next(p for p in psutil.Process(run.pid).children(recursive=True) if "TeacherReplica" in " ".join(p.cmdline()))
+
+
 def rows(tmp_path, name) -> list[dict]:
     file = tmp_path / name / "metrics.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
@@ -105,18 +110,27 @@ def test_a_training_run_whose_replica_is_killed_ends_with_the_numbers_of_an_undi
     process, _ = train(tmp_path, "killed", wait=False)
     while not rows(tmp_path, "killed") and process.poll() is None:
         time.sleep(0.05)
-    teachers = [
-        p
-        for p in psutil.Process(process.pid).children(recursive=True)
-        if "scope-teacher" in " ".join(p.cmdline()) or "TeacherReplica" in p.name()
-    ]
-    assert teachers, [p.name() for p in psutil.Process(process.pid).children(recursive=True)]
-    teachers[0].kill()
+    replica(process).kill()
     said = process.communicate(timeout=400)[0]
     assert process.returncode == 0, said[-2000:]
     for calm, killed in zip(rows(tmp_path, "calm"), rows(tmp_path, "killed"), strict=True):
         for key in ("loss", "grad_norm", "reverse_kl", "ppl_teacher_wrong", "right", "teacher_scored"):
             assert killed[key] == pytest.approx(calm[key], rel=1e-3), (calm["step"], key)
+
+
+def test_where_no_replica_ever_comes_back_the_run_stops_after_a_checkpoint_of_its_last_step(tmp_path):
+    gone = tmp_path / "teacher"
+    shutil.copytree("examples/tiny/teacher", gone)
+    settings = (f"teacher.path={gone}", "teacher.replicas=1", "teacher.deadline_seconds=60", "steps=40", "openrlhf.ckpt.save_steps=100")
+    process, _ = train(tmp_path, "r", *settings, wait=False)
+    while len(rows(tmp_path, "r")) < 3 and process.poll() is None:
+        time.sleep(0.2)
+    shutil.move(gone, tmp_path / "hidden")  # so that it cannot be started again
+    replica(process).kill()
+    said = process.communicate(timeout=400)[0]
+    done = len(rows(tmp_path, "r"))
+    assert process.returncode == 1 and "could not be scored, teacher.drop_budget is 0" in said and "scope-teacher-0" in said, said[-2000:]
+    assert (tmp_path / "r" / "checkpoints" / "_actor" / "latest").read_text() == f"global_step{done}"
 
 
 def test_a_teacher_with_broken_params_is_refused_before_the_first_step(tmp_path):
