@@ -5,6 +5,9 @@ openrlhf.cli.train_ppo_ray.train         called by us                           
 PolicyModelActor, PPOTrainer             names that train() reads; ours subclass them            launch
 ActorPPOTrainer, iter_grad_accum_...     names that PolicyModelActor reads                       update.ScopePolicyActor
 SamplesGenerator, RemoteExperienceMaker  attributes of PPOTrainer; ours subclass them            trainer.ScopeTrainer
+_dispatch_forward, _flatten_results      of RemoteExperienceMaker, called to score under a hint  experience._score_under
+Actor.forward                            its logits, by a forward hook during training           update.ScopeActorTrainer
+save_checkpoint of the actor group       called before a run stops for want of a teacher         trainer.ScopeTrainer
 --train.agent_func_path                  OpenRLHF's own door                                     rollout.AgentExecutor
 """
 

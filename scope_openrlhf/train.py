@@ -117,6 +117,8 @@ def probe(config: Config) -> int:
             raise ConfigError(f"algorithm {config.algorithm['name']} has no teacher to probe")
         if plan.config.teacher.replay:
             raise ConfigError("teacher.replay starts no teacher, so there is none to probe")
+        from ray.exceptions import RayError
+
         from scope_openrlhf import host
         from scope_openrlhf.probe import probe_run
         from scope_openrlhf.teacher import TeacherError
@@ -127,8 +129,9 @@ def probe(config: Config) -> int:
                 lines = probe_run(
                     plan.config.teacher, plan.config.student.path, plan.config.run_dir / "prompts.jsonl", plan.args.data.max_len
                 )
-            except TeacherError as error:
-                raise RunError(str(error)) from None
+            except (TeacherError, RayError) as error:
+                print(error, file=sys.stderr, flush=True)  # whole, into driver.log
+                raise RunError(f"{str(error).strip().splitlines()[-1]}\n  see {config.run_dir}/logs") from None
         print("\n".join([*lines, "the teacher can be trusted"]), file=out, flush=True)
     return 0
 

@@ -108,6 +108,13 @@ def test_an_unknown_knob_is_refused_by_name(variant):
         algorithms.load(**variant, normalise="tokens")
 
 
+@every
+def test_every_context_has_a_hint(variant):
+    algorithm = algorithms.load(**variant)
+    group = [Attempt("1+1?", "2", "\\boxed{3}", "3", "wrong"), Attempt("1+1?", "2", "\\boxed{2}", "2", "right")]
+    assert all(algorithm.hint(context, 0, group) for context in algorithm.contexts)
+
+
 def test_an_unknown_algorithm_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"no algorithm 'ppo'; known: .*scope"):
         algorithms.load("ppo")

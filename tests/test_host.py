@@ -27,7 +27,7 @@ def test_the_pinned_version_is_installed():
 
 def test_each_seam_has_the_signature_that_we_override_or_call():
     import openrlhf.trainer.ray.ppo_actor as ppo_actor
-    from openrlhf.models import PolicyLoss
+    from openrlhf.models import Actor, PolicyLoss
     from openrlhf.trainer.ppo_trainer import PPOTrainer
     from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
     from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
@@ -45,6 +45,11 @@ def test_each_seam_has_the_signature_that_we_override_or_call():
     assert parameters(ppo_actor.ActorPPOTrainer.training_step) == ["self", "experience", "kl_ctl", "step", "loss_batch_info"]
     assert parameters(ppo_actor.ActorPPOTrainer.ppo_train) == ["self", "kl_ctl"]
     assert parameters(iter_grad_accum_global_norm) == ["data_iter", "strategy", "accumulated_gradient", "mask_fn"]
+    assert parameters(RemoteExperienceMaker._dispatch_forward) == ["self", "group", "sync_condition", "kwargs"]
+    assert parameters(RemoteExperienceMaker._flatten_results) == ["self", "refs", "duplicate_factor"]
+    assert parameters(Actor.forward)[:5] == ["self", "sequences", "action_mask", "attention_mask", "return_output"]
+    policy = ppo_actor.PolicyModelActor.__ray_metadata__.modified_class
+    assert parameters(policy.save_checkpoint)[:3] == ["self", "tag", "client_states"]
     assert parameters(PolicyLoss.forward)[1:6] == ["log_probs", "old_log_probs", "advantages", "action_mask", "rollout_log_probs"]
 
 
@@ -56,6 +61,8 @@ def test_the_names_that_openrlhf_reads_are_where_we_put_ours():
     policy = inspect.getsource(ppo_actor.PolicyModelActor.__ray_metadata__.modified_class.init_model_from_pretrained)
     assert "ActorPPOTrainer(" in policy
     assert "iter_grad_accum_global_norm(" in inspect.getsource(ppo_actor.ActorPPOTrainer.ppo_train)
+    step = inspect.getsource(ppo_actor.ActorPPOTrainer.training_step)
+    assert "self.actor(\n            sequences,\n" in step and "attention_mask=attention_mask" in step and "return_output=True" in step
     assert "self.actor_loss_fn(" in inspect.getsource(ppo_actor.ActorPPOTrainer.training_step)
 
 

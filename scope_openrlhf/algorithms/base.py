@@ -119,8 +119,8 @@ class Algorithm(ABC):
         return False
 
     def hint(self, context: str, i: int, group: list[Attempt]) -> str | None:
-        """What is put after the problem of rollout i of a prompt's group under this context; None where no score is needed."""
-        raise NotImplementedError
+        """What is put after the problem of rollout i of a prompt's group under this context; None: not scored, its row stays NaN."""
+        return None
 
     @abstractmethod
     def weigh(self, rollouts: Rollouts) -> Signal:
