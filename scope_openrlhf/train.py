@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--probe", action="store_true", help="start the teacher alone, check its replicas, and stop")
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for instance algorithm.tau=0.5 openrlhf.actor.adam.lr=1e-4")
-    options = parser.parse_args(argv)
+    options = parser.parse_intermixed_args(argv)  # overrides may stand before and after flags
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         config = Config.load(options.config, options.overrides)
@@ -131,7 +131,7 @@ def probe(config: Config) -> int:
                 )
             except (TeacherError, RayError) as error:
                 print(error, file=sys.stderr, flush=True)  # whole, into driver.log
-                raise RunError(f"{str(error).strip().splitlines()[-1]}\n  see {config.run_dir}/logs") from None
+                raise RunError(f"{cause_of(error)}\n  see {config.run_dir}/logs") from None
         print("\n".join([*lines, "the teacher can be trusted"]), file=out, flush=True)
     return 0
 
@@ -324,10 +324,14 @@ def launch(plan: Plan) -> None:
             host.launch(plan.args)
     except RayError as error:
         print(error, file=sys.stderr, flush=True)  # whole, into driver.log
-        cause = str(error).strip().splitlines()[-1]
         raise RunError(
-            f"training stopped: {cause}\n  see {plan.config.run_dir}/logs/driver.log; the same command resumes from the last checkpoint"
+            f"training stopped: {cause_of(error)}\n  see {plan.config.run_dir}/logs/driver.log; the same command resumes from the last checkpoint"
         ) from None
+
+
+def cause_of(error: Exception) -> str:
+    """The line of a worker's traceback that says what happened: the last one, pydantic's pointer to its website left out."""
+    return [line.strip() for line in str(error).splitlines() if line.strip() and "For further information" not in line][-1]
 
 
 def evaluate(config: Config, run: Path, out: TextIO) -> dict | None:

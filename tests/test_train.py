@@ -88,3 +88,15 @@ def test_a_folder_that_is_no_run_is_not_touched(scope_train, tmp_path):
         code, error = scope_train(*overrides)
         assert code == 2 and "is no run of ours (it holds thesis.txt)" in error
     assert (tmp_path / "r" / "thesis.txt").read_text() == "mine"
+
+
+def test_the_cause_of_a_workers_error_is_its_last_telling_line():
+    said = (
+        "Traceback:\n  File x\nValidationError: 1 error\n  Value error, no model there\n    For further information visit https://errors\n"
+    )
+    assert train.cause_of(RuntimeError(said)) == "Value error, no model there"
+
+
+def test_overrides_may_stand_before_and_after_flags(scope_train):
+    code, error = scope_train("algorithm=grpo", "--probe", "steps=3")
+    assert code == 2 and "algorithm grpo has no teacher to probe" in error
