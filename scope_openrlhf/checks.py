@@ -4,12 +4,13 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+from scope_openrlhf import cpu_platform
 from scope_openrlhf.batch import Attempt
-from scope_openrlhf.config import Config, ConfigError
+from scope_openrlhf.config import ConfigError, TeacherConfig
 from scope_openrlhf.data import as_messages
 
 
-def check_model(path: str, key: str):
+def check_model(path: str, key: str, revision: str = ""):
     """The model's transformers config. Raises ConfigError naming the key if there is no model at path."""
     from transformers import AutoConfig
 
@@ -18,7 +19,7 @@ def check_model(path: str, key: str):
             f"{key} {path} is no model: there is no {Path(path) / 'config.json'}; give a folder in Hugging Face form or a hub id"
         )
     try:
-        return AutoConfig.from_pretrained(path)
+        return AutoConfig.from_pretrained(path, revision=revision or "main")
     except Exception as error:  # border to transformers and the hub
         first = str(error).strip().splitlines()[0]
         raise ConfigError(
@@ -26,48 +27,58 @@ def check_model(path: str, key: str):
         ) from error
 
 
-def check_tokenizers(config: Config):
-    """The student's tokenizer, after making sure that the teacher's gives every token the same id."""
+def load_tokenizer(path: str):
+    """The student's. Raises ConfigError if it has no chat template."""
     from transformers import AutoTokenizer
 
-    student = AutoTokenizer.from_pretrained(config.student.path)
-    if student.chat_template is None:
-        raise ConfigError(f"student.path {config.student.path} has no chat template; add chat_template.jinja to its folder")
-    teacher = AutoTokenizer.from_pretrained(config.teacher.path)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    if tokenizer.chat_template is None:
+        raise ConfigError(f"student.path {path} has no chat template; add chat_template.jinja to its folder")
+    return tokenizer
+
+
+def check_tokenizers(student, student_path: str, config: TeacherConfig, key: str) -> None:
+    """Raise ConfigError unless the teacher's tokenizer gives every token the id, the text its end and its template that the student's does.
+
+    key: "teacher" or "teachers.<name>". Models padded to another number of embeddings are fine: tokens are compared, not params.
+    """
+    from transformers import AutoTokenizer
+
+    teacher = AutoTokenizer.from_pretrained(config.path, revision=config.revision or "main")
     ours, theirs = student.get_vocab(), teacher.get_vocab()
     if ours != theirs:
         different = sorted(t for t in ours.keys() | theirs.keys() if ours.get(t) != theirs.get(t))
         example = different[0]
         raise ConfigError(
-            f"teacher.path {config.teacher.path} has another vocabulary than student.path {config.student.path}: {len(different)} tokens "
+            f"{key}.path {config.path} has another vocabulary than student.path {student_path}: {len(different)} tokens "
             f"differ, for instance {example!r} is {theirs.get(example)} there and {ours.get(example)} here. Token-level distillation needs "
             "one vocabulary: choose a teacher of the student's family"
         )
-    eos = [{t.eos_token_id} | _generation_eos(path) for t, path in ((student, config.student.path), (teacher, config.teacher.path))]
-    if "eos" not in config.teacher.accept and eos[0] != eos[1]:
+    revisions = ((student, student_path, ""), (teacher, config.path, config.revision))
+    eos = [{t.eos_token_id} | _generation_eos(path, revision) for t, path, revision in revisions]
+    if "eos" not in config.accept and eos[0] != eos[1]:
         names = [student.convert_ids_to_tokens(sorted(e - {None})) for e in eos]
         raise ConfigError(
             f"the student ends with {names[0]}, the teacher with {names[1]}: a teacher that expects another end makes the student run on. "
-            "Give both the same eos_token_id, or set teacher.accept=[eos]"
+            f"Give both the same eos_token_id, or set {key}.accept=[eos]"
         )
     sample = [{"role": "user", "content": "1+1?"}]
     texts = [
         t.apply_chat_template(sample, tokenize=False, add_generation_prompt=True) if t.chat_template else None for t in (student, teacher)
     ]
-    if "template" not in config.teacher.accept and texts[0] != texts[1]:
+    if "template" not in config.accept and texts[0] != texts[1]:
         raise ConfigError(
             f"the student's chat template gives {texts[0]!r}, the teacher's {texts[1]!r}: the teacher would score prompts of a form that it does not "
-            "know. Choose a teacher with the student's template, or set teacher.accept=[template]"
+            f"know. Choose a teacher with the student's template, or set {key}.accept=[template]"
         )
-    return student
 
 
-def _generation_eos(path: str) -> set[int]:
+def _generation_eos(path: str, revision: str) -> set[int]:
     """EOS ids that the model's generation_config.json adds; none where it has no such file."""
     from transformers import GenerationConfig
 
     try:
-        ids = GenerationConfig.from_pretrained(path).eos_token_id
+        ids = GenerationConfig.from_pretrained(path, revision=revision or "main").eos_token_id
     except OSError:
         return set()
     return set(ids) if isinstance(ids, list) else {ids} - {None}
@@ -91,6 +102,21 @@ def check_hints(algorithm, args: SimpleNamespace, rows: list[dict], tokenizer, s
             )
 
 
+def check_placement(config: TeacherConfig, key: str, args: SimpleNamespace) -> None:
+    """Whether what the teacher wants of its engines goes with the run's own flags."""
+    if config.placement == "colocate" and (not args.train.colocate_all or args.train.async_enable):
+        raise ConfigError(
+            f"{key}.placement=colocate needs openrlhf.train.colocate_all=true (and no async); set it, or {key}.placement=pack"
+        )
+    if config.sleep and cpu_platform.active():
+        raise ConfigError(f"{key}.sleep frees the memory of a GPU, and there is none; leave it out")
+    if 0 < config.max_model_len <= args.data.max_len:
+        raise ConfigError(
+            f"{key}.max_model_len {config.max_model_len} is too short: openrlhf.data.max_len {args.data.max_len} and one token more must fit; "
+            "set it to 0, or lower data.max_len"
+        )
+
+
 def check_sizes(args: SimpleNamespace, rows: list[dict], tokenizer, model_configs: dict) -> None:
     """Batch sizes that divide, and prompts that fit beside their response."""
     n, prompts, train = args.rollout.n_samples_per_prompt, args.rollout.batch_size, args.train.batch_size
@@ -105,7 +131,7 @@ def check_sizes(args: SimpleNamespace, rows: list[dict], tokenizer, model_config
     max_len, room = args.data.max_len, args.rollout.max_new_tokens or 1
     for key, model in model_configs.items():
         limit = positions(model)
-        needed = max_len + (key == "teacher.path")  # a teacher request carries one token more, which vLLM must generate
+        needed = max_len + (key != "student.path")  # a teacher request carries one token more, which vLLM must generate
         if needed > limit:
             raise ConfigError(f"openrlhf.data.max_len {max_len} needs {needed} positions, {key} has {limit}; lower data.max_len")
     texts = [tokenizer.apply_chat_template(as_messages(r["prompt"]), tokenize=False, add_generation_prompt=True) for r in rows]

@@ -8,7 +8,9 @@ import difflib
 import json
 import math
 import os
+import re
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +33,8 @@ class DataConfig:
     """Column of the problem: text, or a list of chat messages. Dots reach inside: `extra.question`."""
     answer_key: str = "answer"
     """Column of the gold answer. Dots reach inside: `reward_model.ground_truth`."""
+    teacher_key: str = "teacher"
+    """Column that names each problem's teacher. Read only where there are `teachers`; a row without it goes to `teacher`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +47,22 @@ class StudentConfig:
 class TeacherConfig:
     path: str = ""
     """Model that scores: a folder in Hugging Face form, or a hub id. Its tokenizer must be the student's. Algorithms without a teacher need none."""
+    revision: str = ""
+    """Commit of a hub id. Empty: the newest, whose name goes into scores and checkpoints."""
     urls: list[str] = field(default_factory=list)
     """Teachers that are served already (`vllm serve`), instead of a group started here. The API key is read from SCOPE_TEACHER_API_KEY."""
     replicas: int = 1
     """Engines in the teacher group. Any of them may die while another lives."""
     tensor_parallel_size: int = 1
-    """(Logical) GPUs of each engine."""
+    """GPUs that each engine spreads its params over."""
+    gpu_fraction: float = 1.0
+    """(Logical) part of a GPU that Ray reserves for each replica. With 0.5 two share one; lower gpu_memory_utilization with it."""
+    placement: Literal["pack", "spread", "colocate"] = "pack"
+    """Where Ray puts the replicas: on few nodes, on many, or each on one of the student's GPUs (with openrlhf.train.colocate_all)."""
+    sleep: bool = False
+    """Give the GPU's memory back between rollouts, as openrlhf.vllm.enable_sleep does for the rollout engines. For colocated teachers."""
+    max_model_len: int = 0
+    """Longest request plus one token. 0: openrlhf.data.max_len + 1."""
     dtype: str = "bfloat16"
     """Type of the teacher's params."""
     max_num_batched_tokens: int = 4096
@@ -71,6 +85,16 @@ class TeacherConfig:
     """Take scores from score_log alone and start no teacher; one that is not there is a TeacherError."""
     drop_budget: int = 0
     """Rollouts of a step that may go unscored, and be dropped, before the run stops with TeacherError."""
+
+    @property
+    def started_here(self) -> bool:
+        """Whether the run starts its engines: neither served by somebody else nor replaced by the score log."""
+        return not (self.urls or self.replay)
+
+    @property
+    def gpus_per_replica(self) -> float:
+        """What Ray reserves. Colocated ones take as much of the student's GPUs as OpenRLHF's own actors there do."""
+        return 0.2 if self.placement == "colocate" else self.tensor_parallel_size * self.gpu_fraction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +128,8 @@ class Config:
     data: DataConfig
     student: StudentConfig
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    teachers: dict[str, TeacherConfig] = field(default_factory=dict)
+    """Further ones by name, for the problems that name them. What one leaves out is as in `teacher`, but for path, revision and urls."""
     algorithm: dict[str, Any] = field(default_factory=lambda: {"name": "scope"})
     """name = a file of scope_openrlhf/algorithms, and its knobs. `algorithm=opd` is short for {name: opd}."""
     eval: EvalConfig = EvalConfig()
@@ -121,26 +147,42 @@ class Config:
         raw = dict(raw)
         if isinstance(raw.get("algorithm"), str):
             raw["algorithm"] = {"name": raw["algorithm"]}
+        if isinstance(raw.get("teachers"), dict) and isinstance(raw.get("teacher", {}), dict):
+            shared = {k: v for k, v in raw.get("teacher", {}).items() if k not in ("path", "revision", "urls")}
+            raw["teachers"] = {str(name): shared | t if isinstance(t, dict) else t for name, t in raw["teachers"].items()}
         config = _build(cls, raw, "")
         if not config.name or Path(config.name).name != config.name:
             raise ConfigError(f"name must be a plain folder name, got {config.name!r}")
         if "name" not in config.algorithm:
             raise ConfigError("algorithm.name is missing; set it to the name of an algorithm, for instance scope")
         for key, value, least in (
-            ("steps", config.steps, 0), ("teacher.replicas", config.teacher.replicas, 1),
-            ("teacher.tensor_parallel_size", config.teacher.tensor_parallel_size, 1), ("teacher.drop_budget", config.teacher.drop_budget, 0), ("eval.samples", config.eval.samples, 1),
-            ("ray.num_gpus", config.ray.num_gpus, 0), ("seed", config.seed, 0),
+            ("steps", config.steps, 0), ("eval.samples", config.eval.samples, 1), ("ray.num_gpus", config.ray.num_gpus, 0), ("seed", config.seed, 0),
         ):  # fmt: skip
             if value < least:
                 raise ConfigError(f"{key} must be at least {least}, got {value}")
-        if config.teacher.replay and not config.teacher.score_log:
-            raise ConfigError("teacher.replay takes scores from teacher.score_log, which is not set")
-        for key, seconds in (("deadline_seconds", config.teacher.deadline_seconds), ("hang_seconds", config.teacher.hang_seconds)):
-            if not 0 < seconds < math.inf:
-                raise ConfigError(f"teacher.{key} must be a number of seconds above 0, got {seconds}")
-        if not 0 <= config.teacher.temperature < math.inf:
-            raise ConfigError(f"teacher.temperature must be a number above 0, or 0 for the rollout's, got {config.teacher.temperature}")
+        check_teacher("teacher", config.teacher)
+        for name, teacher in config.teachers.items():
+            key = f"teachers.{name}"
+            if not re.fullmatch(r"\w+", name):
+                raise ConfigError(f"{key}: a teacher's name may hold letters, digits and _")
+            if not (teacher.path or teacher.urls):
+                raise ConfigError(f"{key} has neither path nor urls; set {key}.path")
+            check_teacher(key, teacher)
+            for field_name in OF_THE_RUN:
+                if (value := getattr(teacher, field_name)) != getattr(config.teacher, field_name):
+                    raise ConfigError(f"{key}.{field_name} is {value}, but it is one for all teachers: set teacher.{field_name}")
         return dataclasses.replace(config, openrlhf=flatten(config.openrlhf))
+
+    @property
+    def all_teachers(self) -> dict[str, TeacherConfig]:
+        """Each by its name; that of `teacher`, which rows without a name go to, is empty."""
+        default = {"": self.teacher} if self.teacher.path or self.teacher.urls else {}
+        return default | self.teachers
+
+    def with_teachers(self, change: Callable[[TeacherConfig], TeacherConfig]) -> "Config":
+        """The same with each teacher changed."""
+        teachers = {name: change(teacher) for name, teacher in self.teachers.items()}
+        return dataclasses.replace(self, teacher=change(self.teacher), teachers=teachers)
 
     @classmethod
     def load(cls, path: str | Path, overrides: list[str]) -> "Config":
@@ -174,12 +216,7 @@ class Config:
             runs=str(Path(self.runs).absolute()),
             data=dataclasses.replace(self.data, path=place(self.data.path)),
             student=dataclasses.replace(self.student, path=place(self.student.path)),
-            teacher=dataclasses.replace(
-                self.teacher,
-                path=place(self.teacher.path),
-                score_log=self.teacher.score_log and str(Path(self.teacher.score_log).absolute()),
-            ),
-        )
+        ).with_teachers(lambda t: dataclasses.replace(t, path=place(t.path), score_log=t.score_log and str(Path(t.score_log).absolute())))
 
     @classmethod
     def of_this_run(cls) -> "Config":
@@ -188,6 +225,31 @@ class Config:
 
     def to_dict(self) -> dict:
         return dataclasses.asdict(self)
+
+
+OF_THE_RUN = ("temperature", "deadline_seconds", "score_log", "replay", "drop_budget")
+"""Fields of a teacher that hold for all teachers of a run."""
+
+
+def check_teacher(key: str, teacher: TeacherConfig) -> None:
+    for name, least in (("replicas", 1), ("tensor_parallel_size", 1), ("max_model_len", 0), ("drop_budget", 0)):
+        if (value := getattr(teacher, name)) < least:
+            raise ConfigError(f"{key}.{name} must be at least {least}, got {value}")
+    if teacher.revision and (not teacher.path or Path(teacher.path).exists()):
+        raise ConfigError(f"{key}.revision is a commit of the hub, {key}.path is none of its ids; remove one of them")
+    if teacher.replay and not teacher.score_log:
+        raise ConfigError(f"{key}.replay takes scores from {key}.score_log, which is not set")
+    for name in ("deadline_seconds", "hang_seconds"):
+        if not 0 < (seconds := getattr(teacher, name)) < math.inf:
+            raise ConfigError(f"{key}.{name} must be a number of seconds above 0, got {seconds}")
+    if not 0 <= teacher.temperature < math.inf:
+        raise ConfigError(f"{key}.temperature must be a number above 0, or 0 for the rollout's, got {teacher.temperature}")
+    if not 0 < teacher.gpu_fraction <= 1:
+        raise ConfigError(f"{key}.gpu_fraction must be above 0 and at most 1, got {teacher.gpu_fraction}")
+    if teacher.tensor_parallel_size > 1 and (teacher.gpu_fraction < 1 or teacher.placement == "colocate"):
+        raise ConfigError(
+            f"{key} shares GPUs (gpu_fraction or placement=colocate), which takes replicas of one; set {key}.tensor_parallel_size to 1"
+        )
 
 
 def _set(raw: dict, key: str, value) -> None:
@@ -254,7 +316,8 @@ def convert(hint, value, key: str):
     if typing.get_origin(hint) is dict:
         if not isinstance(value, dict):
             raise ConfigError(f"{key} must be a section of keys, got {value!r}")
-        return value
+        inner = typing.get_args(hint)[1]
+        return value if inner is Any else {str(k): convert(inner, v, f"{key}.{k}") for k, v in value.items()}
     if hint is float and type(value) in (int, float):
         return float(value)
     if hint is float and isinstance(value, str):  # YAML reads 2e-4 as text

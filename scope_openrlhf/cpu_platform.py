@@ -124,6 +124,12 @@ def all_gather(tensor, group):
     return torch.cat(differentiable_all_gather(tensor.contiguous(), group=group), dim=0)
 
 
+def adjust(args: types.SimpleNamespace) -> None:
+    """Exchange what OpenRLHF's resolved flags ask of CUDA alone; does nothing where it is present."""
+    if active() and args.train.colocate_all:
+        args.vllm.sync_backend = "gloo"  # with nccl a colocated student hands its params over by CUDA's own IPC
+
+
 def install_openrlhf() -> None:
     """Substitute OpenRLHF's own CUDA-only names in this process. Idempotent; does nothing where CUDA is present."""
     if not active():

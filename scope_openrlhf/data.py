@@ -3,16 +3,21 @@
 import hashlib
 import json
 import random
+from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from scope_openrlhf.config import ConfigError, DataConfig
+from scope_openrlhf.config import ConfigError, DataConfig, nearest
 
 PROMPT_COLUMN, LABEL_COLUMN = "prompt", "label"
 
 
-def load_rows(config: DataConfig) -> list[dict]:
-    """Rows of the dataset as {"id", "prompt", "answer"}. Raises ConfigError naming the rows without prompt or answer."""
+def load_rows(config: DataConfig, teachers: Collection[str] = ()) -> list[dict]:
+    """Rows of the dataset as {"id", "prompt", "answer"}. Raises ConfigError naming the rows without prompt or answer.
+
+    teachers: the names of several, "" being the one of rows that name none. Rows then have "teacher" too; it must be one of them.
+    """
     raw = _read(config.path)
     if not raw:
         raise ConfigError(f"data.path {config.path} holds no rows")
@@ -22,6 +27,8 @@ def load_rows(config: DataConfig) -> list[dict]:
         if prompt in (None, "", []) or answer is None or not str(answer).strip():
             bad.append(number)
         rows.append({"id": str(row.get("id", number)), "prompt": prompt, "answer": str(answer)})
+        if teachers:
+            rows[-1]["teacher"] = str(_get(row, config.teacher_key) or "")
     if len(bad) == len(rows):
         columns = ", ".join(map(str, raw[0]))
         raise ConfigError(
@@ -33,7 +40,23 @@ def load_rows(config: DataConfig) -> list[dict]:
             f"{len(bad)} of {len(rows)} rows of {config.path} have an empty {config.prompt_key!r} or {config.answer_key!r} "
             f"(the first: rows {bad[:5]}, counted from 0); a rollout without a gold answer cannot be routed: remove or repair them"
         )
+    if teachers:
+        _check_teachers(rows, teachers, config.teacher_key)
     return rows
+
+
+def _check_teachers(rows: list[dict], teachers: Collection[str], key: str) -> None:
+    named = Counter(row["teacher"] for row in rows)
+    if "" in named and "" not in teachers:
+        raise ConfigError(
+            f"{named['']} of {len(rows)} rows name no teacher in their {key!r}; set teacher.path for them, or data.teacher_key"
+        )
+    for name in named.keys() - set(teachers):
+        raise ConfigError(
+            f"{named[name]} rows want the teacher {name!r}, which is none of teachers; {nearest(name, [t for t in teachers if t])}"
+        )
+    for name in set(teachers) - named.keys():
+        raise ConfigError(f"no row goes to {f'teachers.{name}' if name else 'teacher'}, so its engines would stand idle; remove it")
 
 
 def order_rows(rows: list[dict], batch_size: int, steps: int, seed: int) -> list[dict]:

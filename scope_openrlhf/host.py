@@ -3,6 +3,7 @@
 openrlhf.cli.train_ppo_ray, main guard   parser and checks, run by us on our flags               resolve_args
 openrlhf.cli.train_ppo_ray.train         called by us                                            launch
 PolicyModelActor, PPOTrainer             names that train() reads; ours subclass them            launch
+placement_group                          name that train() reads; made before it for teachers    student_gpus, launch
 ActorPPOTrainer, iter_grad_accum_...     names that PolicyModelActor reads                       update.ScopePolicyActor
 SamplesGenerator, RemoteExperienceMaker  attributes of PPOTrainer; ours subclass them            trainer.ScopeTrainer
 _dispatch_forward, _flatten_results      of RemoteExperienceMaker, called to score under a hint  experience._score_under
@@ -14,14 +15,20 @@ save_checkpoint of the actor group       called before a run stops for want of a
 import ast
 import contextlib
 import io
+import math
 import sys
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from scope_openrlhf.config import Config, ConfigError, nearest
+from scope_openrlhf import cpu_platform
+from scope_openrlhf.config import Config, ConfigError, TeacherConfig, nearest
 from scope_openrlhf.data import LABEL_COLUMN, PROMPT_COLUMN
+
+if TYPE_CHECKING:
+    from ray.util.placement_group import PlacementGroup
 
 PINNED_OPENRLHF = "0.11.2"
 
@@ -114,6 +121,7 @@ def resolve_args(config: Config) -> SimpleNamespace:
         sys.argv = old_argv
     if not resolved[0].rollout.temperature > 0:
         raise ConfigError("openrlhf.rollout.temperature must be greater than 0: log-probs and perplexities are taken at it")
+    cpu_platform.adjust(resolved[0])
     return resolved[0]
 
 
@@ -127,15 +135,29 @@ def gpus_wanted(config: Config, args: SimpleNamespace, uses_teacher: bool) -> in
     """(Logical) GPUs that the run will ask Ray for."""
     actor = args.actor.num_nodes * args.actor.num_gpus_per_node
     engines = 0 if args.train.colocate_all and not args.train.async_enable else args.vllm.num_engines * args.vllm.tensor_parallel_size
-    return actor + engines + (teacher_gpus(config) if uses_teacher else 0)
+    apart = [t for t in config.all_teachers.values() if t.placement != "colocate"]
+    return actor + engines + (teacher_gpus(apart) if uses_teacher else 0)
 
 
-def teacher_gpus(config: Config) -> int:
-    return 0 if config.teacher.urls or config.teacher.replay else config.teacher.replicas * config.teacher.tensor_parallel_size
+def teacher_gpus(teachers: Iterable[TeacherConfig]) -> int:
+    return math.ceil(sum(t.replicas * t.gpus_per_replica for t in teachers if t.started_here))
 
 
-def launch(args: SimpleNamespace) -> None:
-    """Run OpenRLHF's train() with our classes in the names it reads. The trainer sits on this node, beside the run's folder."""
+def student_gpus(args: SimpleNamespace) -> "PlacementGroup":
+    """The placement that OpenRLHF makes for a colocated run, made before it, so that teachers can sit there too."""
+    import ray
+    from ray.util.placement_group import placement_group
+
+    group = placement_group([{"GPU": 1, "CPU": 1}] * (args.actor.num_nodes * args.actor.num_gpus_per_node), strategy="PACK")
+    ray.get(group.ready())
+    return group
+
+
+def launch(args: SimpleNamespace, shared: "PlacementGroup | None" = None) -> None:
+    """Run OpenRLHF's train() with our classes in the names it reads. The trainer sits on this node, beside the run's folder.
+
+    shared: what `student_gpus` made, for it to use instead of its own.
+    """
     import openrlhf.trainer.ppo_trainer as ppo_trainer
     import ray
     from openrlhf.cli import train_ppo_ray
@@ -145,10 +167,12 @@ def launch(args: SimpleNamespace) -> None:
     from scope_openrlhf.update import ScopePolicyActor
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    originals = ppo_trainer.PPOTrainer, train_ppo_ray.PolicyModelActor
+    originals = ppo_trainer.PPOTrainer, train_ppo_ray.PolicyModelActor, train_ppo_ray.placement_group
     ppo_trainer.PPOTrainer = ray.remote(num_cpus=0, scheduling_strategy=here)(ScopeTrainer)
     train_ppo_ray.PolicyModelActor = ray.remote(num_gpus=1)(ScopePolicyActor)
+    if shared is not None:  # it makes one at most: there is neither a critic nor a reward model
+        train_ppo_ray.placement_group = lambda bundles, strategy: shared
     try:
         train_ppo_ray.train(args)
     finally:
-        ppo_trainer.PPOTrainer, train_ppo_ray.PolicyModelActor = originals
+        ppo_trainer.PPOTrainer, train_ppo_ray.PolicyModelActor, train_ppo_ray.placement_group = originals

@@ -16,20 +16,23 @@ TOLERANCE = {"float32": 1e-3}
 COARSE = 0.25
 
 
-def probe_run(config: TeacherConfig, student: str, prompts: Path, max_len: int) -> list[str]:
-    """Probe the teacher of a run, once its replicas are up, with the run's first problem. Raises TeacherError."""
+def probe_run(name: str, config: TeacherConfig, student: str, prompts: Path, max_len: int) -> tuple[list[str], list[float]]:
+    """Probe one of a run's teachers, once its replicas are up, with the run's first problem.
+
+    What is to be said, and the log-probs: what a later run of this teacher must get too. Raises TeacherError.
+    """
     from transformers import AutoTokenizer
 
-    if not config.urls:
-        wait_until_ready(config.replicas, config.deadline_seconds)
+    if config.started_here:
+        wait_until_ready(name, config)
     tokenizer = AutoTokenizer.from_pretrained(student)
     with prompts.open() as lines:
         row = json.loads(json.loads(next(lines))[LABEL_COLUMN])
     text = tokenizer.apply_chat_template(as_messages(row["prompt"]), tokenize=False, add_generation_prompt=True) + row["answer"]
     sequence = tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    async def all_replicas() -> list[str]:
-        endpoints = connect(config)
+    async def all_replicas() -> tuple[list[str], list[float]]:
+        endpoints = connect(name, config)
         try:
             for endpoint in endpoints:
                 await endpoint.open(text, sequence, max_len)
@@ -41,12 +44,12 @@ def probe_run(config: TeacherConfig, student: str, prompts: Path, max_len: int) 
     return asyncio.run(all_replicas())
 
 
-async def probe(endpoints: list[Endpoint], sequence: list[int], max_len: int, dtype: str) -> list[str]:
-    """One line for each replica. Raises TeacherError, saying what to change, at the first that cannot be trusted.
+async def probe(endpoints: list[Endpoint], sequence: list[int], max_len: int, dtype: str) -> tuple[list[str], list[float]]:
+    """One line for each replica, and the log-probs of the sequence. Raises TeacherError, saying what to change, at the first that cannot be trusted.
 
     sequence: token ids of a problem and its answer. It is scored twice by each replica, with the longest request of a run between.
     """
-    tolerance = TOLERANCE.get(dtype, COARSE)
+    tolerance = tolerated(dtype)
     longest = (sequence * (max_len // len(sequence) + 1))[:max_len]
     said, reference = [], None
     for endpoint in endpoints:
@@ -74,7 +77,12 @@ async def probe(endpoints: list[Endpoint], sequence: list[int], max_len: int, dt
         said.append(
             f"{endpoint.name}: {len(sequence)} tokens twice within {repeat:.2g} nats, within {beside:.2g} of the first, {max_len} tokens fit"
         )
-    return said
+    assert reference is not None
+    return said, [round(float(x), 6) for x in reference.logprobs]
+
+
+def tolerated(dtype: str) -> float:
+    return TOLERANCE.get(dtype, COARSE)
 
 
 async def checked(endpoint: Endpoint, token_ids: list[int]) -> Score:

@@ -21,7 +21,7 @@ from scope_openrlhf.data import sample_seed
 from scope_openrlhf.routing import route
 from scope_openrlhf.score_log import ScoreLog, teacher_identity
 from scope_openrlhf.teacher import Score, Scored, TeacherClient, TeacherError
-from scope_openrlhf.teacher_engine import connect
+from scope_openrlhf.teacher_engine import awake, connect
 from scope_openrlhf.verifier import verify
 
 
@@ -33,10 +33,10 @@ class AgentExecutor(SingleTurnAgentExecutor):
         config = Config.of_this_run()
         self.seed = config.seed
         self.algorithm = algorithms.load(**config.algorithm)
-        self.teacher: TeacherClient | None = None
-        if self.algorithm.uses_teacher:
-            log = ScoreLog(config.teacher.score_log, teacher_identity(config.teacher)) if config.teacher.score_log else None
-            self.teacher = TeacherClient(connect(config.teacher), config.teacher.deadline_seconds, log=log)
+        self.teachers: dict[str, TeacherClient] = {}
+        for name, teacher in config.all_teachers.items() if self.algorithm.uses_teacher else ():
+            log = ScoreLog(teacher.score_log, teacher_identity(teacher)) if teacher.score_log else None
+            self.teachers[name] = TeacherClient(connect(name, teacher), teacher.deadline_seconds, log=log)
         self.drawn: Counter[int] = Counter()
         self.under_way: Counter[int] = Counter()
         self.scores: dict[int, dict[tuple[int, ...], asyncio.Task[Score]]] = {}
@@ -60,7 +60,7 @@ class AgentExecutor(SingleTurnAgentExecutor):
             score, asked = None, time.time()
             if way != "drop" and self.algorithm.needs_teacher(way == "right"):
                 try:
-                    score = await self._score_once(order, tokens)
+                    score = await self._score_once(order, row.get("teacher", ""), tokens)
                 except TeacherError as error:  # the driver holds it against teacher.drop_budget
                     score, way = error, "drop"
         finally:
@@ -72,21 +72,21 @@ class AgentExecutor(SingleTurnAgentExecutor):
         response["scored"] = Scored(Attempt(row["prompt"], row["answer"], text, verdict.extracted, way), score, asked, time.time())
         return response
 
-    async def _score_once(self, order: int, tokens: list[int]) -> Score:
-        assert self.teacher is not None
+    async def _score_once(self, order: int, teacher: str, tokens: list[int]) -> Score:
         scores = self.scores.setdefault(order, {})
         task = scores.get(tuple(tokens))
         if task is None:
-            task = scores[tuple(tokens)] = asyncio.create_task(self.teacher.score(tokens, self.algorithm.top_k))
+            task = scores[tuple(tokens)] = asyncio.create_task(self.teachers[teacher].score(tokens, self.algorithm.top_k))
         return await task
 
 
 class ScopeSamplesGenerator(SamplesGenerator):
     """Keeps the teacher's log-probs with each rollout, and puts the groups of a step in a fixed order."""
 
-    def __init__(self, top_k: int, **kwargs) -> None:
+    def __init__(self, top_k: int, sleepers: list[str], patience_seconds: float, **kwargs) -> None:
+        """sleepers: Ray names of the teacher replicas that are awake only while rollouts are generated."""
         super().__init__(**kwargs)
-        self.top_k = top_k
+        self.top_k, self.sleepers, self.patience_seconds = top_k, sleepers, patience_seconds
 
     def _process_response_into_experience(self, response, **generate_kwargs):
         experience = super()._process_response_into_experience(response, **generate_kwargs)
@@ -104,7 +104,8 @@ class ScopeSamplesGenerator(SamplesGenerator):
         return experience
 
     def generate_samples(self, **generate_kwargs):
-        rollouts, *rest = super().generate_samples(**generate_kwargs)
+        with awake(self.sleepers, self.patience_seconds):
+            rollouts, *rest = super().generate_samples(**generate_kwargs)
         # groups arrive in the order in which they ended, which is a race; the rollouts inside a group are in order
         n = self.args.rollout.n_samples_per_prompt
         groups = [rollouts[i : i + n] for i in range(0, len(rollouts), n)]

@@ -11,16 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-from scope_openrlhf.config import TeacherConfig
+from scope_openrlhf.config import Config, TeacherConfig
 from scope_openrlhf.teacher import Score
 
 
 def teacher_identity(config: TeacherConfig) -> dict[str, str]:
-    """What makes two teachers the same one: path or URLs, a fingerprint of the files, dtype, temperature.
+    """What makes two teachers the same one: path or URLs, the hub's commit or a fingerprint of the files, dtype, temperature.
 
     The fingerprint covers every byte of config and tokenizer, and of each file of params its size and a megabyte from its middle.
     """
     who = {"path": config.path, "urls": " ".join(config.urls), "dtype": config.dtype, "temperature": f"{config.temperature:g}"}
+    if config.revision:
+        who["revision"] = config.revision
     if Path(config.path).is_dir():
         digest = hashlib.sha256()
         for file in sorted(p for p in Path(config.path).iterdir() if p.is_file()):
@@ -30,6 +32,11 @@ def teacher_identity(config: TeacherConfig) -> dict[str, str]:
                 digest.update(f.read(2**26 if file.stat().st_size <= 2**26 else 2**20))
         who["files"] = digest.hexdigest()[:16]
     return who
+
+
+def identities(config: Config) -> dict[str, str]:
+    """Those of all teachers of a run in one table: "path", "math.path", ..."""
+    return {f"{name}.{k}".lstrip("."): v for name, t in config.all_teachers.items() for k, v in teacher_identity(t).items()}
 
 
 class ScoreLog:

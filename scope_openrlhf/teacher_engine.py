@@ -1,22 +1,28 @@
 """A Ray group of vLLM teacher engines: N named actors, watched, started again where they die or hang."""
 
+import contextlib
 import os
 import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ray
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from scope_openrlhf.config import TeacherConfig
 from scope_openrlhf.teacher import Endpoint, Score, TeacherError
 from scope_openrlhf.teacher_http import HttpEndpoint
 
-GROUP = "scope-teacher"
+if TYPE_CHECKING:
+    from ray.util.placement_group import PlacementGroup
 
 
-def actor_name(replica: int, group: str = GROUP) -> str:
-    return f"{group}-{replica}"
+def actor_names(teacher: str, replicas: int) -> list[str]:
+    """The Ray names of a teacher's replicas; teacher: its name in the config, empty for the one that has none."""
+    return ["-".join(["scope-teacher", *filter(None, [teacher]), str(i)]) for i in range(replicas)]
 
 
 class EngineTemperature:
@@ -36,7 +42,11 @@ class EngineTemperature:
             return logits if logits is None else logits.float().div_(temperature)
 
         model.compute_logits = compute_logits
+        model.scope_temperature = temperature
         return {"temperature": temperature}
+
+    def get_temperature(self) -> dict[str, float]:
+        return {"temperature": getattr(self.model_runner.get_model(), "scope_temperature", 1.0)}  # type: ignore[attr-defined]
 
 
 class TeacherReplica:
@@ -47,9 +57,9 @@ class TeacherReplica:
 
         self.engine = AsyncLLMEngine.from_engine_args(
             AsyncEngineArgs(
-                model=config.path, dtype=config.dtype, max_model_len=max_model_len, seed=seed,
+                model=config.path, revision=config.revision or None, tokenizer_revision=config.revision or None, dtype=config.dtype, max_model_len=max_model_len, seed=seed,
                 tensor_parallel_size=config.tensor_parallel_size,
-                enforce_eager=config.enforce_eager, gpu_memory_utilization=config.gpu_memory_utilization,
+                enforce_eager=config.enforce_eager, enable_sleep_mode=config.sleep, gpu_memory_utilization=config.gpu_memory_utilization,
                 enable_prefix_caching=False,  # with it, prompt log-probs depend on the order of requests (vllm#42019)
                 max_logprobs=-1,  # top-k scores may be of any width
                 max_num_batched_tokens=config.max_num_batched_tokens,  # their logits are not in vLLM's memory profile (vllm#38830)
@@ -61,15 +71,28 @@ class TeacherReplica:
         self.sampling_params = SamplingParams
         self.outstanding = self.requests = 0
         self.progress = time.monotonic()
+        self.asleep = False
 
     def ready(self) -> bool:
         return True
+
+    async def sleep(self) -> None:
+        """Move the params to RAM and give the GPU's memory back, until `wake`."""
+        self.asleep = True
+        await self.engine.sleep(level=1)
+
+    async def wake(self) -> None:
+        if self.asleep:  # one that was started again in the meantime is awake
+            await self.engine.wake_up()
+            self.asleep = False
 
     async def score(self, token_ids: list[int], top_k: int) -> Score:
         """The log-probs of token_ids[1:], unchecked, and of the top_k likeliest tokens at each of their positions."""
         from vllm.inputs import TokensPrompt
         from vllm.v1.engine.exceptions import EngineDeadError
 
+        if self.asleep:
+            raise RuntimeError("it is asleep: teachers with sleep score during generation only")
         if self.outstanding == 0:
             self.progress = time.monotonic()
         self.outstanding += 1
@@ -115,20 +138,39 @@ class RayEndpoint:
         pass
 
 
+def place(config: TeacherConfig, replica: int, shared: "PlacementGroup | None") -> dict[str, Any]:
+    """Ray's options for a replica: what it reserves, and where."""
+    gpus = config.gpus_per_replica
+    if config.placement == "colocate" and shared is not None:
+        where = PlacementGroupSchedulingStrategy(shared, replica % shared.bundle_count, placement_group_capture_child_tasks=True)
+        return {"num_gpus": gpus, "num_cpus": gpus, "scheduling_strategy": where}  # a bundle holds one CPU for all who share it
+    # by default Ray fills a node before it takes the next one
+    return {"num_gpus": gpus, "num_cpus": 1, "scheduling_strategy": "SPREAD" if config.placement == "spread" else "DEFAULT"}
+
+
 class TeacherGroup:
     """The actors, started at once and watched from a thread of the process that owns the run. They live as long as this does.
 
     Ray starts one again that dies. One that is up but has not answered for config.hang_seconds is killed, so that Ray does.
     """
 
-    def __init__(self, config: TeacherConfig, max_model_len: int, temperature: float, seed: int, name: str = GROUP) -> None:
+    def __init__(
+        self,
+        config: TeacherConfig,
+        max_model_len: int,
+        temperature: float,
+        seed: int,
+        name: str = "",
+        shared: "PlacementGroup | None" = None,
+    ) -> None:
+        """name: of the teacher in the config. shared: one bundle for each GPU of the student; colocated replicas are dealt onto them."""
         self.hang_seconds = config.hang_seconds
-        self.names = [actor_name(i, name) for i in range(config.replicas)]
+        self.names = actor_names(name, config.replicas)
         self.handles = [
             ray.remote(TeacherReplica)
-            .options(name=actor, num_gpus=config.tensor_parallel_size, num_cpus=1, max_restarts=-1)
+            .options(name=actor, max_restarts=-1, **place(config, i, shared))
             .remote(config, max_model_len, temperature, seed)
-            for actor in self.names
+            for i, actor in enumerate(self.names)
         ]
         self.closed = threading.Event()
         self.watchers = [threading.Thread(target=self._watch, args=(i,), daemon=True) for i in range(config.replicas)]
@@ -157,18 +199,46 @@ class TeacherGroup:
                 ray.kill(handle, no_restart=False)
 
 
-def connect(config: TeacherConfig) -> list[Endpoint]:
-    """The replicas of this run's teacher, wherever they are; none in a replay. config.temperature is the one that they score at."""
+def connect(name: str, config: TeacherConfig) -> list[Endpoint]:
+    """The replicas of one of the run's teachers, wherever they are; none in a replay. config.temperature is the one that they score at."""
     if config.replay:
         return []
     if config.urls:
         return [HttpEndpoint(url, config.temperature) for url in config.urls]
-    return [RayEndpoint(actor_name(i)) for i in range(config.replicas)]
+    return [RayEndpoint(actor) for actor in actor_names(name, config.replicas)]
 
 
-def wait_until_ready(replicas: int, deadline_seconds: float) -> None:
-    """Of the Ray group. Raises TeacherError if a replica has not loaded its model by the deadline; an error while loading comes through as it is."""
+def wait_until_ready(name: str, config: TeacherConfig) -> None:
+    """Of a Ray group. Raises TeacherError if a replica has not loaded its model by the deadline; an error while loading comes through as it is."""
     try:
-        ray.get([ray.get_actor(actor_name(i)).ready.remote() for i in range(replicas)], timeout=deadline_seconds)
+        ray.get([ray.get_actor(actor).ready.remote() for actor in actor_names(name, config.replicas)], timeout=config.deadline_seconds)
     except ray.exceptions.GetTimeoutError:
-        raise TeacherError(f"the teacher did not load in {deadline_seconds} s; see its log, or raise teacher.deadline_seconds") from None
+        raise TeacherError(
+            f"the teacher did not load in {config.deadline_seconds} s; see its log, or raise teacher.deadline_seconds"
+        ) from None
+
+
+@contextlib.contextmanager
+def awake(sleepers: Iterable[str], patience_seconds: float) -> Iterator[None]:
+    """Replicas by their Ray names, awake inside the block and asleep after it.
+
+    One that does not obey takes nothing down: asleep it refuses to score and others are asked, awake it only takes memory.
+    """
+    handles = {name: ray.get_actor(name) for name in sleepers}
+
+    def tell(what: str) -> None:
+        refs = {getattr(handle, what).remote(): name for name, handle in handles.items()}
+        done, waiting = ray.wait(list(refs), num_returns=len(refs), timeout=patience_seconds) if refs else ([], [])
+        for ref in done:
+            try:
+                ray.get(ref)
+            except ray.exceptions.RayError as error:
+                print(f"{refs[ref]} could not be told to {what}: {error}", file=sys.stderr, flush=True)
+        for ref in waiting:
+            print(f"{refs[ref]} did not {what} in {patience_seconds:g} s", file=sys.stderr, flush=True)
+
+    tell("wake")
+    try:
+        yield
+    finally:
+        tell("sleep")

@@ -40,9 +40,7 @@ class HttpEndpoint:
         card = (await self._call("GET", "/v1/models"))["data"][0]
         if self.temperature != 1.0:
             try:
-                set_to = await self._call("POST", "/collective_rpc", {"method": "set_temperature", "args": [str(self.temperature)]})
-                if any(worker != {"temperature": self.temperature} for worker in set_to["results"]):
-                    raise TeacherError(f"its workers answered {set_to}")
+                await self._require_temperature("set_temperature", str(self.temperature))
             except TeacherError as error:
                 raise TeacherError(
                     f"{self.name} scores prompts at temperature 1 and cannot be set to {self.temperature:g} ({error}); start it as "
@@ -50,6 +48,11 @@ class HttpEndpoint:
                 ) from None
         self.model = card["id"]
         return card
+
+    async def _require_temperature(self, method: str, *args: str) -> None:
+        answer = await self._call("POST", "/collective_rpc", {"method": method, "args": args})
+        if any(worker != {"temperature": self.temperature} for worker in answer["results"]):
+            raise TeacherError(f"its workers answered {answer}")
 
     async def close(self) -> None:
         if self.session:
@@ -62,8 +65,10 @@ class HttpEndpoint:
         body = {"model": self.model, "prompt": token_ids, "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": top_k}
         try:
             answer = await self._call("POST", "/v1/completions", body)
+            if self.temperature != 1.0:  # asked after each score: a server that was started again unseen is back at 1
+                await self._require_temperature("get_temperature")
         except TeacherError:
-            self.model = None  # it may have been started again, at temperature 1: it is opened anew before it is believed
+            self.model = None  # it is opened anew before it is believed again
             raise
         positions = answer["choices"][0].get("prompt_logprobs")
         if not positions:

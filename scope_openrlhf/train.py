@@ -28,6 +28,8 @@ from scope_openrlhf.config import RUN_VARIABLE, Config, ConfigError, flatten
 from scope_openrlhf.terminal import quiet
 
 if TYPE_CHECKING:  # it imports torch, which takes seconds and prints; a wrong key is told before that
+    from ray.util.placement_group import PlacementGroup
+
     from scope_openrlhf.algorithms.base import Algorithm
 
 
@@ -124,15 +126,17 @@ def probe(config: Config) -> int:
         from scope_openrlhf.teacher import TeacherError
 
         print(f"scope-train --probe: {temperatures(plan)}", file=out, flush=True)
-        with ray_session(dataclasses.replace(plan, gpus=host.teacher_gpus(plan.config)), out), teacher_group(plan):
-            try:
-                lines = probe_run(
-                    plan.config.teacher, plan.config.student.path, plan.config.run_dir / "prompts.jsonl", plan.args.data.max_len
-                )
-            except (TeacherError, RayError) as error:
-                print(error, file=sys.stderr, flush=True)  # whole, into driver.log
-                raise RunError(f"{cause_of(error)}\n  see {config.run_dir}/logs") from None
-        print("\n".join([*lines, "the teacher can be trusted"]), file=out, flush=True)
+        teachers = plan.config.all_teachers
+        with ray_session(dataclasses.replace(plan, gpus=host.teacher_gpus(teachers.values())), out), teacher_groups(plan):
+            for name, teacher in teachers.items():
+                try:
+                    lines, _ = probe_run(
+                        name, teacher, plan.config.student.path, plan.config.run_dir / "prompts.jsonl", plan.args.data.max_len
+                    )
+                except (TeacherError, RayError) as error:
+                    print(error, file=sys.stderr, flush=True)  # whole, into driver.log
+                    raise RunError(f"{cause_of(error)}\n  see {config.run_dir}/logs") from None
+                print("\n".join([*lines, f"the teacher {name}".rstrip() + " can be trusted"]), file=out, flush=True)
     return 0
 
 
@@ -176,19 +180,21 @@ def make_plan(config: Config) -> Plan:
         algorithm = algorithms.load(**config.algorithm)
     except (ValueError, TypeError) as error:
         raise ConfigError(str(error)) from None
-    rows = data.load_rows(config.data)
+    teachers = config.all_teachers if algorithm.uses_teacher else {}
+    if algorithm.uses_teacher and not teachers:
+        raise ConfigError(f"algorithm {config.algorithm['name']} needs a teacher; set teacher.path or teacher.urls")
+    rows = data.load_rows(config.data, teachers if config.teachers else ())
     if config.eval.path and not Path(config.eval.path).is_file():
         raise ConfigError(f"eval.path {config.eval.path} does not exist")
     models = {"student.path": checks.check_model(config.student.path, "student.path")}
-    if algorithm.uses_teacher and not (config.teacher.path or config.teacher.urls):
-        raise ConfigError(f"algorithm {config.algorithm['name']} needs a teacher; set teacher.path or teacher.urls")
-    if algorithm.uses_teacher and config.teacher.path:
-        models["teacher.path"] = checks.check_model(config.teacher.path, "teacher.path")
-        tokenizer = checks.check_tokenizers(config)
-    else:
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(config.student.path)
+    tokenizer = checks.load_tokenizer(config.student.path)
+    commits: dict[str, str] = {}
+    for name, teacher in teachers.items():
+        key = f"teachers.{name}" if name else "teacher"
+        if teacher.path:
+            models[f"{key}.path"] = model = checks.check_model(teacher.path, f"{key}.path", teacher.revision)
+            commits[teacher.path] = getattr(model, "_commit_hash", None) or ""
+            checks.check_tokenizers(tokenizer, config.student.path, teacher, key)
     if algorithm.uses_groups and (n := config.openrlhf.get("rollout.n_samples_per_prompt", 1)) in (None, 1):
         raise ConfigError(
             f"openrlhf.rollout.n_samples_per_prompt is {n}, but {config.algorithm['name']} normalises inside a prompt's group; "
@@ -204,9 +210,12 @@ def make_plan(config: Config) -> Plan:
         raise ConfigError(
             "a top-k divergence reads whole rows of logits, which openrlhf.ds.ring_attn_size and tensor_parallel_size cut; set both to 1"
         )
-    config = dataclasses.replace(
-        config, teacher=dataclasses.replace(config.teacher, temperature=config.teacher.temperature or args.rollout.temperature)
+    # what "the rollout's" and "the newest" are is settled here, once for all workers
+    config = config.with_teachers(
+        lambda t: dataclasses.replace(t, temperature=t.temperature or args.rollout.temperature, revision=commits.get(t.path, ""))
     )
+    for name, teacher in teachers.items():
+        checks.check_placement(teacher, f"teachers.{name}" if name else "teacher", args)
     checks.check_sizes(args, rows, tokenizer, models)
     checks.check_hints(algorithm, args, rows, tokenizer, models["student.path"])
     gpus = host.gpus_wanted(config, args, algorithm.uses_teacher)
@@ -287,7 +296,7 @@ def ray_session(plan: Plan, out: TextIO) -> Iterator[None]:
         if have < plan.gpus:
             raise ConfigError(
                 f"the run asks for {plan.gpus} (logical) GPUs, Ray at {config.ray.address} has {have:g}; start Ray with --num-gpus {plan.gpus} "
-                "or more, or lower openrlhf.actor.num_gpus_per_node, openrlhf.vllm.num_engines or teacher.replicas"
+                "or more, or lower openrlhf.actor.num_gpus_per_node, openrlhf.vllm.num_engines, teacher.replicas or teacher.gpu_fraction"
             )
         print(f"  Ray: {plan.gpus} {'logical ' if cpu_platform.active() else ''}GPUs; starting engines", file=out, flush=True)
         yield
@@ -296,21 +305,17 @@ def ray_session(plan: Plan, out: TextIO) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def teacher_group(plan: Plan) -> Iterator[None]:
-    """The Ray group of teacher engines, if the algorithm has a teacher that nobody else serves."""
-    from scope_openrlhf.host import teacher_gpus
+def teacher_groups(plan: Plan, shared: "PlacementGroup | None" = None) -> Iterator[None]:
+    """A Ray group of engines for each teacher that the algorithm has and nobody else serves. shared: the student's GPUs, for colocated ones."""
     from scope_openrlhf.teacher_engine import TeacherGroup
 
-    config = plan.config
-    if not plan.algorithm.uses_teacher or not teacher_gpus(config):
+    with contextlib.ExitStack() as groups:
+        for name, teacher in plan.config.all_teachers.items():
+            if plan.algorithm.uses_teacher and teacher.started_here:
+                # one token more than the longest rollout: vLLM wants room to generate one
+                length = teacher.max_model_len or plan.args.data.max_len + 1
+                groups.callback(TeacherGroup(teacher, length, teacher.temperature, plan.config.seed, name, shared).close)
         yield
-        return
-    # one token more than the longest rollout: vLLM wants room to generate one
-    group = TeacherGroup(config.teacher, plan.args.data.max_len + 1, config.teacher.temperature, config.seed)
-    try:
-        yield
-    finally:
-        group.close()
 
 
 def launch(plan: Plan) -> None:
@@ -319,9 +324,11 @@ def launch(plan: Plan) -> None:
 
     from scope_openrlhf import host
 
+    colocated = plan.algorithm.uses_teacher and any(t.placement == "colocate" for t in plan.config.all_teachers.values())
     try:
-        with teacher_group(plan):
-            host.launch(plan.args)
+        shared = host.student_gpus(plan.args) if colocated else None
+        with teacher_groups(plan, shared):
+            host.launch(plan.args, shared)
     except RayError as error:
         print(error, file=sys.stderr, flush=True)  # whole, into driver.log
         raise RunError(

@@ -1,6 +1,7 @@
 """The single controller of a run: OpenRLHF's PPO trainer with our generator, experience maker and report. [host]"""
 
 import json
+from collections import Counter
 
 import ray
 import transformers
@@ -10,11 +11,12 @@ from scope_openrlhf import algorithms, cpu_platform
 from scope_openrlhf.config import Config
 from scope_openrlhf.experience import ScopeExperienceMaker
 from scope_openrlhf.health import overlap, path_health
-from scope_openrlhf.probe import probe_run
+from scope_openrlhf.probe import probe_run, tolerated
 from scope_openrlhf.report import StepLog
 from scope_openrlhf.rollout import ScopeSamplesGenerator
-from scope_openrlhf.score_log import teacher_identity
+from scope_openrlhf.score_log import identities
 from scope_openrlhf.teacher import Score, TeacherError
+from scope_openrlhf.teacher_engine import actor_names
 
 
 def refuse_another_teacher(saved: dict[str, str] | None, now: dict[str, str]) -> None:
@@ -26,6 +28,16 @@ def refuse_another_teacher(saved: dict[str, str] | None, now: dict[str, str]) ->
         raise TeacherError(
             f"the checkpoint was trained with another teacher; it differs in {', '.join(f'{k} ({saved.get(k)} then, {now.get(k)} now)' for k in changed)}. "
             "Put the old one back, or train under another name"
+        )
+
+
+def refuse_other_scores(name: str, then: list[float] | None, now: list[float], tolerance: float) -> None:
+    """Raise TeacherError if a teacher scores the probe otherwise than at the checkpoint: behind a URL there may be another model."""
+    gap = max((abs(a - b) for a, b in zip(then or [], now, strict=False)), default=0.0)
+    if gap > tolerance or (then and len(then) != len(now)):
+        raise TeacherError(
+            f"{f'the teacher {name}'.rstrip()} scores a sequence {gap:.3g} nats away from what it did when the checkpoint was written (tolerated "
+            f"{tolerance}): it is another model, dtype or temperature. Put the old one back, or train under another name"
         )
 
 
@@ -41,8 +53,10 @@ class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
         # the rows of the run stand in their final order already (data.order_rows), so that a resumed run sees the same
         self.prompts_dataloader = strategy.setup_dataloader(dataset, 1, False, False, dataset.collate_fn)
         algorithm = algorithms.load(**self.config.algorithm)
+        self.teachers = self.config.all_teachers if algorithm.uses_teacher else {}
+        sleepers = [actor for name, t in self.teachers.items() if t.sleep and t.started_here for actor in actor_names(name, t.replicas)]
         self.samples_generator = ScopeSamplesGenerator(
-            top_k=algorithm.top_k, strategy=strategy, prompts_dataloader=self.prompts_dataloader, eval_dataloader=self.eval_dataloader,
+            top_k=algorithm.top_k, sleepers=sleepers, patience_seconds=self.config.teacher.hang_seconds, strategy=strategy, prompts_dataloader=self.prompts_dataloader, eval_dataloader=self.eval_dataloader,
             tokenizer=self.tokenizer, vllm_engines=vllm_engines,
         )  # fmt: skip
         maker = self.experience_maker
@@ -50,7 +64,8 @@ class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
             algorithm, maker.actor_model_group, maker.critic_model_group, maker.reward_model_group, maker.initial_model_group,
             maker.kl_ctl, strategy, self.tokenizer,
         )  # fmt: skip
-        self.teacher = teacher_identity(self.config.teacher) if algorithm.uses_teacher else None
+        self.identity = {"teacher": identities(self.config) if self.teachers else None, "teacher_probe": {}}
+        """What a checkpoint keeps of the teachers."""
         self.saved: tuple[int, dict] | None = None
         """The last whole step and what OpenRLHF's checkpoint needs beside the model to resume after it."""
         self.log = StepLog(self.config.run_dir)
@@ -58,10 +73,10 @@ class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
     def fit(self, global_step: int = 0) -> None:
         states = self.init_checkpoint_states()
         self.log.forget_after(states["global_step"])
-        if self.experience_maker.algorithm.uses_teacher:
-            refuse_another_teacher(states.get("teacher"), self.teacher)
+        if self.teachers:
+            refuse_another_teacher(states.get("teacher"), self.identity["teacher"])
             if not self.config.teacher.replay:
-                self._probe_teacher()
+                self._probe_teachers(states.get("teacher_probe") or {})
         super().fit(global_step)
 
     def train_step(self, rollout_samples, global_step):
@@ -84,14 +99,24 @@ class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
         status["teacher_scored"] = len(answered)
         status["teacher_failed"] = sum(isinstance(s.score, TeacherError) for s in scored)
         status["teacher_skipped"] = len(scored) - status["teacher_scored"] - status["teacher_failed"]
+        if len(self.teachers) > 1:
+            by_name = Counter(
+                json.loads(r.labels[0])["teacher"] for r, s in zip(rollout_samples, scored, strict=True) if s.score is not None
+            )
+            status |= {f"teacher_asked_{name or 'default'}": by_name[name] for name in self.teachers}
         status["timing/teacher"], status["teacher_hidden"] = overlap(answered, max(s.asked for s in scored))
         self.log.rollouts(rollouts)
         return status, step
 
-    def _probe_teacher(self) -> None:
+    def _probe_teachers(self, then: dict[str, list[float]]) -> None:
+        """then: by name, what the probes got when the checkpoint was written."""
         prompts = self.config.run_dir / "prompts.jsonl"
-        for line in probe_run(self.config.teacher, self.config.student.path, prompts, self.args.data.max_len):
-            print(f"teacher probe: {line}", flush=True)
+        for name, teacher in self.teachers.items():
+            lines, logprobs = probe_run(name, teacher, self.config.student.path, prompts, self.args.data.max_len)
+            for line in lines:
+                print(f"teacher probe: {line}", flush=True)
+            refuse_other_scores(name, then.get(name), logprobs, tolerated(teacher.dtype))
+            self.identity["teacher_probe"][name] = logprobs
 
     def stop_beyond_budget(self, failures: list[TeacherError]) -> None:
         """Raise the first failure if there are more than teacher.drop_budget, after a checkpoint of the last whole step."""
@@ -106,7 +131,7 @@ class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
         )
 
     def save_logs_and_checkpoints(self, global_step, logs_dict=None, client_states=None):
-        client_states = (client_states or {}) | {"teacher": self.teacher}
+        client_states = (client_states or {}) | self.identity
         self.saved = global_step, client_states
         self.log.step(global_step, self.max_steps_of_run(), logs_dict or {})
         super().save_logs_and_checkpoints(global_step, logs_dict, client_states)

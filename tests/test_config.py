@@ -32,11 +32,32 @@ def test_a_missing_key_says_what_to_set():
         ({"name": "a/b"}, "name must be a plain folder name"),
         ({"algorithm": {"tau": 1.0}}, "algorithm.name is missing"),
         ({"eval": 3}, "eval must be a section of keys"),
+        ({"teacher": {"gpu_fraction": 0}}, "teacher.gpu_fraction must be above 0 and at most 1, got 0"),
+        ({"teacher": {"placement": "colocate", "tensor_parallel_size": 2}}, "teacher shares GPUs .* set teacher.tensor_parallel_size to 1"),
+        ({"teacher": {"placement": "near"}}, "teacher.placement must be one of pack, spread, colocate, got 'near'"),
+        ({"teacher": {"path": "tests", "revision": "abc"}}, "teacher.revision is a commit of the hub, teacher.path is none of its ids"),
+        (
+            {"teachers": {"math": {"path": "m", "temperatur": 1}}},
+            "unknown key teachers.math.temperatur; did you mean teachers.math.temperature",
+        ),
+        ({"teachers": {"math": {"path": "m", "temperature": 2}}}, "teachers.math.temperature is 2.0, but it is one for all teachers"),
+        ({"teachers": {"math": {"replicas": 2}}}, "teachers.math has neither path nor urls"),
+        ({"teachers": {"math": "m"}}, "teachers.math must be a section of keys, got 'm'"),
     ],
 )
 def test_a_wrong_value_names_its_key(section, message):
     with pytest.raises(ConfigError, match=message):
         Config.from_dict(MINIMAL | section)
+
+
+def test_a_named_teacher_takes_from_the_other_all_but_the_model():
+    raw = MINIMAL | {"teacher": {"path": "t", "replicas": 3, "dtype": "float32"}, "teachers": {"math": {"path": "m", "dtype": "bfloat16"}}}
+    config = Config.from_dict(raw)
+    assert list(config.all_teachers) == ["", "math"]
+    math = config.teachers["math"]
+    assert (math.path, math.replicas, math.dtype) == ("m", 3, "bfloat16")
+    assert Config.from_dict(config.to_dict()) == config
+    assert list(Config.from_dict(raw | {"teacher": {}}).all_teachers) == ["math"]
 
 
 def test_overrides_reach_nested_dotted_and_short_keys(tmp_path):

@@ -33,6 +33,19 @@ def test_a_missing_file_an_empty_one_and_a_broken_line_are_refused(tmp_path):
         load_rows(DataConfig(path=str(tmp_path / "d.jsonl")))
 
 
+def test_each_row_goes_to_the_teacher_that_it_names(tmp_path):
+    rows = [{"problem": "1+1?", "answer": "2"}, {"problem": "1+2?", "answer": "3", "teacher": "math"}]
+    config = DataConfig(path=write(tmp_path / "d.jsonl", rows))
+    assert [r["teacher"] for r in load_rows(config, ["", "math"])] == ["", "math"]
+    assert "teacher" not in load_rows(config)[1]  # a column that nobody asked for
+    with pytest.raises(ConfigError, match=r"1 rows want the teacher 'math', which is none of teachers; did you mean maths\?"):
+        load_rows(config, ["", "maths"])
+    with pytest.raises(ConfigError, match="1 of 2 rows name no teacher in their 'teacher'; set teacher.path for them"):
+        load_rows(config, ["math"])
+    with pytest.raises(ConfigError, match="no row goes to teachers.code, so its engines would stand idle"):
+        load_rows(config, ["", "math", "code"])
+
+
 def test_verl_parquet_is_read_unchanged(tmp_path):
     import datasets
 

@@ -2,12 +2,16 @@
 
 import contextlib
 import json
+import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+from transformers import AutoTokenizer
 
 from scope_openrlhf import algorithms
 
@@ -38,7 +42,8 @@ KNOBS = {"rlsd": ['algorithm.hint="{answer}"']}  # the tiny vocabulary has no le
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", [*([f"algorithm={name}"] for name in algorithms.known()),
                                      ["algorithm.divergence=topk_forward", "algorithm.top_k=4", "algorithm.truncated=drop"],
-                                     ["algorithm=opd", "algorithm.divergence=k2", "algorithm.truncated=mask_tail"]], ids="-".join)  # fmt: skip
+                                     ["algorithm=opd", "algorithm.divergence=k2", "algorithm.truncated=mask_tail"],
+                                     ["openrlhf.train.colocate_all=true", "teacher.placement=colocate", "teacher.replicas=2"]], ids="-".join)  # fmt: skip
 def test_every_algorithm_trains_on_the_real_stack(variant, tmp_path):
     name = variant[0].removeprefix("algorithm=")
     command = [sys.executable, "-m", "scope_openrlhf.train", "--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", "name=r", "steps=2",
@@ -48,6 +53,27 @@ def test_every_algorithm_trains_on_the_real_stack(variant, tmp_path):
     last = rows(tmp_path / "r" / "metrics.jsonl")[-1]
     assert last["grad_norm"] > 0 and last["truncated"] > 0 and last["entropy_" + ("policy" if "rollouts_policy" in last else "teacher")] > 0
     assert (last["dropped"] > 0) == ("algorithm.truncated=drop" in variant)
+
+
+@pytest.mark.slow
+def test_each_problem_is_scored_by_the_teacher_that_it_names(tmp_path):
+    problems = rows(Path("examples/tiny/train.jsonl"))[:32]
+    (tmp_path / "data.jsonl").write_text(
+        "".join(json.dumps(p | ({"teacher": "self"} if i % 2 else {})) + "\n" for i, p in enumerate(problems))
+    )
+    command = [sys.executable, "-m", "scope_openrlhf.train", "--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", "name=r", "steps=2",
+               "eval.path=", f"data.path={tmp_path}/data.jsonl", "teachers.self.path=examples/tiny/student", f"teacher.score_log={tmp_path}/scores"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    tokenizer = AutoTokenizer.from_pretrained("examples/tiny/teacher")
+    named = {p["problem"]: "student" if i % 2 else "teacher" for i, p in enumerate(problems)}
+    scored = Counter()
+    for teacher, tokens in sqlite3.connect(tmp_path / "scores").execute("SELECT teacher, tokens FROM scores"):
+        problem = tokenizer.decode(np.frombuffer(tokens, np.int32)).split("<|user|>")[1].split("<|assistant|>")[0]
+        scored[name := Path(json.loads(teacher)["path"]).name] += 1
+        assert named[problem] == name
+    asked = [sum(m[f"teacher_asked_{name}"] for m in rows(tmp_path / "r" / "metrics.jsonl")) for name in ("default", "self")]
+    assert 0 < scored["teacher"] <= asked[0] and 0 < scored["student"] <= asked[1]  # a sequence drawn twice is one score
 
 
 def test_it_writes_what_the_readme_says(finished):

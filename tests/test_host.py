@@ -27,6 +27,7 @@ def test_the_pinned_version_is_installed():
 
 def test_each_seam_has_the_signature_that_we_override_or_call():
     import openrlhf.trainer.ray.ppo_actor as ppo_actor
+    from openrlhf.cli import train_ppo_ray
     from openrlhf.models import Actor, PolicyLoss
     from openrlhf.trainer.ppo_trainer import PPOTrainer
     from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
@@ -34,6 +35,8 @@ def test_each_seam_has_the_signature_that_we_override_or_call():
     from openrlhf.utils.agent import SingleTurnAgentExecutor
     from openrlhf.utils.loss_utils import iter_grad_accum_global_norm
 
+    train = inspect.getsource(train_ppo_ray.train)
+    assert train.count('pg = placement_group(bundles, strategy="PACK")') == 2  # the student's, and that of a critic, which no run here has
     trainer = PPOTrainer.__ray_metadata__.modified_class
     assert parameters(trainer.train_step) == ["self", "rollout_samples", "global_step"]
     assert parameters(trainer.save_logs_and_checkpoints) == ["self", "global_step", "logs_dict", "client_states"]

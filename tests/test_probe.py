@@ -30,10 +30,12 @@ def run(*replicas, dtype="bfloat16"):
 
 
 def test_sound_replicas_get_a_line_each():
-    assert run(Replica("a"), Replica("b", shift=0.1)) == [
+    said, logprobs = run(Replica("a"), Replica("b", shift=0.1))
+    assert said == [
         "a: 4 tokens twice within 0 nats, within 0 of the first, 64 tokens fit",
         "b: 4 tokens twice within 0 nats, within 0.1 of the first, 64 tokens fit",
     ]
+    assert logprobs == [-0.5, -0.6, -0.7]
 
 
 @pytest.mark.parametrize(

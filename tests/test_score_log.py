@@ -1,4 +1,8 @@
 import asyncio
+import os
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -54,6 +58,43 @@ def test_a_teacher_is_known_by_its_files_dtype_and_temperature(tmp_path):
     assert same != teacher_identity(TeacherConfig(path=str(tmp_path), temperature=1.0))
     (tmp_path / "model.safetensors").write_bytes(b"1" * 100)
     assert same["files"] != teacher_identity(TeacherConfig(path=str(tmp_path), temperature=0.6))["files"]
+
+
+def test_a_teacher_that_scores_otherwise_than_at_the_checkpoint_is_refused():
+    from scope_openrlhf.trainer import refuse_other_scores
+
+    refuse_other_scores("", None, [-1.0, -2.0], 0.1)
+    refuse_other_scores("", [-1.0, -2.05], [-1.0, -2.0], 0.1)
+    with pytest.raises(TeacherError, match=r"the teacher math scores a sequence 1 nats away .*\(tolerated 0.1\)"):
+        refuse_other_scores("math", [-1.0, -3.0], [-1.0, -2.0], 0.1)
+    with pytest.raises(TeacherError, match="another model"):
+        refuse_other_scores("", [-1.0], [-1.0, -2.0], 0.1)
+
+
+def test_the_commit_of_a_hub_model_is_settled_at_the_start_and_known_in_its_identity(tmp_path):
+    """A hub cache made by hand: two commits, `main` being the second."""
+    for commit in ("a" * 40, "b" * 40):
+        snapshot = tmp_path / "hub" / "models--org--teacher" / "snapshots" / commit
+        shutil.copytree("examples/tiny/teacher", snapshot)
+    refs = snapshot.parent.parent / "refs"
+    refs.mkdir()
+    (refs / "main").write_text("b" * 40)
+    code = """
+import sys
+from scope_openrlhf import train
+from scope_openrlhf.config import Config
+from scope_openrlhf.score_log import identities
+for revision in ("", "a" * 40):
+    overrides = [f"runs={sys.argv[1]}", f"name=r{revision[:1]}", "teacher.path=org/teacher", f"teacher.revision={revision}"]
+    plan = train.make_plan(Config.load("examples/cpu_tiny.yaml", overrides))
+    print("RESULT", plan.config.teacher.revision, identities(plan.config)["revision"])
+"""
+    (tmp_path / "r").mkdir()
+    (tmp_path / "ra").mkdir()
+    env = os.environ | {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, env=env)
+    said = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("RESULT")]
+    assert said == [["b" * 40] * 2, ["a" * 40] * 2], done.stderr[-2000:]
 
 
 def test_a_checkpoint_of_another_teacher_is_refused_by_name():

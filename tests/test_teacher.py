@@ -9,8 +9,9 @@ import psutil
 import pytest
 from hugging_face import teacher_logprobs
 
+from scope_openrlhf.config import TeacherConfig
 from scope_openrlhf.teacher import Score, TeacherClient, TeacherError, check_score
-from scope_openrlhf.teacher_engine import RayEndpoint
+from scope_openrlhf.teacher_engine import RayEndpoint, awake, place
 
 
 def test_scores_equal_a_hugging_face_forward_at_the_same_temperature(teacher):
@@ -25,7 +26,11 @@ def test_scores_equal_a_hugging_face_forward_at_the_same_temperature(teacher):
     async def score_all():
         return await asyncio.gather(*(client.score(s, top_k=3) for s in sequences))
 
-    for sequence, score in zip(sequences, asyncio.run(score_all()), strict=True):
+    together = asyncio.run(score_all())  # packed into a few engine steps
+    for i in (len(sequences) - 1, 7, 0):  # and alone, in another order
+        alone = asyncio.run(client.score(sequences[i], top_k=3))
+        assert np.allclose(alone.logprobs, together[i].logprobs, rtol=1e-4, atol=1e-4)
+    for sequence, score in zip(sequences, together, strict=True):
         logp = teacher_logprobs(sequence, 0.6)
         # float32 on both sides; log-probs go down to -30, where a relative error of 1e-4 is 3e-3
         close = functools.partial(np.allclose, rtol=1e-4, atol=1e-4)
@@ -136,6 +141,44 @@ def test_an_engine_that_dies_is_started_again_and_the_request_is_answered(teache
 
     before, after = asyncio.run(scored_through_a_kill())
     assert all(np.allclose(before.logprobs, score.logprobs, rtol=1e-4, atol=1e-5) for score in after)
+
+
+def test_sleepers_are_awake_inside_the_block_and_one_that_fails_stops_nobody(ray_session, capfd):
+    class Sleeper:
+        """Notes what it is told; one that is `stubborn` fails to wake."""
+
+        def __init__(self, stubborn):
+            self.told, self.stubborn = [], stubborn
+
+        def wake(self):
+            self.told.append("wake")
+            if self.stubborn:
+                raise RuntimeError("no")
+
+        def sleep(self):
+            self.told.append("sleep")
+
+        def heard(self):
+            return self.told
+
+    actors = [ray_session.remote(Sleeper).options(name=f"sleeper-{i}", num_cpus=0).remote(stubborn=i == 1) for i in range(2)]
+    with awake(["sleeper-0", "sleeper-1"], 30):
+        assert ray_session.get([a.heard.remote() for a in actors]) == [["wake"], ["wake"]]
+    assert ray_session.get([a.heard.remote() for a in actors]) == [["wake", "sleep"], ["wake", "sleep"]]
+    assert "sleeper-1 could not be told to wake" in capfd.readouterr().err
+
+
+def test_replicas_sit_where_the_config_says(ray_session):
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    assert place(TeacherConfig(tensor_parallel_size=2), 0, None) == {"num_gpus": 2, "num_cpus": 1, "scheduling_strategy": "DEFAULT"}
+    assert place(TeacherConfig(gpu_fraction=0.5, placement="spread"), 1, None)["scheduling_strategy"] == "SPREAD"
+    assert place(TeacherConfig(gpu_fraction=0.5), 1, None)["num_gpus"] == 0.5
+    shared = placement_group([{"GPU": 1, "CPU": 1}] * 2)
+    options = [place(TeacherConfig(placement="colocate"), i, shared) for i in range(3)]
+    remove_placement_group(shared)
+    assert [o["scheduling_strategy"].placement_group_bundle_index for o in options] == [0, 1, 0]
+    assert all(o["num_gpus"] == o["num_cpus"] == 0.2 for o in options)
 
 
 def engine_core() -> psutil.Process:

@@ -82,7 +82,9 @@ def test_one_that_hangs_is_started_again_and_its_requests_are_answered_by_the_ot
 
 
 def test_past_the_deadline_the_error_says_which_replica_and_what_to_do(pair):
-    with pytest.raises(TeacherError, match=r"no replica scored a request of \d+ tokens within teacher.deadline_seconds 2: pair-\d"):
+    with pytest.raises(
+        TeacherError, match=r"no replica scored a request of \d+ tokens within teacher.deadline_seconds 2: scope-teacher-pair-\d"
+    ):
         score_all(pair, lambda: [core.kill() for core in engine_cores()], deadline=2.0)
     score_all(pair)  # and they come back
 
@@ -161,6 +163,8 @@ def test_a_served_teacher_gives_the_same_scores_at_the_same_temperature(served, 
         try:
             await endpoint.open("12+7?", [10, 11, 20, 16, 23], 127) if key != "secret" else None
             client = TeacherClient([endpoint], deadline_seconds=30)
+            await client.score(SEQUENCES[0])
+            await endpoint._call("POST", "/collective_rpc", {"method": "set_temperature", "args": ["1"]})  # as if started again
             return [await client.score(s, top_k=3) for s in SEQUENCES]
         finally:
             await endpoint.close()

@@ -34,6 +34,9 @@ def scope_train(tmp_path, capfd):
         (["data.path=none.jsonl"], "data.path none.jsonl does not exist"),
         (["data.answer_key=gold"], "set data.prompt_key and data.answer_key"),
         (["eval.path=none.jsonl"], "eval.path none.jsonl does not exist"),
+        (["teacher.max_model_len=127"], "teacher.max_model_len 127 is too short: openrlhf.data.max_len 127 and one token more must fit"),
+        (["teacher.placement=colocate"], "teacher.placement=colocate needs openrlhf.train.colocate_all=true"),
+        (["teachers.math.path=examples/tiny/teacher"], "no row goes to teachers.math, so its engines would stand idle; remove it"),
         (["openrlhf.rollout.batch_size=4000"], "the data have 3200 rows, fewer than openrlhf.rollout.batch_size 4000"),
     ],
 )  # fmt: skip
