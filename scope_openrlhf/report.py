@@ -132,7 +132,8 @@ def summary_table(summary: dict[str, Any]) -> str:
             )
     r, t, s = summary["rollouts"], summary["teacher"], summary["seconds"]
     lines.append(f"rollouts  right {r['right']}  wrong {r['wrong']}  truncated {r['truncated']}")
-    lines.append(f"teacher   scored {t['scored']}  skipped {t['skipped']}  {t['seconds']:.1f} s")
+    saved = f" ({t['skipped'] / rollouts:.0%} of its work saved)" if (rollouts := t["scored"] + t["skipped"]) else ""
+    lines.append(f"teacher   scored {t['scored']}  skipped {t['skipped']}{saved}  {t['seconds']:.1f} s")
     lines.append("seconds   " + "  ".join(f"{k} {v:.1f}" for k, v in s.items()))
     return "\n".join(lines)
 

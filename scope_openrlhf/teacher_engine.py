@@ -1,6 +1,8 @@
 """A Ray group of vLLM teacher engines: N named actors, watched, started again where they die or hang."""
 
+import asyncio
 import contextlib
+import itertools
 import os
 import sys
 import threading
@@ -86,8 +88,15 @@ class TeacherReplica:
             await self.engine.wake_up()
             self.asleep = False
 
-    async def score(self, token_ids: list[int], top_k: int) -> Score:
-        """The log-probs of token_ids[1:], unchecked, and of the top_k likeliest tokens at each of their positions."""
+    async def score(self, requests: list[tuple[list[int], int]]) -> list[Score | str]:
+        """For each (token_ids, top_k), unchecked, the log-probs of token_ids[1:] and of the top_k likeliest tokens at their positions.
+
+        Or what went wrong with that one alone.
+        """
+        answers = await asyncio.gather(*(self._score(*request) for request in requests), return_exceptions=True)
+        return [a if isinstance(a, Score) else f"{type(a).__name__}: {a}" for a in answers]
+
+    async def _score(self, token_ids: list[int], top_k: int) -> Score:
         from vllm.inputs import TokensPrompt
         from vllm.v1.engine.exceptions import EngineDeadError
 
@@ -118,18 +127,52 @@ class TeacherReplica:
         return time.monotonic() - self.progress if self.outstanding else 0.0
 
 
-class RayEndpoint:
-    """A replica of the group, reached by its actor's name. It stays the same one when Ray starts it again."""
+Waiting = tuple[list[int], int, asyncio.Future[Score]]
+"""Token ids, top_k, and where the score is awaited."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+
+class RayEndpoint:
+    """A replica of the group, reached by its actor's name. It stays the same one when Ray starts it again.
+
+    What is asked for at the same moment goes in one call for each engine step that it fills: a call costs more than a short score.
+    """
+
+    def __init__(self, name: str, tokens_per_call: int = TeacherConfig.max_num_batched_tokens) -> None:
+        self.name, self.tokens_per_call = name, tokens_per_call
         self.handle = ray.get_actor(self.name)
+        self.waiting: list[Waiting] = []
+        self.calls: set[asyncio.Task] = set()
 
     async def score(self, token_ids: list[int], top_k: int) -> Score:
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+        if not self.waiting:
+            loop.call_soon(self._send)
+        self.waiting.append((token_ids, top_k, answer))
+        return await answer
+
+    def _send(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        while waiting:
+            tokens = itertools.accumulate(len(token_ids) for token_ids, *_ in waiting)
+            num = max(1, sum(t <= self.tokens_per_call for t in tokens))
+            call = asyncio.create_task(self._call(waiting[:num]))
+            self.calls.add(call)  # the event loop itself keeps no task alive
+            call.add_done_callback(self.calls.discard)
+            waiting = waiting[num:]
+
+    async def _call(self, batch: list[Waiting]) -> None:
         try:
-            return await self.handle.score.remote(token_ids, top_k)
+            answers = await self.handle.score.remote([(token_ids, top_k) for token_ids, top_k, _ in batch])
         except ray.exceptions.RayError as error:
-            raise TeacherError(f"{self.name} failed on {len(token_ids)} tokens: {str(error).strip().splitlines()[-1]}") from error
+            answers = [str(error).strip().splitlines()[-1]] * len(batch)
+        for (token_ids, _, awaited), answer in zip(batch, answers, strict=True):
+            if awaited.done():  # given up at the deadline
+                continue
+            if isinstance(answer, Score):
+                awaited.set_result(answer)
+            else:
+                awaited.set_exception(TeacherError(f"{self.name} failed on {len(token_ids)} tokens: {answer}"))
 
     async def open(self, text: str, token_ids: list[int], max_len: int) -> None:
         """Nothing to ask: its tokenizer and length were checked before it was started (checks.py)."""
@@ -205,7 +248,7 @@ def connect(name: str, config: TeacherConfig) -> list[Endpoint]:
         return []
     if config.urls:
         return [HttpEndpoint(url, config.temperature) for url in config.urls]
-    return [RayEndpoint(actor) for actor in actor_names(name, config.replicas)]
+    return [RayEndpoint(actor, config.max_num_batched_tokens) for actor in actor_names(name, config.replicas)]
 
 
 def wait_until_ready(name: str, config: TeacherConfig) -> None:

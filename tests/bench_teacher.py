@@ -1,14 +1,18 @@
-"""make bench-teacher: tokens scored a second, our Ray teacher group against the published way, one engine each, same sequences, in turns.
+"""make bench-teacher: tokens scored a second, our Ray teacher group against the published way, same model, same sequences, in turns.
 
-The published way: `vllm serve`, asked by the OpenAI client in 100 threads for max_tokens=1, echo and logprobs=1, token ids as prompt.
+The published way: one `vllm serve`, asked by the OpenAI client in 100 threads for max_tokens=1, echo and logprobs=1, token ids as prompt.
+Ours: a group of two replicas, an engine for each of two cores; its first replica alone is measured too. Then what 100, 1,000 and 10,000
+sequences take, and what memory is left with client and engines after them.
 """
 
 import asyncio
+import gc
 import json
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import ray
 from openai import OpenAI
 from served import serve
@@ -22,12 +26,32 @@ NUM, REPEATS = 400, 5
 SEQUENCES = [[3, *(5 + (i * j) % 15 for i in range(3, 126))] for j in range(1, NUM + 1)]
 
 
-def ours(endpoints) -> list:
+def ours(endpoints, sequences=SEQUENCES) -> list:
     async def all_of_them():
         client = TeacherClient(endpoints, deadline_seconds=300)
-        return await asyncio.gather(*(client.score(s) for s in SEQUENCES))
+        return await asyncio.gather(*(client.score(s) for s in sequences))
 
     return asyncio.run(all_of_them())
+
+
+def growth(endpoints) -> None:
+    """Print seconds and MiB for growing numbers of sequences; nothing may be held once the scores are dropped."""
+    processes = [
+        psutil.Process(),
+        *(p for p in psutil.Process().children(recursive=True) if p.name().startswith(("ray::TeacherRep", "VLLM::Engine"))),
+    ]
+    for num in (100, 1_000, 10_000, 10_000):
+        sequences = [[3, *(5 + (i * j * 7) % 15 for i in range(3, 126))] for j in range(1, num + 1)]
+        start = time.perf_counter()
+        scores = ours(endpoints, sequences)
+        seconds = time.perf_counter() - start
+        kib = sum(s.logprobs.nbytes + s.token_ids.nbytes for s in scores) / 1024
+        del scores, sequences
+        gc.collect()
+        mib = [round(p.memory_info().rss / 2**20) for p in processes]
+        print(
+            f"{num:6d} sequences  {seconds:6.2f} s  {1000 * seconds / num:5.2f} ms each  scores {kib:7.0f} KiB  then resident: client {mib[0]}, replicas and engines {sum(mib[1:])} MiB"
+        )
 
 
 def published(client: OpenAI, model: str) -> list:
@@ -42,16 +66,24 @@ def published(client: OpenAI, model: str) -> list:
 def main() -> None:
     cpu_platform.install()
     env = cpu_platform.environment() | {"SCOPE_RUN": json.dumps({"for": "bench"})}
-    ray.init(num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=256 * 2**20,
+    ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=256 * 2**20,
              runtime_env={"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.cpu_platform.install"})  # fmt: skip
-    config = TeacherConfig(path="examples/tiny/teacher", gpu_memory_utilization=0.1, enforce_eager=True, dtype="float32")
+    config = TeacherConfig(
+        path="examples/tiny/teacher",
+        gpu_memory_utilization=0.1,
+        enforce_eager=True,
+        dtype="float32",
+        replicas=2,
+        max_num_batched_tokens=1024,
+    )
     group = TeacherGroup(config, max_model_len=128, temperature=1.0, seed=1)
-    ray.get(group.handles[0].ready.remote(), timeout=300)
+    ray.get([handle.ready.remote() for handle in group.handles], timeout=300)
+    endpoints = [RayEndpoint(name) for name in group.names]
     with serve("--dtype", "float32") as url:
         client = OpenAI(base_url=f"{url}/v1", api_key="none")
         model = client.models.list().data[0].id
-        runs = {"ours": lambda: ours([RayEndpoint(group.names[0])]), "other": lambda: published(client, model)}
-        a, b = (run() for run in runs.values())  # warm, and the same numbers
+        runs = {"ours": lambda: ours(endpoints), "one replica": lambda: ours(endpoints[:1]), "other": lambda: published(client, model)}
+        a, _, b = (run() for run in runs.values())  # warm, and the same numbers
         gap = max(abs(float(x) - y) for score, echoed in zip(a, b, strict=True) for x, y in zip(score.logprobs, echoed[1:-1], strict=True))
         assert gap < 1e-2, gap
         seconds: dict[str, list[float]] = {name: [] for name in runs}
@@ -60,11 +92,13 @@ def main() -> None:
                 start = time.perf_counter()
                 run()
                 seconds[name].append(time.perf_counter() - start)
+    growth(endpoints)
     group.close()
     ray.shutdown()
     tokens = sum(len(s) for s in SEQUENCES)
     rate = {name: tokens / statistics.median(values) for name, values in seconds.items()}
     print(f"{NUM} sequences, {tokens} tokens; seconds {json.dumps({k: [round(v, 2) for v in s] for k, s in seconds.items()})}")
+    print(f"one replica of ours: {rate['one replica']:.0f} tokens/s, {rate['one replica'] / rate['other']:.2f} times the published way")
     result = {"name": "teacher", "ratio": round(rate["ours"] / rate["other"], 2), "ours": round(rate["ours"]), "other": round(rate["other"]),
               "unit": "tokens/s", "n": REPEATS}  # fmt: skip
     print(json.dumps(result))

@@ -89,6 +89,26 @@ def test_past_the_deadline_the_error_says_which_replica_and_what_to_do(pair):
     score_all(pair)  # and they come back
 
 
+def test_nothing_is_held_once_the_scores_are_used(pair):
+    """What 3,000 scores need stays with the allocators; 3,000 more must not add to it."""
+    processes = [
+        psutil.Process(),
+        *(p for p in psutil.Process().children(recursive=True) if p.name().startswith(("ray::TeacherRep", "VLLM"))),
+    ]
+    assert len(processes) >= 5
+
+    async def score(num):
+        client = TeacherClient(pair, deadline_seconds=150)
+        scores = await asyncio.gather(*(client.score([3, *(5 + (i * j) % 15 for i in range(3, 120))]) for j in range(num)))
+        return sum(len(s.logprobs) for s in scores)
+
+    resident = []
+    for _ in range(3):
+        assert asyncio.run(score(3000)) == 3000 * 117
+        resident.append(sum(p.memory_info().rss for p in processes) / 2**20)
+    assert resident[2] - resident[1] < 25, resident  # MiB; the scores of one round alone take 3, the requests of them in vLLM far more
+
+
 def train(tmp_path, name, *overrides, wait=True):
     command = [sys.executable, "-m", "scope_openrlhf.train", "--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", f"name={name}",
                "steps=4", "eval.path=", "teacher.replicas=2", *overrides]  # fmt: skip
