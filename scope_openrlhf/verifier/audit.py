@@ -1,0 +1,64 @@
+"""Golds that a rule cannot grade, found before a model is scored on them."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from scope_openrlhf.verifier import Grader
+from scope_openrlhf.verifier.forms import Based, Items, Math, Matrix, Number, Words, clean, parse
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Example: Finding("minerva-38", "-1./3", "spelling", "\\\\frac{-1}{3}")."""
+
+    id: str
+    gold: str
+    kind: str
+    """no mathematics: graded as text alone. not readable: an answer in other words cannot be graded. spelling: a common spelling is refused."""
+    example: str
+
+
+def audit(rows: Iterable[tuple[str, str]], grader: Grader) -> list[Finding]:
+    """rows: (id, gold) pairs."""
+    findings = []
+    for name, gold in rows:
+        form = parse(clean(gold))
+        if isinstance(form, Words):
+            findings.append(Finding(name, gold, "no mathematics", ""))
+        verdict = grader.verify(gold, r"\boxed{\sqrt{7919}}")  # a sound answer that nobody's gold is
+        if verdict.verdict == "failed":
+            findings.append(Finding(name, gold, "not readable", verdict.reason))
+        for spelling in spellings(gold):
+            verdict = grader.verify(gold, rf"\boxed{{{spelling}}}")
+            if not verdict.right:
+                findings.append(Finding(name, gold, "spelling", f"{spelling}: {verdict.verdict}, {verdict.reason}"))
+    return findings
+
+
+def spellings(gold: str) -> list[str]:
+    """Other ways to write it that a model is likely to choose."""
+    form = parse(clean(gold))
+    found = [gold, f"{gold}.", f"${gold}$", gold.replace(r"\frac", r"\dfrac"), gold.replace("(", r"\left(").replace(")", r"\right)")]
+    if isinstance(form, Number) and not form.mark:
+        v = form.value
+        found.append(rf"\frac{{{v.numerator}}}{{{v.denominator}}}" if v.denominator > 1 else f"{v.numerator}.0")
+        if v.denominator == 1 and abs(v) >= 1000:
+            found += [f"{v.numerator:,}".replace(",", sep) for sep in (",", "{,}", r"\,")]
+        if v and (abs(v) >= 10_000 or abs(v) < 0.001):
+            mantissa, power = f"{float(v):.15e}".split("e")
+            mantissa = mantissa.rstrip("0").rstrip(".")
+            if float(f"{mantissa}e{power}") == float(v) and len(mantissa) < 14:
+                found += [rf"{mantissa} \times 10^{{{int(power)}}}", rf"{mantissa}\cdot10^{{{int(power)}}}", f"{mantissa}e{int(power)}"]
+        found += [f"x = {gold}", rf"{gold} \text{{ units}}"]
+    elif isinstance(form, Items):
+        pieces = re.split(r",", gold)
+        if len(pieces) == len(form.items) and not re.search(r"[\\{(\[]", gold):
+            found.append(", ".join(p.strip() for p in reversed(pieces)))
+    elif isinstance(form, Math | Matrix):
+        found.append(gold.replace("+", " + ").replace("-", " - "))
+    elif isinstance(form, Words):
+        found += [rf"\text{{{gold}}}" if "\\" not in gold else gold, gold.upper() if "\\" not in gold else gold]
+    elif isinstance(form, Based):
+        found.append(re.sub(r"_\{?(\w+)\}?$", r"_{\1}", gold))
+    return list(dict.fromkeys(found))
