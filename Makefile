@@ -9,13 +9,13 @@ COMPILE := $(BIN)/uv pip compile --quiet pyproject.toml --extra dev --python-ver
 COMPILE_CPU := $(COMPILE) --extra cpu --overrides requirements/cpu-overrides.txt $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend cpu)
 COMPILE_GPU := $(COMPILE) --extra gpu --python-platform x86_64-manylinux_2_28
 
-.PHONY: help setup train eval test test-all check bench-weights bench-teacher tiny-models lock lock-check
+.PHONY: help setup train eval test test-all check bench-weights bench-teacher bench-verifier tiny-models lock lock-check
 help:
 	@echo "make train       SCOPE on the embedded default -> runs/$(NAME)/   (ARGS='key=value ...', NAME=, CONFIG=)"
 	@echo "make eval        the trained model against the student on the held-out problems"
 	@echo "make test        fast tests and one end-to-end run; make test-all: everything"
 	@echo "make check       ruff and mypy; make lock-check: both locks still resolve"
-	@echo "make bench-weights, bench-teacher   ours against the published way, one JSON line each"
+	@echo "make bench-weights, bench-teacher, bench-verifier   ours against the published way, one JSON line each"
 	@echo "make tiny-models rebuild the embedded student, teacher and problems"
 
 setup: $(READY)
@@ -42,6 +42,9 @@ bench-weights: $(READY)
 
 bench-teacher: $(READY)
 	@$(BIN)/python tests/bench_teacher.py
+
+bench-verifier: $(READY)
+	@$(BIN)/python tests/bench_verifier.py
 
 tiny-models: $(READY)
 	@$(BIN)/python examples/tiny/make.py

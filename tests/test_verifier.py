@@ -12,7 +12,7 @@ import pytest
 from spellings import CASES, EXTRACTION, rows
 
 from scope_openrlhf.reward import reward_func
-from scope_openrlhf.verifier import Grader, verify
+from scope_openrlhf.verifier import Grader, GraderError, verify
 from scope_openrlhf.verifier.extract import extract_answers
 
 
@@ -128,6 +128,11 @@ def test_a_worker_that_is_killed_is_replaced():
     assert grader.verify("1", rf"\boxed{{{HOSTILE['endless integral']}}}").reason == "the grader's worker died, of memory perhaps"
     assert grader.verify("x", r"\boxed{\frac{3x}{3}}").right
     grader.close()
+
+
+def test_workers_that_cannot_start_are_an_error_and_not_a_verdict():
+    with pytest.raises(GraderError, match="the grader's workers do not start with 64 MiB each"):
+        Grader(workers=1, mib=64).verify("x", r"\boxed{\frac{2x}{2}}")
 
 
 def test_a_script_without_a_main_guard_may_grade_and_leaves_no_process_even_when_killed(tmp_path):

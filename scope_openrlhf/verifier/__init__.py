@@ -8,6 +8,7 @@ import atexit
 import functools
 import os
 import threading
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +16,7 @@ from scope_openrlhf.verifier.compare import Rules, same
 from scope_openrlhf.verifier.extract import extract_answers, extract_boxed
 from scope_openrlhf.verifier.forms import MAX_ANSWER_CHARS, TooDeep, squeeze
 
-__all__ = ["Grader", "Rules", "Verdict", "extract_boxed", "verify"]
+__all__ = ["Grader", "GraderError", "Rules", "Verdict", "extract_boxed", "verify"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,10 @@ class Verdict:
     @property
     def right(self) -> bool:
         return self.verdict == "right"
+
+
+class GraderError(RuntimeError):
+    """No worker can be started. A run must not go on without a grader."""
 
 
 class Undecided(Exception):
@@ -84,12 +89,21 @@ class Grader:
 
         from scope_openrlhf.verifier.worker import decide
 
-        try:
-            outcome, value = self._started().schedule(decide, args=[gold, list(answers), rules], timeout=self.seconds).result()
-        except TimeoutError:
-            raise Undecided(f"not decided in {self.seconds:g} s") from None
-        except ProcessExpired:
-            raise Undecided("the grader's worker died, of memory perhaps") from None
+        for last_try in (False, True):
+            pool = self._started()
+            try:
+                outcome, value = pool.schedule(decide, args=[gold, list(answers), rules], timeout=self.seconds).result()
+                break
+            except TimeoutError:
+                raise Undecided(f"not decided in {self.seconds:g} s") from None
+            except ProcessExpired:
+                raise Undecided("the grader's worker died, of memory perhaps") from None
+            except (RuntimeError, CancelledError) as error:  # the pool itself is broken, or was closed by a thread that found it so
+                if last_try:
+                    raise GraderError(
+                        f"the grader's workers do not start with {self.mib} MiB each ({error}); give them more memory"
+                    ) from error
+                self.close(pool)
         if outcome == "undecided":
             raise Undecided(str(value))
         return bool(value)
@@ -107,10 +121,10 @@ class Grader:
                 atexit.register(self.close)
             return self.pool
 
-    def close(self) -> None:
-        """End the workers; the next pair that needs one starts them anew."""
+    def close(self, only: object = None) -> None:
+        """End the workers; the next pair that needs one starts them anew. only: leave another pool than this one as it is."""
         with self.starting:
-            if self.pool is not None:
+            if self.pool is not None and only in (None, self.pool):
                 self.pool.stop()
                 self.pool.join()
                 self.pool = None
@@ -118,12 +132,10 @@ class Grader:
 
 def verify(gold: str, response: str, *, lenient: bool = False, significant: bool = False) -> Verdict:
     """`Grader.verify` with the default limits: 5 s and 1 GiB for a pair, two workers."""
-    return _default().verify(gold, response, lenient=lenient, significant=significant)
+    return _DEFAULT.verify(gold, response, lenient=lenient, significant=significant)
 
 
-@functools.cache
-def _default() -> Grader:
-    return Grader()
+_DEFAULT = Grader()
 
 
 def _without_algebra(gold: str, answer: str, kind: str) -> bool:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 
 from scope_openrlhf.verifier import Grader
 from scope_openrlhf.verifier.forms import Based, Items, Math, Matrix, Number, Words, clean, parse
@@ -24,7 +24,7 @@ def audit(rows: Iterable[tuple[str, str]], grader: Grader) -> list[Finding]:
     findings = []
     for name, gold in rows:
         form = parse(clean(gold))
-        if isinstance(form, Words):
+        if _has_words(form):
             findings.append(Finding(name, gold, "no mathematics", ""))
         verdict = grader.verify(gold, r"\boxed{\sqrt{7919}}")  # a sound answer that nobody's gold is
         if verdict.verdict == "failed":
@@ -34,6 +34,13 @@ def audit(rows: Iterable[tuple[str, str]], grader: Grader) -> list[Finding]:
             if not verdict.right:
                 findings.append(Finding(name, gold, "spelling", f"{spelling}: {verdict.verdict}, {verdict.reason}"))
     return findings
+
+
+def _has_words(form) -> bool:
+    if isinstance(form, Words) or (isinstance(form, Math) and "⟦" in form.text):
+        return True
+    parts = [getattr(form, f.name) for f in fields(form)] if is_dataclass(form) else form if isinstance(form, tuple) else ()
+    return any(_has_words(part) for part in parts)
 
 
 def spellings(gold: str) -> list[str]:

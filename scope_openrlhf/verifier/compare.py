@@ -64,7 +64,8 @@ def _same(g, a, leaf: Leaf, rules: Rules) -> bool:
     if isinstance(g, Number) and isinstance(a, Number):
         return _numbers(g, a, leaf, rules)
     if isinstance(g, Named) and isinstance(a, Named):
-        return g.name == a.name and again(g.value, a.value)
+        turned = (_text(a.value).replace(" ", ""), a.name) == (g.name, _text(g.value).replace(" ", ""))  # B = A for A = B
+        return (g.name == a.name and again(g.value, a.value)) or turned
     if isinstance(g, Named):
         return (
             again(Relation(g.name, "=", _text(g.value)), a)

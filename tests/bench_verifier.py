@@ -1,0 +1,111 @@
+"""make bench-verifier: 1,547 problems x 32 samples graded by ours, and a sample of them by math-verify called one by one as lm-eval does.
+
+Golds are those of the benchmarks where DATA_DIR names their folder, else of the same kinds. Of each problem's answers some 60% are right in
+one of several spellings, the rest wrong, 5% need algebra; one in a thousand is hostile. math-verify takes minutes for what
+ours does in seconds, so it gets every 16th case, hostile ones included, in the main thread with its own time limit on; both
+are then compared by time per case. Before it, the accuracy of both on the table of spellings.
+"""
+
+import json
+import logging
+import os
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from math_verify import parse
+from math_verify import verify as same_mathematics
+from spellings import CASES, rows
+from test_verifier import HOSTILE
+from tqdm import tqdm
+
+from scope_openrlhf.verifier import Grader
+from scope_openrlhf.verifier.audit import spellings
+
+PROBLEMS, SAMPLES, EVERY = 1_547, 32, 16
+HARD = [(r"\sin^2 x", r"1-\cos^2 x"), (r"\frac{x+y}{2}", r"\frac{x}{2}+\frac{y}{2}"), (r"\sqrt{50}", r"5\sqrt{2}"), (r"(x+1)^3", "x^3+3x^2+3x+1"), (r"\ln 8", r"3\ln 2"), (r"\frac{1}{1-x}", r"\frac{-1}{x-1}")]  # fmt: skip
+
+
+def golds(rng: random.Random) -> list[str]:
+    if folder := os.environ.get("DATA_DIR"):
+        files = [Path(folder) / f"{b}.jsonl" for b in ("aime24", "aime25", "amc23", "math500", "minerva", "olympiad")]
+        return [json.loads(line)["answer"] for f in files for line in f.read_text().splitlines()]
+    kinds = [gold for entries in CASES.values() for gold, *_ in entries]
+    return [str(rng.randint(0, 999)) if rng.random() < 0.6 else rng.choice(kinds) for _ in range(PROBLEMS)]
+
+
+def cases(rng: random.Random) -> list[tuple[str, str]]:
+    """(gold, response). A response is 2,000 characters of reasoning and an answer."""
+    thinking = r"We compute $\frac{a}{b} + x_1$ step by step, so $1 + 2 = 3$. " * 35
+    hostile = list(HOSTILE.values())
+    found = []
+    for gold in golds(rng):
+        right = spellings(gold)
+        wrong = [str(rng.randint(-50, 2000)) for _ in range(3)] + [
+            rf"\frac{{{rng.randint(1, 9)}}}{{{rng.randint(2, 99)}}}",
+            rf"\sqrt{{{rng.randint(2, 99)}}}",
+        ]
+        for _ in range(SAMPLES):
+            draw, g = rng.random(), gold
+            if draw < 0.001:
+                answer = rng.choice(hostile)
+            elif draw < 0.05:
+                g, answer = rng.choice(HARD)
+                answer = answer.replace("x", rng.choice("xxxy"))
+            else:
+                answer = rng.choice(right if draw < 0.62 else wrong)
+            found.append((g, f"{thinking} So the answer is $\\boxed{{{answer}}}$."))
+    return found
+
+
+def by_math_verify(gold: str, response: str) -> bool:
+    try:
+        return bool(same_mathematics(parse(f"\\boxed{{{gold}}}"), parse(response)))
+    except Exception:  # lm-eval counts whatever goes wrong as not right
+        return False
+
+
+def main() -> None:
+    logging.disable(logging.ERROR)
+    table = rows()
+    grader = Grader(seconds=2.0)
+    ours = sum(grader.verify(g, r).verdict == v for _, g, r, v in table)
+    other = sum(("right" if by_math_verify(g, r) else "wrong") == v for _, g, r, v in table)
+    print(f"spellings: ours {ours} of {len(table)}, math-verify {other} of {len(table)}")
+    grader.close()
+
+    todo = cases(random.Random(1))
+    grader = Grader(seconds=2.0)  # afresh: nothing remembered, no worker up
+    start = time.perf_counter()
+    with ThreadPoolExecutor(4) as threads:
+        verdicts = [
+            v.verdict for v in tqdm(threads.map(lambda case: grader.verify(*case), todo), total=len(todo), desc="ours", mininterval=2)
+        ]
+    ours_seconds = time.perf_counter() - start
+    grader.close()
+    sample = todo[::EVERY]
+    start = time.perf_counter()
+    theirs = [by_math_verify(*case) for case in tqdm(sample, desc="math-verify", mininterval=2)]
+    other_seconds = time.perf_counter() - start
+    counts = {v: verdicts.count(v) for v in ("right", "wrong", "failed")}
+    differ = sum((v == "right") != t for v, t in zip(verdicts[::EVERY], theirs, strict=True))
+    print(f"ours: {len(todo)} cases in {ours_seconds:.1f} s, {counts}; math-verify: {len(sample)} of them in {other_seconds:.1f} s; "
+          f"{differ} of these {len(sample)} verdicts differ")  # fmt: skip
+    rate = len(todo) / ours_seconds, len(sample) / other_seconds
+    print(
+        json.dumps(
+            {
+                "name": "verifier",
+                "ratio": round(rate[0] / rate[1], 1),
+                "ours": round(rate[0]),
+                "other": round(rate[1]),
+                "unit": "cases/s",
+                "n": len(sample),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
