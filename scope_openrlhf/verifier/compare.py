@@ -1,5 +1,6 @@
 """Are two answers the same? By form, down to the leaves; what only algebra can tell is asked of `leaf`."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -52,7 +53,7 @@ def readings(text: str) -> Iterator:
     label = text.lstrip("⟦(").partition(")")
     if text[:1] in "⟦(" and len(label[0]) == 1 and label[0] in "ABCDE" and label[1]:
         rest = label[2].lstrip("⟧ .:").strip()
-        if rest:
+        if rest and not re.search(r"\(?[A-E]\)", rest):
             yield parse(rest)
             yield parse(label[0])
 
@@ -96,6 +97,8 @@ def _same(g, a, leaf: Leaf, rules: Rules) -> bool:
         if (g.left.replace(" ", ""), g.right.replace(" ", "")) == (a.left.replace(" ", ""), a.right.replace(" ", "")):
             return True
         return leaf(f"({g.left})-({g.right})", f"({a.left})-({a.right})", "=" if g.sign in ("=", "!=") else "<")
+    if isinstance(a, Relation) and a.sign == "=" and isinstance(g, Number) and re.fullmatch(r"[a-zA-Z](?:\s*[+-]\s*[a-zA-Z])+", a.left):
+        return again(g, parse(a.right))  # "m + n = 3" where the question asks for m + n
     if isinstance(g, Ratio) and isinstance(a, Ratio):
         return len(g.parts) == len(a.parts) and all(
             x.value * a.parts[0].value == y.value * g.parts[0].value for x, y in zip(g.parts, a.parts, strict=True)
@@ -110,7 +113,9 @@ def _same(g, a, leaf: Leaf, rules: Rules) -> bool:
 
 
 def _numbers(g: Number, a: Number, leaf: Leaf, rules: Rules) -> bool:
-    if not _units_agree(g.unit, a.unit):
+    if not _units_agree(g.unit or _MARKS[g.mark], a.unit or _MARKS[a.mark]):
+        return False
+    if {g.mark, a.mark} == {"deg", "%"}:
         return False
     close = g.places / 2 * Fraction(1_000_001, 1_000_000) if rules.significant and g.places else Fraction(0)
 
@@ -126,6 +131,9 @@ def _numbers(g: Number, a: Number, leaf: Leaf, rules: Rules) -> bool:
     return False
 
 
+_MARKS = {"": "", "%": "", "deg": "deg"}
+
+
 def _values(g: Number | Math, a: Number | Math, leaf: Leaf, rules: Rules) -> bool:
     if not _units_agree(g.unit, a.unit):
         return False
@@ -137,28 +145,11 @@ def _values(g: Number | Math, a: Number | Math, leaf: Leaf, rules: Rules) -> boo
 
 def _units_agree(gold: str, answer: str) -> bool:
     """Two known units must be the same one; a missing one is what the problem says."""
-    known = all(any(u == part for part in _KNOWN) for u in (gold, answer))
+    known = all(word in _KNOWN for unit in (gold, answer) for word in re.findall("[A-Za-z]+", unit))
     return gold == answer or not gold or not answer or not known
 
 
-_KNOWN = {
-    *UNITS.values(),
-    "m/s",
-    "km/h",
-    "m^2",
-    "m^3",
-    "cm^2",
-    "cm^3",
-    "m/s^2",
-    "km^2",
-    "inch^2",
-    "ft^2",
-    "km^3",
-    "inch^3",
-    "ft^3",
-    "mm^2",
-    "mile/h",
-}
+_KNOWN = set(UNITS.values())
 
 
 def _items(g, a, again) -> bool:

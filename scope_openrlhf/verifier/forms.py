@@ -3,6 +3,7 @@
 Everything here is plain string work in one pass or a few over at most MAX_ANSWER_CHARS: no sympy, nothing evaluated.
 """
 
+import itertools
 import re
 import unicodedata
 from dataclasses import dataclass, replace
@@ -203,22 +204,42 @@ _SYNONYMS: list[tuple[re.Pattern[str], Any]] = [
     (re.compile(r"\\colon(?![a-zA-Z])"), ":"),
     (re.compile(r"\*\*"), "^"),
 ]
-_SHORT_FRAC = re.compile(r"\\frac\s*(?:\{([^{}]*)\}|([0-9a-zA-Z]))\s*(?:\{([^{}]*)\}|([0-9a-zA-Z]))")
-_THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3})((?:(?:\{,\}|\\,|\\!|,\\!|\{\\,\}|\\ |(?<=\d) (?=\d{3}(?!\d))|')\d{3})+)(?![\d])")
+_FRAC = re.compile(r"\\frac(?![a-zA-Z])\s*")
+_COMMAND = re.compile(r"\\[a-zA-Z]+(?:\{[^{}]*\})?|[0-9a-zA-Z]")
+_THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3})((?:(?:\{,\}|\\,|\\!|,\s*\\!\s*|~|\{\\,\}|\\ |(?<=\d) (?=\d{3}(?!\d))|')\d{3})+)(?![\d])")
+
+
+_TYPEFACE = re.compile(r"\\(?:bf|it|sf|tt|tiny|small|large|Large|LARGE|huge|Huge|normalsize|mathstrut)(?![a-zA-Z])\s*")
+_UNIT_VECTOR = re.compile(
+    r"\\(?:hat|vec)\s*\{\s*\\(?:mathbf|boldsymbol|bm)\s*\{\s*([ijk])\s*\}\s*\}|\\(?:hat|vec)\s*(?:\{\s*)?\\([ij])math\s*\}?|\\(?:mathbf|boldsymbol|bm|vec)\s*\{\s*([ijk])\s*\}"
+)
 
 
 def clean(text: str) -> str:
     """The same answer in one spelling; ⟦...⟧ holds what was \\text{...}."""
     text = "".join(_UNICODE.get(c, c) for c in text[:MAX_ANSWER_CHARS])
+    if r"\begin" in text:
+        text = re.sub(r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm|in)\s*\]", r"\\\\", text)
     text = text.replace("\\\\", "⏎" if r"\begin" in text else " ")  # the end of a matrix's row
     text = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+", lambda m: "^{" + m[0].translate(_SUPERSCRIPT) + "}", text)
     text = re.sub(r"[₀₁₂₃₄₅₆₇₈₉]+", lambda m: "_{" + m[0].translate(_SUBSCRIPT) + "}", text)
     text = "".join(unicodedata.normalize("NFKC", c) if "\uff00" <= c <= "\uffef" else c for c in text)
     text = re.sub(r"\\(?:boxed|fbox|mathop|ensuremath|underline|cancel)\s*\{", "{", text)
     text = re.sub(r"\\color\s*\{[^{}]*\}|\\textcolor\s*\{[^{}]*\}", "", text)
+    text = _TYPEFACE.sub("", text)
+    text = _UNIT_VECTOR.sub(lambda m: rf"\hat{{{m[1] or m[2] or m[3]}}}", text)
+    text = re.sub(r"\\mathbb\s*([A-Z])", r"\\mathbb{\1}", text)
+    text = re.sub(r"\{([^{}]*)\\choose(?![a-zA-Z])([^{}]*)\}", r"\\binom{\1}{\2}", text)
+    text = text.replace("{.}", ".").replace("{}", "").replace(r"{^\circ}", r"^\circ")
     for _ in range(3):  # one inside another
         text = _TEXT.sub(lambda m: _word(m[1]), text)
     text = _ROMAN.sub(_roman, text)
+    text = re.sub(
+        r"(?<=\d|\})(\s|~|\\[,;])*(?:\\mathrm\s*\{\s*~?([MLR])\s*\}|([MLR]))_\s*\{?\s*\\odot\s*\}?\s*\.?$",
+        lambda m: f"⟦{m[2] or m[3]}sun⟧",
+        text,
+    )
+    text = re.sub(r"(?<=\d)(?:\s|~|\\[,;])*\\Omega\s*\.?$", "⟦ohm⟧", text)
     text = re.sub(r"_\s*(?:\{\s*⟦([^⟧]*)⟧\s*\}|⟦([^⟧]*)⟧)", lambda m: f"_{{{m[1] or m[2]}}}", text)
     text = re.sub(r"\\\$|\\text(?:dollar|sterling|euro)|[€£]", "⟦dollars⟧", text)
     text = re.sub(r"\$|\\[()]|\\\[|\\\]", "", text)
@@ -229,24 +250,74 @@ def clean(text: str) -> str:
         text = pattern.sub(replacement, text)
     text = re.sub(r"\\sqrt\s*(?=[0-9a-zA-Z])([0-9]+|[a-zA-Z])", r"\\sqrt{\1}", text)
     text = re.sub(r"\\sqrt\s+(?=[({\[])", r"\\sqrt", text)
-    for _ in range(4):  # \frac12, \frac{1}2, and fractions of them
-        text = _SHORT_FRAC.sub(lambda m: rf"\frac{{{m[1] if m[1] is not None else m[2]}}}{{{m[3] if m[3] is not None else m[4]}}}", text)
+    text = _braced_fractions(text)
+    text = re.sub(r"\\frac\{⟦([^⟧]*)⟧\}\{⟦([^⟧]*)⟧\}", r"⟦\1⟧/⟦\2⟧", text)
+    text = re.sub(r"\\(bar|overline|dot)\s*(\d)", r"\\overline{\2}", text)
+    text = re.sub(r"(?<=\d)\s*\^\s*(?:\{\s*o\s*\}|⟦o⟧|o(?![a-z]))", r"^\\circ", text)
+    text = re.sub(r"(?<=\d)\s*⟦to⟧\s*(?=\d)", ":", text)
+    text = re.sub(r"(?<=\S)[,\s]*(?:⟦\s*,?\s*(?:for|where|when|with|whenever)\b[^⟧]*⟧|\\forall).*$", "", text)  # "2n for all n" is 2n
     text = re.sub(r"\s+", " ", text).strip()
     text = re.sub(r"^[\s.,;:*]+(?=\S)(?<![.])|[\s;:*]+$", "", text)
     return text if text.endswith("...") else text.rstrip(" .,")
 
 
+def _braced_fractions(text: str) -> str:
+    """\\frac12, \\frac{1}2, \\frac\\pi2 -> \\frac{1}{2}, ..."""
+    pieces, at = [], 0
+    while match := _FRAC.search(text, at):
+        pieces.append(text[at : match.start()] + r"\frac")
+        at = match.end()
+        for _ in range(2):
+            while text[at : at + 1] == " ":
+                at += 1
+            if text[at : at + 1] == "{":
+                break  # an argument in braces may hold fractions: go on inside it
+            if not (single := _COMMAND.match(text, at)):
+                break
+            pieces.append(f"{{{single[0]}}}")
+            at = single.end()
+    text = "".join(pieces) + text[at:]
+    # behind a first argument in braces, a second one without
+    at = 0
+    while match := _FRAC.search(text, at):
+        at = match.end()
+        end = _end_of_braces(text, at)
+        start = end + len(text[end:]) - len(text[end:].lstrip(" "))
+        if end > at and text[start : start + 1] != "{" and (single := _COMMAND.match(text, start)):
+            text = f"{text[:end]}{{{single[0]}}}{text[single.end() :]}"
+    return text
+
+
+def _end_of_braces(text: str, start: int) -> int:
+    """Where the braces that open at start have closed; start itself if none open there."""
+    depth = 0
+    for i in range(start, len(text)):
+        depth += (text[i] == "{") - (text[i] == "}")
+        if depth == 0:
+            return i + 1 if i > start else start
+    return start
+
+
 def _word(content: str) -> str:
-    content = content.replace("$", "").strip(" ~").replace("~", " ")
-    if re.fullmatch(r"-?[\d.,/]+%?", content):  # a number in \text{} is a number
-        return content
+    content = content.replace("$", "").strip(" ~").replace("~", " ").replace("\\⟦dollars⟧", "⟦dollars⟧")
+    if re.fullmatch(r"[-+=\d.,:;/%\\\s]*", content) and content:  # numbers and signs in \text{} are what they are
+        return content.strip("\\")
+    if re.fullmatch(r"[\d\s.,;]+\b(and|or)\b[\d\s.]+", content):
+        return re.sub(r"(and|or)", r"⟦\1⟧", content)
+    if match := re.fullmatch(r"(-?[\d.,:/]*\d)\s*([a-zA-Z][a-zA-Z.\s]*)", content):
+        return f"{match[1]}⟦{match[2].strip()}⟧"
     return f"⟦{content.strip()}⟧" if content.strip() else " "
+
+
+_MEASURED = re.compile(r"(?:\d|\\(?:mathrm|text)\s*\{[^{}]*\}(?:\^\{?-?\d+\}?)?|⟧(?:\^\{?-?\d+\}?)?)(?:\s|~|/|\\cdot|\\[,;!: ])*$")
 
 
 def _roman(match: re.Match) -> str:
     content = match[1].replace("~", " ").strip()
-    before = match.string[: match.start()].rstrip(" ~\\,;!")
-    if re.fullmatch(r"[a-zA-Z]", content) and not (before[-1:].isdigit() and unit_of(content) in UNITS):
+    before = match.string[: match.start()]
+    measured = match[1][:1] in "~ " or _MEASURED.search(before)
+    if re.fullmatch(r"[a-zA-Z]", content) and not (measured and content in UNITS):
+        before = before.rstrip(" ~\\,;!")
         return f" {content}" if before[-1:] == "\\" or before[-1:].isalpha() else content
     if content in FUNCTIONS:
         return f"\\{content} "
@@ -260,11 +331,11 @@ UNITS = {
     for names in (
         "m meter meters metre metres", "cm centimeter centimeters centimetre centimetres", "mm millimeter millimeters", "km kilometer kilometers kilometre kilometres",
         "nm nanometer nanometers", "kg kilogram kilograms", "g gram grams gm", "mg milligram milligrams", "s sec secs second seconds", "min mins minute minutes",
-        "ms millisecond milliseconds", "h hr hrs hour hours", "day days", "week weeks", "month months", "yr year years", "inch inches", "ft foot feet", "yd yard yards",
+        "ms millisecond milliseconds", "h hr hrs hour hours", "day days", "week weeks", "month months", "yr year years", "inch inches in", "ft foot feet", "yd yard yards",
         "mile miles mi", "mph", "kph", "dollars dollar USD bucks", "cents cent", "lb lbs pound pounds", "oz ounce ounces", "Hz hertz", "kHz", "MHz", "GHz", "N newton newtons",
         "J joule joules", "kJ", "W watt watts", "kW", "MW", "V volt volts", "A amp amps ampere amperes", "K kelvin", "Pa pascal pascals", "kPa", "mol mole moles", "L l liter liters litre litres",
         "ml mL milliliter milliliters", "eV", "keV", "MeV", "GeV", "erg ergs", "C coulomb coulombs", "F", "T tesla", "rad radian radians", "deg degree degrees", "AU", "pc", "kpc", "Mpc",
-        "dyne dynes", "u amu", "atm", "bar", "M", "cal", "kcal", "angstrom angstroms", "unit units", "square", "cubic", "per", "percent",
+        "dyne dynes", "u amu", "atm", "am AM", "pm PM", "north", "south", "east", "west", "euros euro EUR", "Msun", "Lsun", "Rsun", "ohm ohms", "bar", "M", "cal", "kcal", "angstrom angstroms", "unit units", "square", "cubic", "per", "percent",
     )
     for word in names.split()
 }  # fmt: skip
@@ -274,10 +345,10 @@ _COUNTED = {"unit", "square", "cubic", "per", ""}
 
 def unit_of(text: str) -> str:
     """km/h and kilometers per hour -> km/h. Words that are no units stay as they are."""
-    text = re.sub(r"[⟦⟧{}.]|\\cdot|\\", " ", text.replace("^", " ^")).replace("/", " / ")
+    text = re.sub(r"[⟦⟧{}]|\\cdot|\\", " ", re.sub(r"\^\s*\{?\s*(-?\d+)\s*\}?", r" ^\1 ", text.replace(".", ""))).replace("/", " / ")
     text = re.sub(r"\bsquare (\w+)", r"\1 ^2", re.sub(r"\bcubic (\w+)", r"\1 ^3", text))
     words = [UNITS.get(w, UNITS.get(w.lower(), w)) for w in text.replace(" per ", " / ").split()]
-    return "".join(w for w in words if w not in _COUNTED)
+    return " ".join(w for w in words if w not in _COUNTED)
 
 
 def split_unit(text: str, plain: bool) -> tuple[str, str]:
@@ -317,11 +388,6 @@ _MIXED = re.compile(r"([+-]?)(\d+)\s*\\frac\{(\d+)\}\{(\d+)\}|([+-]?)(\d+) (\d+)
 def parse_number(text: str) -> Number | None:
     """Integer, decimal, fraction, mixed number, power of ten, repeating decimal, percent, degrees; None for anything else."""
     text = text.strip()
-    if match := _MIXED.fullmatch(text):
-        sign, whole, top, bottom = match.groups()[:4] if match[2] else match.groups()[4:]
-        if 0 < int(top) < int(bottom):
-            value = int(whole) + Fraction(int(top), int(bottom))
-            return Number(-value if sign == "-" else value)
     mark = ""
     if found := re.search(r"\s*(?:\\%|%|⟦\s*(?:\\?%|percent)\s*⟧|\s(?:percent|percentage))\s*$", text):
         text, mark = text[: found.start()], "%"
@@ -334,6 +400,11 @@ def parse_number(text: str) -> Number | None:
 def _bare_number(text: str, depth: int = 0) -> Number | None:
     while text[:1] == "{" and text[-1:] == "}" and text.count("{") == 1:
         text = text[1:-1].strip()
+    if match := _MIXED.fullmatch(text):
+        sign, whole, top, bottom = match.groups()[:4] if match[2] else match.groups()[4:]
+        if 0 < int(top) < int(bottom):
+            value = int(whole) + Fraction(int(top), int(bottom))
+            return Number(-value if sign == "-" else value)
     if re.search(r"\d\s+[\d.]|,\s|\s[eE]\b", text):  # two numbers side by side are not one
         return None
     text = text.replace(" ", "")
@@ -387,6 +458,12 @@ _NAME = re.compile(
 )
 
 
+_SIGNED = re.compile(r"\\pm(?![a-zA-Z])|\\mp(?![a-zA-Z])|\+/-")
+_IN_BASE = re.compile(
+    r"[({⟦]*([0-9A-Za-z]*\d[0-9A-Za-z]*)[)}⟧]*\s*(?:_\s*(?:\{\s*[⟦(]*\s*(\w+)\s*[⟧)]*\s*\}|(\d))(?:\s*⟦[^⟧]*⟧)?|⟦\s*\(?(?:in )?base[ -](\w+)\)?\s*⟧)"
+)
+
+
 def split_top(text: str, separator: re.Pattern) -> list[str]:
     """The pieces between separators that stand in no bracket."""
     pieces, depth, start, i = [], 0, 0, 0
@@ -416,7 +493,7 @@ def split_top(text: str, separator: re.Pattern) -> list[str]:
 _LIST = re.compile(r"[,;]|⟦\s*(?:,\s*)?(?:and|or)\s*⟧|\s(?:and|or)\s")
 _SEMICOLON = re.compile(r";")
 _ALTERNATIVE = re.compile(r"⟦\s*(?:,\s*)?or\s*⟧|\sor\s")
-_MATRIX = re.compile(r"\\begin\{([pbvBV]?matrix|smallmatrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}", re.DOTALL)
+_MATRIX = re.compile(r"\\begin\{([pbB]?matrix|smallmatrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}", re.DOTALL)
 _LANGLE = re.compile(r"\\langle(?![a-zA-Z])(.*)\\rangle$")
 
 
@@ -436,13 +513,32 @@ def parse(text: str, plain_units: bool = True, commas_separate: bool = False, de
         text = text[1:-1].strip()
     if match := _MATRIX.search(text):
         rows = [tuple(inner(cell) for cell in split_top(row, re.compile("&"))) for row in match[2].split("⏎") if row.strip()]
-        outside = (text[: match.start()] + text[match.end() :]).strip(" ()[]|{}.")
-        if not outside:
+        factor, behind = text[: match.start()].strip().rstrip("([ "), text[match.end() :].strip(" )].")
+        if not factor and not behind:
             return Matrix(tuple(rows))
+        if not behind and not re.search(r"[=<>⟦]|\\begin|\\in(?![a-z])", factor):
+            cells = [split_top(row, re.compile("&")) for row in match[2].split("⏎") if row.strip()]
+            scale = "-1" if factor == "-" else factor.removesuffix(r"\cdot").removesuffix(r"\times").strip()
+            return Matrix(tuple(tuple(Math(rf"({scale})\cdot({cell.strip()})") for cell in row) for row in cells))
     if (match := _LANGLE.match(text)) is not None:
         return Bracket("(", tuple(inner(p) for p in split_top(match[1], _LIST)), ")")
     if text.startswith(r"\{") and text.endswith(r"\}") and _closes_at_end(text):
         return _set(text[2:-2], inner)
+    if match := _IN_BASE.fullmatch(text):
+        words = {
+            "two": "2",
+            "three": "3",
+            "four": "4",
+            "five": "5",
+            "six": "6",
+            "seven": "7",
+            "eight": "8",
+            "nine": "9",
+            "ten": "10",
+            "sixteen": "16",
+        }
+        base = match[2] or match[3] or match[4]
+        return Based(match[1].lstrip("0").upper() or "0", words.get(base.lower(), base))
     if not (commas_separate and "," in text) and (number := _quantity(text, plain_units)):
         return number
     parts = split_top(text, re.compile(r"\\cup(?![a-zA-Z])"))
@@ -458,7 +554,13 @@ def parse(text: str, plain_units: bool = True, commas_separate: bool = False, de
         if len(pieces) > 1 and (text[0] == "]" or text[-1] == "[" or _closes_at_end(text)):
             turned = {"]": "(", "[": ")"}
             opened, closed = (turned["]"] if text[0] == "]" else text[0]), (turned["["] if text[-1] == "[" else text[-1])
-            return Bracket(opened, tuple(inner(p) for p in pieces), closed)
+            if (
+                opened + closed == "()"
+                and re.fullmatch(r"-\s*\\infty", pieces[0].strip())
+                and re.fullmatch(r"\+?\s*\\infty", pieces[1].strip())
+            ):
+                return Math(r"\mathbb{R}")
+            return _with_signs(opened, [inner(p) for p in pieces], closed)
     return _single(text, plain_units, inner)
 
 
@@ -481,6 +583,14 @@ def _quantity(text: str, plain_units: bool) -> Number | None:
     return number and replace(number, unit=unit)
 
 
+def _with_signs(opened: str, items: list, closed: str):
+    """(0, ±2) is two pairs, (±3, ±2) are four."""
+    choices = [i.items if isinstance(i, Items) and not i.names else (i,) for i in items]
+    if all(len(c) == 1 for c in choices) or not all(len(c) in (1, 2) for c in choices) or len(items) > 4:
+        return Bracket(opened, tuple(items), closed)
+    return Items(tuple(Bracket(opened, chosen, closed) for chosen in itertools.product(*choices)))
+
+
 def _closes_at_end(text: str) -> bool:
     """Whether the bracket that opens the text closes with its last character."""
     depth, i = 0, 0
@@ -499,7 +609,7 @@ def _set(content: str, inner):
     parts = split_top(content, re.compile(r":|\\mid(?![a-zA-Z])|\|"))
     if len(parts) == 2 and re.fullmatch(r"\s*[a-zA-Z]\s*(\\in.*)?", parts[0]):
         return inner(parts[1])
-    return Items(tuple(inner(p) for p in split_top(content, _LIST) if p.strip()))
+    return Items(tuple(itertools.chain.from_iterable(_spread(inner(p)) for p in split_top(content, _LIST) if p.strip())))
 
 
 def _several(text: str, pieces: list[str], inner):
@@ -510,10 +620,15 @@ def _several(text: str, pieces: list[str], inner):
         return Items(tuple(inner(s[-1]) for s in sides))
     if all(names) and len(set(names)) == len(names):
         return Items(tuple(inner(s[1]) for s in sides), tuple(names))
-    forms = tuple(inner(p) for p in pieces)
+    forms = tuple(itertools.chain.from_iterable(_spread(inner(p)) for p in pieces))
     if all(isinstance(f, Bracket | Union) for f in forms) and len(split_top(text, _ALTERNATIVE)) > 1:
         return Union(forms)
     return Items(forms)
+
+
+def _spread(form) -> tuple:
+    """±2 inside a list is two of its items."""
+    return form.items if isinstance(form, Items) and not form.names else (form,)
 
 
 def _single(text: str, plain_units: bool, inner):
@@ -526,33 +641,11 @@ def _single(text: str, plain_units: bool, inner):
     relation = _relation(text, inner)
     if relation is not None:
         return relation
-    pieces = split_top(text, re.compile(r"\\pm(?![a-zA-Z])|\\mp(?![a-zA-Z])|\+/-|\+-"))
-    if len(pieces) == 2:
-        left, right = pieces
-        return Items(
-            (
-                inner(f"{left}+{right}" if left.strip() else right),
-                inner(f"{left}-({right})" if left.strip() else f"-({right})" if re.search("[+-]", right) else f"-{right}"),
-            )
-        )
+    if re.search(r"\\(?:pm|mp)(?![a-zA-Z])|\+/-", text):
+        return Items(tuple(inner(_SIGNED.sub(lambda m, s=s: s[m[0] == r"\mp"], text)) for s in ("+-", "-+")))  # type: ignore[misc]
     value, unit = split_unit(text, plain_units)
     if value != text:
         return Math(value, unit)
-    if match := re.fullmatch(r"(?:⟦)?([0-9A-Za-z]*\d[0-9A-Za-z]*)(?:⟧)?\s*_\s*(?:\{\s*(?:⟦)?\s*(\w+)\s*(?:⟧)?\s*\}|(\d))", text):
-        words = {
-            "two": "2",
-            "three": "3",
-            "four": "4",
-            "five": "5",
-            "six": "6",
-            "seven": "7",
-            "eight": "8",
-            "nine": "9",
-            "ten": "10",
-            "sixteen": "16",
-        }
-        base = match[2] or match[3]
-        return Based(match[1].lstrip("0").upper() or "0", words.get(base.lower(), base))
     parts = split_top(text, re.compile(":"))
     if len(parts) > 1 and all(parse_number(p) for p in parts):
         return Ratio(tuple(parse_number(p) for p in parts))
@@ -579,7 +672,7 @@ def _relation(text: str, inner):
         return inner(pieces[1])
     if "~" in signs and all(s in "=~" for s in signs):  # what stands before the first "about" is exact
         exact = signs.index("~")
-        return inner(" = ".join(pieces[: exact + 1])) if exact or not _NAME.fullmatch(pieces[0]) else inner(pieces[1])
+        return inner(" = ".join(pieces[: exact + 1])) if exact or not _is_name(pieces[0]) else inner(pieces[1])
     if all(s == "=" for s in signs):
         first, last = pieces[0], pieces[-1]
         if not first:
@@ -588,7 +681,7 @@ def _relation(text: str, inner):
             return Named(first.replace(" ", ""), inner(last))
         if len(pieces) == 2 and _is_name(last) and parse_number(first):
             return Named(last, inner(first))
-        if not any(re.search("[a-zA-Z⟦]", re.sub(r"\\[a-zA-Z]+", "", p)) for p in pieces[:-1]):  # arithmetic: 1 + 2 = 3
+        if not any(re.search("[a-zA-Z⟦]", re.sub(r"\\[a-zA-Z]+", "", p)) for p in pieces) and parse_number(last):  # arithmetic: 1 + 2 = 3
             return inner(last)
         return Relation(first, "=", last)
     greater = {">": "<", ">=": "<="}

@@ -62,8 +62,20 @@ _PLAIN_NAMES = re.compile(
     + "|".join(sorted([*FUNCTIONS, *GREEK, "infty", "infinity", "inf"], key=len, reverse=True))
     + r")(?![a-zA-Z])"
 )
-_SUBSCRIPTED = re.compile(r"(?<![\\a-zA-Z])([a-zA-Z])_(?:\{([^{}]*)\}|(\w))")
-_MORE_FUNCTIONS = {"sech": "1/\\cosh", "csch": "1/\\sinh"}
+_LETTER = re.compile(r"\\[a-zA-Z]+|([a-zA-Z])_(?:\{([^{}]*)\}|(\w))|(?<!_\{)I")
+_MIXED = re.compile(r"(?<![\w.}\\])(\d+)\s*\\frac\{(\d+)\}\{(\d+)\}")
+_DERIVATIVE = re.compile(r"\\frac\s*\{\s*d\s*(\^\{?2\}?)?\s*([a-zA-Z])\s*\}\s*\{\s*d\s*[a-zA-Z]\s*(?:\^\{?2\}?)?\s*\}")
+_ACCENT = re.compile(r"\\(dot|ddot|hat|vec|bar|tilde|overline)\s*(?:\{\s*([a-zA-Z])\s*\}|(?<=[a-z])\s+([a-zA-Z]))")
+
+
+def _rename(match: re.Match) -> str:
+    """E_1, I_0, e_x and I: letters that the parser takes for constants. A subscript is letters and digits."""
+    if match[0] == "I":
+        return " Z_{current}"
+    if not match[1]:
+        return match[0]
+    subscript = re.sub(r"[^0-9a-zA-Z]", "", match[2] or match[3] or "")
+    return f" Z_{{q{match[1]}{subscript}}}" if match[1] in "EIei" else f" {match[1]}_{{{subscript}}}"
 
 
 @functools.lru_cache(maxsize=4096)
@@ -80,14 +92,15 @@ def read(text: str):
     text = re.sub(r"\\lg(?![a-zA-Z])", r"\\log_{10}", text)
     text = re.sub(r"\\log\s*_\s*(?:\{\s*e\s*\}|e)", r"\\ln ", text)
     text = re.sub(r"\\log\s*_\s*(?:\{([^{}]*)\}|(\w))\s*(\d+)", lambda m: rf"\log_{{{m[1] or m[2]}}}({m[3]})", text)
-    # E_1, I_0, e_x: letters that mean a constant when they stand alone; and primes, which the parser drops
-    text = _SUBSCRIPTED.sub(
-        lambda m: f"{'Z' if m[1] in 'EIei' else m[1]}_{{{('q' + m[1] if m[1] in 'EIei' else '') + re.sub(r'[^0-9a-zA-Z]', '', m[2] or m[3] or '')}}}",
-        text,
-    )
-    text = re.sub(r"([a-zA-Z])('+)", lambda m: f"{m[1]}_{{prime{len(m[2])}}}", text)
-    text = re.sub(r"\\(?:dot|ddot|hat|vec|bar|tilde|overline)\s*\{?\s*([a-zA-Z])\s*\}?", lambda m: f"{m[1]}_{{{m[0][1:4]}}}", text)
-    text = re.sub(r"_\{([^{}]*)\}_\{?(\w+)\}?", r"_{\1\2}", text)
+    text = _MIXED.sub(lambda m: rf"({m[1]}+\frac{{{m[2]}}}{{{m[3]}}})" if int(m[2]) < int(m[3]) else m[0], text)
+    text = _DERIVATIVE.sub(lambda m: f"{m[2]}_{{prime{2 if m[1] else 1}}}", text)
+    # gamma and Gamma, which the parser applies to what follows unless they are plain letters
+    text = re.sub(r"\\(gamma(?![a-zA-Z])|Gamma(?![a-zA-Z]|\s*\())", r" Z_{\1letter}", text)
+    text = _LETTER.sub(_rename, text)
+    text = re.sub(r"([a-zA-Z]|(?<=\}))('+)", lambda m: f"{m[1]}_{{prime{len(m[2])}}}", text)
+    text = _ACCENT.sub(lambda m: f"{m[2] or m[3]}_{{{'prime' + str(m[1].count('d')) if 'dot' in m[1] else m[1]}}}", text)
+    for _ in range(2):
+        text = re.sub(r"_\{([^{}]*)\}\s*_(?:\{(\w*)\}|(\w))", lambda m: f"_{{{m[1]}{m[2] or m[3]}}}", text)
     text = re.sub(r"\\mathcal\s*\{?([A-Z])\}?", r"\1_{cal}", text)
     if re.search(r"\d\s+\.?\d", text):
         raise Unreadable(text)  # the parser would read "1 2" as 12
@@ -103,7 +116,7 @@ def read(text: str):
 
 
 def same_value(g: sympy.Expr, a: sympy.Expr) -> bool:
-    g, a = _imaginary(g), _imaginary(a)
+    g, a = _letters(g), _letters(a)
     free = sorted(g.free_symbols | a.free_symbols, key=str)
     _refuse_giants(g)
     _refuse_giants(a)
@@ -111,15 +124,8 @@ def same_value(g: sympy.Expr, a: sympy.Expr) -> bool:
         return bool(g.doit() == a.doit())
     if not free:
         return _equal_numbers(g, a)
-    if (
-        g.atoms(sympy.core.function.AppliedUndef)
-        or a.atoms(sympy.core.function.AppliedUndef)
-        or g.has(sympy.Derivative)
-        or a.has(sympy.Derivative)
-    ):
-        return bool(sympy.simplify(g.doit() - a.doit()) == 0)
     compared = 0
-    for point in _points(free):
+    for point in _points(free, g, a):
         x, y = _at(g, point), _at(a, point)
         if x is None or y is None:
             continue
@@ -136,14 +142,14 @@ def same_value(g: sympy.Expr, a: sympy.Expr) -> bool:
 
 def same_relation(g: sympy.Expr, a: sympy.Expr, kind: str) -> bool:
     """left - right of two relations: the same up to a constant factor, positive for inequalities."""
-    g, a = _imaginary(g), _imaginary(a)
+    g, a = _letters(g), _letters(a)
     if g.free_symbols != a.free_symbols:
         return False
     free = sorted(g.free_symbols, key=str)
     if not free:
         return _equal_numbers(g, a)
     ratios = []
-    for point in _points(free):
+    for point in _points(free, g, a):
         x, y = _at(g, point), _at(a, point)
         if x is not None and y is not None and x != 0 and y != 0:
             ratios.append(x / y)
@@ -154,7 +160,7 @@ def _near(g: sympy.Expr, a: sympy.Expr, tolerance: sympy.Float) -> bool:
     if a.free_symbols - {sympy.Symbol("i")}:
         return False
     _refuse_giants(a)
-    x, y = _at(g, {}), _at(_imaginary(a), {})
+    x, y = _at(g, {}), _at(_letters(a), {})
     return x is not None and y is not None and bool(abs(x - y) <= tolerance * (1 + sympy.Float("1e-6")))
 
 
@@ -169,13 +175,21 @@ def _equal_numbers(g: sympy.Expr, a: sympy.Expr) -> bool:
     return x is not None and y is not None and _close(x, y, WITH_DECIMALS if decimals else EXACT)
 
 
-def _imaginary(expression: sympy.Expr) -> sympy.Expr:
+def _letters(expression: sympy.Expr) -> sympy.Expr:
+    """i is the imaginary unit; x(t), dv/dt and other unknown functions are letters of their own."""
+    unknown = expression.atoms(sympy.core.function.AppliedUndef, sympy.Derivative)
+    expression = expression.xreplace({f: sympy.Symbol(f"[{f}]") for f in unknown})
     return expression.subs(sympy.Symbol("i"), sympy.I) if sympy.Symbol("i") in expression.free_symbols else expression
 
 
-def _points(free: list):
-    """Positive ones, then with one symbol negative at a time; the same for every pair of expressions."""
+def _points(free: list, *expressions: sympy.Expr):
+    """Positive ones, then with one symbol negative at a time; the same for every pair of expressions. Where something is rounded, integers too."""
     rng = random.Random(len(free))
+    if any(e.has(sympy.floor, sympy.ceiling, sympy.Mod) for e in expressions):
+        for k in range(1, 18):
+            yield {s: sympy.Integer(k + 3 * i) for i, s in enumerate(free)}
+        if all(str(s)[0] in "ijklmnpqrNMK" for s in free):  # letters of integers
+            return
     for _ in range(POINTS):
         yield {s: sympy.Rational(rng.randint(300, 3000), 997) for s in free}
     for s in free[:4]:
@@ -185,7 +199,10 @@ def _points(free: list):
 
 def _at(expression: sympy.Expr, point: dict, digits: int = 30):
     """Its finite value, or None."""
-    value = expression.subs(point).doit().evalf(digits)
+    value = expression.subs(point).doit()
+    if value.has(sympy.floor, sympy.ceiling):
+        value = sympy.simplify(value)  # floor(log(8)/log(2)) has no digits to round before it is seen to be an integer
+    value = value.evalf(digits)
     return (
         value
         if value.is_number and value.is_finite and not value.has(sympy.nan) and value.is_comparable is not None and not value.free_symbols
