@@ -3,7 +3,7 @@
 Golds are those of the benchmarks where DATA_DIR names their folder, else of the same kinds. Of each problem's answers some 60% are right in
 one of several spellings, the rest wrong, 5% need algebra; one in a thousand is hostile. math-verify takes minutes for what
 ours does in seconds, so it gets every 16th case, hostile ones included, in the main thread with its own time limit on; both
-are then compared by time per case. Before it, the accuracy of both on the table of spellings.
+are then compared by time per case. Before it, the accuracy of both on the two tables of cases.
 """
 
 import json
@@ -68,11 +68,15 @@ def by_math_verify(gold: str, response: str) -> bool:
 
 def main() -> None:
     logging.disable(logging.ERROR)
-    table = rows()
+    stranger = [json.loads(line) for line in Path(__file__).with_name("stranger.jsonl").read_text().splitlines()]
     grader = Grader(seconds=2.0)
-    ours = sum(grader.verify(g, r).verdict == v for _, g, r, v in table)
-    other = sum(("right" if by_math_verify(g, r) else "wrong") == v for _, g, r, v in table)
-    print(f"spellings: ours {ours} of {len(table)}, math-verify {other} of {len(table)}")
+    for name, table in (
+        ("spellings.py", [r[1:] for r in rows()]),
+        ("stranger.jsonl", [(c["gold"], c["response"], c["expected"]) for c in stranger]),
+    ):
+        ours = sum(grader.verify(g, r).verdict == v for g, r, v in table)
+        other = sum(("right" if by_math_verify(g, r) else "wrong") == v for g, r, v in table)
+        print(f"{name}: of {len(table)} verdicts ours {ours} right, math-verify {other}")
     grader.close()
 
     todo = cases(random.Random(1))

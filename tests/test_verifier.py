@@ -1,11 +1,13 @@
 """The one grader: a table of spellings, hostile answers, and workers that are killed and replaced."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -32,6 +34,12 @@ def test_every_spelling_of_a_class_gets_its_verdict(name, grader):
     table = [(gold, response, verdict) for c, gold, response, verdict in rows() if c == name]
     got = [(gold, response, grader.verify(gold, response).verdict) for gold, response, _ in table]
     assert got == table
+
+
+def test_cases_by_somebody_who_had_seen_neither_code_nor_table(grader):
+    cases = [json.loads(line) for line in Path("tests/stranger.jsonl").read_text().splitlines()]
+    missed = [c["response"] for c in cases if grader.verify(c["gold"], c["response"]).verdict != c["expected"]]
+    assert len(cases) > 1900 and missed == [r"$\boxed{\mathbb{R} \setminus [2,3]}$."]  # a complement is not read as a union
 
 
 @pytest.mark.parametrize(("gold", "response", "verdict"), EXTRACTION)
