@@ -90,6 +90,8 @@ HOSTILE = {
     "injection": "__import__('os').system('touch /tmp/pwned')",
     "signs": "-" * 1_900 + "1",
     "backslashes": "\\" * 1_999,
+    "words": "is " * 600,
+    "text in text": r"\text{x} 1 " * 150,
     "long sum": "+".join(["x"] * 900),
     "nested roots": r"\sqrt{" * 100 + "2" + "}" * 100,
 }

@@ -1,6 +1,6 @@
 """(gold, response) -> right | wrong | failed. The one grader, of training and of evaluation.
 
-extract.py finds the answer, forms.py reads it, compare.py compares forms and decides most pairs by itself. What only algebra can tell
+extract.py finds the answer, spelling.py cleans it, forms.py reads it, compare.py compares forms and decides most pairs by itself. What only algebra can tell
 goes to worker processes (symbolic.py) with a limit of time and of memory, which are killed and replaced when they exceed it.
 """
 
@@ -14,7 +14,8 @@ from typing import Literal
 
 from scope_openrlhf.verifier.compare import Rules, same
 from scope_openrlhf.verifier.extract import extract_answers, extract_boxed
-from scope_openrlhf.verifier.forms import MAX_ANSWER_CHARS, TooDeep, squeeze
+from scope_openrlhf.verifier.forms import TooDeep
+from scope_openrlhf.verifier.spelling import MAX_ANSWER_CHARS, squeeze
 
 __all__ = ["Grader", "GraderError", "Rules", "Verdict", "extract_boxed", "verify"]
 

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
 
 from scope_openrlhf.verifier import Grader
-from scope_openrlhf.verifier.forms import Based, Items, Math, Matrix, Number, Words, clean, parse
+from scope_openrlhf.verifier.forms import Based, Items, Math, Matrix, Words, parse
+from scope_openrlhf.verifier.numbers import Number
+from scope_openrlhf.verifier.spelling import clean
 
 
 @dataclass(frozen=True)

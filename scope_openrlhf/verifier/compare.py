@@ -5,22 +5,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from scope_openrlhf.verifier.forms import (
-    UNITS,
-    Based,
-    Bracket,
-    Items,
-    Math,
-    Matrix,
-    Named,
-    Number,
-    Ratio,
-    Relation,
-    Union,
-    Words,
-    clean,
-    parse,
-)
+from scope_openrlhf.verifier.forms import Based, Bracket, Items, Math, Matrix, Named, Ratio, Relation, Union, Words, parse
+from scope_openrlhf.verifier.numbers import Number
+from scope_openrlhf.verifier.spelling import clean
+from scope_openrlhf.verifier.vocabulary import UNITS
 
 Leaf = Callable[[str, str, str], bool]
 """(gold, answer, kind) -> same; kind is "value", "=" for two equations (as left - right) or "<" for two inequalities."""

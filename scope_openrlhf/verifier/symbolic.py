@@ -9,7 +9,8 @@ from latex2sympy2_extended import NormalizationConfig, latex2sympy
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig
 
 from scope_openrlhf.verifier.compare import Rules, same
-from scope_openrlhf.verifier.forms import FUNCTIONS, GREEK, squeeze
+from scope_openrlhf.verifier.spelling import squeeze
+from scope_openrlhf.verifier.vocabulary import FUNCTIONS, GREEK
 
 MAX_BITS = 100_000
 """Of an integer that may be computed exactly."""
