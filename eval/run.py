@@ -155,7 +155,12 @@ def describe(model: str, result: dict, options) -> dict:
     score = metrics.score(result["correct"])
     truncated = sum(r["finish_reason"] == "length" for r in result["samples"]) / len(result["samples"])
     settings = {k: getattr(options, k) for k in ("samples", "temperature", "top_p", "max_tokens", "seed", "limit")}
-    benchmark = {"problems": len(result["correct"]), "samples": options.samples, "truncated": truncated} | score
+    correct, n = result["correct"], options.samples
+    benchmark = {
+        "problems": len(correct), "samples": n, "truncated": truncated, "avg": score["avg"], "stderr_avg": score["stderr_avg"],
+        "avg_ci": metrics.avg_interval(correct), "pass": metrics.pass_curve(correct), "stderr_pass": score["stderr_pass"],
+        "pass_ci": metrics.pass_interval(correct, n), "best_with_replacement": metrics.best_with_replacement(correct, n),
+    }  # fmt: skip
     return {"model": model, "settings": settings, "benchmarks": {Path(options.data).stem: benchmark}}
 
 

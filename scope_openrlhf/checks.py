@@ -102,8 +102,19 @@ def check_hints(algorithm, args: SimpleNamespace, rows: list[dict], tokenizer, s
             )
 
 
-def check_placement(config: TeacherConfig, key: str, args: SimpleNamespace) -> None:
-    """Whether what the teacher wants of its engines goes with the run's own flags."""
+def check_placement(teachers: dict[str, TeacherConfig], args: SimpleNamespace) -> None:
+    """Whether what the teachers want of their engines goes with the run's own flags."""
+    for name, config in teachers.items():
+        _check_placement(config, f"teachers.{name}" if name else "teacher", args)
+    gpus = args.actor.num_nodes * args.actor.num_gpus_per_node
+    colocated = sum(t.replicas for t in teachers.values() if t.placement == "colocate" and t.started_here)
+    if colocated > 3 * gpus:  # a fifth of a GPU each, as the policy and the rollout engine there
+        raise ConfigError(
+            f"{colocated} colocated teacher replicas do not fit on the student's {gpus} GPUs, which take 3 each; lower teacher.replicas"
+        )
+
+
+def _check_placement(config: TeacherConfig, key: str, args: SimpleNamespace) -> None:
     if config.placement == "colocate" and (not args.train.colocate_all or args.train.async_enable):
         raise ConfigError(
             f"{key}.placement=colocate needs openrlhf.train.colocate_all=true (and no async); set it, or {key}.placement=pack"

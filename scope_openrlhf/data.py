@@ -28,7 +28,8 @@ def load_rows(config: DataConfig, teachers: Collection[str] = ()) -> list[dict]:
             bad.append(number)
         rows.append({"id": str(row.get("id", number)), "prompt": prompt, "answer": str(answer)})
         if teachers:
-            rows[-1]["teacher"] = str(_get(row, config.teacher_key) or "")
+            named = _get(row, config.teacher_key)
+            rows[-1]["teacher"] = "" if named is None else str(named)
     if len(bad) == len(rows):
         columns = ", ".join(map(str, raw[0]))
         raise ConfigError(
@@ -113,7 +114,7 @@ def _read(path: str) -> list[dict]:
 
 def _read_jsonl(path: Path) -> list[dict]:
     rows = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(path.read_text().split("\n"), 1):  # JSON may hold other line separators inside its texts
         if line.strip():
             try:
                 rows.append(json.loads(line))

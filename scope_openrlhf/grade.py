@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from scope_openrlhf.verifier import Grader
+from scope_openrlhf.verifier import Grader, GraderError
 from scope_openrlhf.verifier.audit import audit
 
 CHUNK = 2_000
@@ -45,11 +45,13 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--input needs --output")
     if options.workers < 1 or not 0 < options.timeout < 1e6 or options.memory < 256:
         parser.error("--workers must be at least 1, --timeout above 0, --memory at least 256")
+    if options.input and options.input.exists() and options.output.exists() and options.input.samefile(options.output):
+        parser.error("--output must be another file than --input")
     grader = Grader(options.workers, options.timeout, options.memory)
     try:
         return print_audit(options.audit, grader) if options.audit else grade(options, grader)
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+    except (OSError, UnicodeDecodeError, GraderError) as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
     finally:
         grader.close()
@@ -111,7 +113,7 @@ def sound(row) -> dict:
 
 def print_audit(file: Path, grader: Grader) -> int:
     golds = []
-    for number, line in enumerate(file.read_text().splitlines(), 1):
+    for number, line in enumerate(file.read_text().split("\n"), 1):
         if line.strip():
             try:
                 row = json.loads(line)

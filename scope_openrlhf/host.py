@@ -15,7 +15,6 @@ save_checkpoint of the actor group       called before a run stops for want of a
 import ast
 import contextlib
 import io
-import math
 import sys
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -140,7 +139,16 @@ def gpus_wanted(config: Config, args: SimpleNamespace, uses_teacher: bool) -> in
 
 
 def teacher_gpus(teachers: Iterable[TeacherConfig]) -> int:
-    return math.ceil(sum(t.replicas * t.gpus_per_replica for t in teachers if t.started_here))
+    """Whole ones and, for replicas that take a part, as many as hold them: two of 0.6 need two."""
+    shares = [t.gpus_per_replica for t in teachers if t.started_here for _ in range(t.replicas)]
+    free: list[float] = []  # what is left of each GPU that is shared
+    for share in sorted((s for s in shares if s < 1), reverse=True):
+        room = next((i for i, f in enumerate(free) if f >= share - 1e-9), None)
+        if room is None:
+            free.append(1 - share)
+        else:
+            free[room] -= share
+    return int(sum(s for s in shares if s >= 1)) + len(free)
 
 
 def student_gpus(args: SimpleNamespace) -> "PlacementGroup":

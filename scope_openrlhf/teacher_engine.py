@@ -45,10 +45,14 @@ class EngineTemperature:
 
         model.compute_logits = compute_logits
         model.scope_temperature = temperature
-        return {"temperature": temperature}
+        return self.get_temperature()
 
     def get_temperature(self) -> dict[str, float]:
-        return {"temperature": getattr(self.model_runner.get_model(), "scope_temperature", 1.0)}  # type: ignore[attr-defined]
+        """And when this model was first asked for it: another number says that the engine was started again since."""
+        model = self.model_runner.get_model()  # type: ignore[attr-defined]
+        if not hasattr(model, "scope_since"):
+            model.scope_since = time.time()
+        return {"temperature": getattr(model, "scope_temperature", 1.0), "since": model.scope_since}
 
 
 class TeacherReplica:
@@ -164,7 +168,7 @@ class RayEndpoint:
     async def _call(self, batch: list[Waiting]) -> None:
         try:
             answers = await self.handle.score.remote([(token_ids, top_k) for token_ids, top_k, _ in batch])
-        except ray.exceptions.RayError as error:
+        except Exception as error:  # border to Ray: whatever it is, nobody may be left waiting
             answers = [str(error).strip().splitlines()[-1]] * len(batch)
         for (token_ids, _, awaited), answer in zip(batch, answers, strict=True):
             if awaited.done():  # given up at the deadline
@@ -205,13 +209,14 @@ class TeacherGroup:
         seed: int,
         name: str = "",
         shared: "PlacementGroup | None" = None,
+        first: int = 0,
     ) -> None:
-        """name: of the teacher in the config. shared: one bundle for each GPU of the student; colocated replicas are dealt onto them."""
+        """name: of the teacher in the config. shared: one bundle for each GPU of the student; colocated replicas are dealt onto them, from `first` on."""
         self.hang_seconds = config.hang_seconds
         self.names = actor_names(name, config.replicas)
         self.handles = [
             ray.remote(TeacherReplica)
-            .options(name=actor, max_restarts=-1, **place(config, i, shared))
+            .options(name=actor, max_restarts=-1, **place(config, first + i, shared))
             .remote(config, max_model_len, temperature, seed)
             for i, actor in enumerate(self.names)
         ]

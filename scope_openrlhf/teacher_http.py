@@ -21,6 +21,8 @@ class HttpEndpoint:
         self.name = url.rstrip("/")
         self.temperature = temperature
         self.model: str | None = None
+        self.since: list[float] = []
+        """What its workers said when it was set up: since when their engines have run."""
         self.opening = asyncio.Lock()
         self.session: aiohttp.ClientSession | None = None
 
@@ -38,9 +40,11 @@ class HttpEndpoint:
     async def _set_up(self) -> dict[str, Any]:
         """Its model card. Raises TeacherError if the server does not answer, or cannot score at the temperature."""
         card = (await self._call("GET", "/v1/models"))["data"][0]
-        if self.temperature != 1.0:
+        if self.temperature == 1.0:
+            await self._require_untouched()
+        else:
             try:
-                await self._require_temperature("set_temperature", str(self.temperature))
+                self.since = await self._temperature_since("set_temperature", str(self.temperature))
             except TeacherError as error:
                 raise TeacherError(
                     f"{self.name} scores prompts at temperature 1 and cannot be set to {self.temperature:g} ({error}); start it as "
@@ -49,10 +53,21 @@ class HttpEndpoint:
         self.model = card["id"]
         return card
 
-    async def _require_temperature(self, method: str, *args: str) -> None:
+    async def _temperature_since(self, method: str, *args: str) -> list[float]:
+        """Since when each worker's engine runs. Raises TeacherError if one is at another temperature."""
         answer = await self._call("POST", "/collective_rpc", {"method": method, "args": args})
-        if any(worker != {"temperature": self.temperature} for worker in answer["results"]):
+        if any(worker["temperature"] != self.temperature for worker in answer["results"]):
             raise TeacherError(f"its workers answered {answer}")
+        return [worker["since"] for worker in answer["results"]]
+
+    async def _require_untouched(self) -> None:
+        """A server that can be set may have been set by another run; one that cannot scores at 1."""
+        try:
+            answer = await self._call("POST", "/collective_rpc", {"method": "get_temperature", "args": []})
+        except TeacherError:
+            return
+        if any(worker["temperature"] != 1.0 for worker in answer["results"]):
+            raise TeacherError(f"{self.name} was set to another temperature than 1 by another run ({answer}); start it again")
 
     async def close(self) -> None:
         if self.session:
@@ -62,11 +77,13 @@ class HttpEndpoint:
         async with self.opening:
             if self.model is None:
                 await self._set_up()
+        since = self.since
         body = {"model": self.model, "prompt": token_ids, "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": top_k}
         try:
             answer = await self._call("POST", "/v1/completions", body)
-            if self.temperature != 1.0:  # asked after each score: a server that was started again unseen is back at 1
-                await self._require_temperature("get_temperature")
+            # asked after each score: a server that was started again unseen is back at 1, until somebody sets it
+            if self.temperature != 1.0 and await self._temperature_since("get_temperature") != since:
+                raise TeacherError(f"{self.name} was started again while it scored; it is asked again")
         except TeacherError:
             self.model = None  # it is opened anew before it is believed again
             raise

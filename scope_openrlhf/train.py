@@ -149,7 +149,10 @@ def open_run(config: Config) -> bool:
         if strangers:
             raise ConfigError(f"{run} exists and is no run of ours (it holds {strangers[0]}); choose another name=... or runs=...")
         return False
-    a, b = flatten(yaml.safe_load(stored.read_text())), flatten(json.loads(json.dumps(config.to_dict())))
+    then = yaml.safe_load(stored.read_text())
+    with contextlib.suppress(ConfigError):  # what the config did not have yet when the run began is at its default
+        then = Config.from_dict(then).to_dict()
+    a, b = (flatten(json.loads(json.dumps(c))) for c in (then, config.to_dict()))
     # where a run computes does not change what it computes: it may move to another Ray
     keys = sorted(k for k in a.keys() | b.keys() if a.get(k) != b.get(k) and not k.startswith("ray."))
     if keys and report.read_jsonl(run / "metrics.jsonl"):
@@ -188,12 +191,12 @@ def make_plan(config: Config) -> Plan:
         raise ConfigError(f"eval.path {config.eval.path} does not exist")
     models = {"student.path": checks.check_model(config.student.path, "student.path")}
     tokenizer = checks.load_tokenizer(config.student.path)
-    commits: dict[str, str] = {}
+    commits: dict[tuple[str, str], str] = {}
     for name, teacher in teachers.items():
         key = f"teachers.{name}" if name else "teacher"
         if teacher.path:
             models[f"{key}.path"] = model = checks.check_model(teacher.path, f"{key}.path", teacher.revision)
-            commits[teacher.path] = getattr(model, "_commit_hash", None) or ""
+            commits[teacher.path, teacher.revision] = getattr(model, "_commit_hash", None) or teacher.revision
             checks.check_tokenizers(tokenizer, config.student.path, teacher, key)
     if algorithm.uses_groups and (n := config.openrlhf.get("rollout.n_samples_per_prompt", 1)) in (None, 1):
         raise ConfigError(
@@ -212,10 +215,11 @@ def make_plan(config: Config) -> Plan:
         )
     # what "the rollout's" and "the newest" are is settled here, once for all workers
     config = config.with_teachers(
-        lambda t: dataclasses.replace(t, temperature=t.temperature or args.rollout.temperature, revision=commits.get(t.path, ""))
+        lambda t: dataclasses.replace(
+            t, temperature=t.temperature or args.rollout.temperature, revision=commits.get((t.path, t.revision), t.revision)
+        )
     )
-    for name, teacher in teachers.items():
-        checks.check_placement(teacher, f"teachers.{name}" if name else "teacher", args)
+    checks.check_placement(teachers, args)
     checks.check_sizes(args, rows, tokenizer, models)
     checks.check_hints(algorithm, args, rows, tokenizer, models["student.path"])
     gpus = host.gpus_wanted(config, args, algorithm.uses_teacher)
@@ -309,12 +313,14 @@ def teacher_groups(plan: Plan, shared: "PlacementGroup | None" = None) -> Iterat
     """A Ray group of engines for each teacher that the algorithm has and nobody else serves. shared: the student's GPUs, for colocated ones."""
     from scope_openrlhf.teacher_engine import TeacherGroup
 
+    colocated = 0
     with contextlib.ExitStack() as groups:
         for name, teacher in plan.config.all_teachers.items():
             if plan.algorithm.uses_teacher and teacher.started_here:
                 # one token more than the longest rollout: vLLM wants room to generate one
                 length = teacher.max_model_len or plan.args.data.max_len + 1
-                groups.callback(TeacherGroup(teacher, length, teacher.temperature, plan.config.seed, name, shared).close)
+                groups.callback(TeacherGroup(teacher, length, teacher.temperature, plan.config.seed, name, shared, colocated).close)
+                colocated += teacher.replicas if teacher.placement == "colocate" else 0
         yield
 
 

@@ -16,14 +16,15 @@ from scope_openrlhf.report import StepLog
 from scope_openrlhf.rollout import ScopeSamplesGenerator
 from scope_openrlhf.score_log import identities
 from scope_openrlhf.teacher import Score, TeacherError
-from scope_openrlhf.teacher_engine import actor_names
+from scope_openrlhf.teacher_engine import actor_names, awake
 
 
 def refuse_another_teacher(saved: dict[str, str] | None, now: dict[str, str]) -> None:
     """Raise TeacherError if a checkpoint was trained with a teacher that differs from the present one."""
     if saved is None:
         return
-    changed = sorted(k for k in now.keys() | saved.keys() if now.get(k) != saved.get(k))
+    # a checkpoint of before commits were kept tells nothing of them
+    changed = sorted(k for k in now.keys() | saved.keys() if now.get(k) != saved.get(k) and (k in saved or not k.endswith("revision")))
     if changed:
         raise TeacherError(
             f"the checkpoint was trained with another teacher; it differs in {', '.join(f'{k} ({saved.get(k)} then, {now.get(k)} now)' for k in changed)}. "
@@ -76,7 +77,8 @@ class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
         if self.teachers:
             refuse_another_teacher(states.get("teacher"), self.identity["teacher"])
             if not self.config.teacher.replay:
-                self._probe_teachers(states.get("teacher_probe") or {})
+                with awake(self.samples_generator.sleepers, self.config.teacher.hang_seconds):  # which sleep from then on
+                    self._probe_teachers(states.get("teacher_probe") or {})
         super().fit(global_step)
 
     def train_step(self, rollout_samples, global_step):

@@ -160,6 +160,21 @@ CASES: dict[str, list[tuple[str, list[str], list[str]]]] = {
         ("25", ["m + n = 25", "m+n=11+14=25"], ["m + n = 26"]),
         ("x+y=3", ["y + x = 3"], ["3"]),
     ],
+    "reported by a reviewer": [
+        ("east", ["East"], ["seat"]),
+        ("no", ["No"], ["on"]),
+        ("ABC", ["ABC"], ["CBA"]),
+        ("true", [r"\text{True}"], ["false"]),
+        ("5", [r"\text{approximately } 5"], [r"\text{not } 5", r"\text{at least } 5", "5 million", r"5\text{ dozen}", "5 squared", r"5\text{ or more}"]),
+        (r"5 \text{ MPa}", ["5 MPa"], [r"5\text{ GPa}", r"5\text{ kPa}"]),
+        (r"5 \text{ kV}", [r"5\,\mathrm{kV}"], [r"5 \text{ mV}"]),
+        ("|x-5|", ["|5-x|"], ["5-x", "x-5"]),
+        (r"\$5", [r"5 \text{ dollars}"], ["£5", "€5"]),
+        ("€5", [r"5\text{ euros}"], [r"\$5"]),
+        ("1,234", ["1234"], ["234,1"]),
+        ("4", ["2+2=4"], ["5=4"]),
+        ("x", ["x"], ["(A)x"]),
+    ],
 }
 # fmt: on
 """class -> [(gold, right answers, wrong answers)]; an answer is what stands in the box."""

@@ -38,6 +38,8 @@ def test_each_row_goes_to_the_teacher_that_it_names(tmp_path):
     config = DataConfig(path=write(tmp_path / "d.jsonl", rows))
     assert [r["teacher"] for r in load_rows(config, ["", "math"])] == ["", "math"]
     assert "teacher" not in load_rows(config)[1]  # a column that nobody asked for
+    zero = DataConfig(path=write(tmp_path / "z.jsonl", [rows[0] | {"teacher": 0}, rows[0]]))
+    assert [r["teacher"] for r in load_rows(zero, ["", "0"])] == ["0", ""]  # a name, not an absence
     with pytest.raises(ConfigError, match=r"1 rows want the teacher 'math', which is none of teachers; did you mean maths\?"):
         load_rows(config, ["", "maths"])
     with pytest.raises(ConfigError, match="1 of 2 rows name no teacher in their 'teacher'; set teacher.path for them"):

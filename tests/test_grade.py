@@ -33,10 +33,15 @@ def test_a_file_of_sound_rows_exits_zero_and_a_missing_file_two(tmp_path):
     assert main(["--input", str(tmp_path / "none"), "--output", str(tmp_path / "out.jsonl")]) == 2
 
 
-def test_wrong_flags_are_refused(capsys):
+def test_wrong_flags_are_refused(capsys, tmp_path):
     with pytest.raises(SystemExit):
         main(["--input", "x"])
     assert "--input needs --output" in capsys.readouterr().err
+    file = tmp_path / "cases.jsonl"
+    file.write_text('{"gold": "1", "response": "1"}\n')
+    with pytest.raises(SystemExit):
+        main(["--input", str(file), "--output", str(file)])
+    assert file.read_text()
 
 
 def test_an_audit_lists_golds_that_a_rule_cannot_grade(tmp_path, capsys):

@@ -98,3 +98,11 @@ def test_gpus_are_counted_as_ray_will_be_asked_for_them():
     args = host.resolve_args(with_flags(vllm__num_engines=2, rollout__micro_batch_size=64))
     assert host.gpus_wanted(CONFIG, args, uses_teacher=True) == 1 + 2 + 1
     assert host.gpus_wanted(CONFIG, args, uses_teacher=False) == 1 + 2
+
+
+def test_teachers_that_take_a_part_of_a_gpu_are_packed_onto_whole_ones():
+    from scope_openrlhf.config import TeacherConfig
+
+    assert host.teacher_gpus([TeacherConfig(replicas=3, gpu_fraction=0.6)]) == 3  # no two of 0.6 share one
+    assert host.teacher_gpus([TeacherConfig(replicas=2, gpu_fraction=0.5), TeacherConfig(tensor_parallel_size=2)]) == 3
+    assert host.teacher_gpus([TeacherConfig(replicas=5, placement="colocate"), TeacherConfig(urls=["http://a"])]) == 1

@@ -1,8 +1,21 @@
 import math
+import random
 
 import pytest
 
-from scope_eval.metrics import avg_at_n, paired_difference, pass_at_k, score
+from scope_eval.metrics import (
+    avg_at_n,
+    avg_interval,
+    best_with_replacement,
+    holm,
+    maj_at_n,
+    paired_difference,
+    pass_at_k,
+    pass_curve,
+    pass_interval,
+    permutation_p,
+    score,
+)
 
 CORRECT = [[1, 1, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]]
 
@@ -41,3 +54,60 @@ def test_nothing_to_score_is_an_error(correct):
         avg_at_n(correct)
     with pytest.raises(ValueError):
         pass_at_k(correct, 1)
+
+
+def test_the_pass_curve_begins_at_avg_and_ends_at_any():
+    assert pass_curve(CORRECT) == pytest.approx({1: 0.25, 2: (5 / 6 + 0 + 1 / 2) / 3, 3: (1 + 0 + 3 / 4) / 3, 4: 2 / 3})
+
+
+def test_best_with_replacement_is_the_published_bootstrap_and_lower_than_pass():
+    once, twice = [[1] + [0] * 31], [[1, 1] + [0] * 30]
+    assert best_with_replacement(once, 32) == pytest.approx(0.638, abs=5e-4)
+    assert best_with_replacement(twice, 32) == pytest.approx(0.873, abs=5e-4)
+    assert pass_at_k(once, 32) == 1.0
+
+
+def test_the_majority_is_taken_over_classes_and_ties_are_averaged():
+    answers = [["1/2", "1/2", "3", None], ["a", "b", "b", "a"], [None, None, None, "7"], [None, None, None, None]]
+    correct = [[1, 1, 0, 0], [1, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 0]]
+    assert maj_at_n(answers, correct) == pytest.approx((1 + 0.5 + 1 + 0) / 4)
+
+
+def test_an_interval_by_hand():
+    # problem means 1, 1, 0, 0: mean .5, stderr .2887, so 3 trials, at least 4 (the problems); t(0.975, 3 df) = 3.182
+    z2 = 3.18245**2 / 4
+    low, high = avg_interval([[1], [1], [0], [0]])
+    half = math.sqrt(z2 * 0.25 + z2**2 / 4) / (1 + z2)
+    assert (low, high) == pytest.approx((0.5 - half, 0.5 + half), abs=1e-5)
+    assert avg_interval([[0], [0], [0], [0]])[0] == 0 and 0.5 < avg_interval([[0]] * 4)[1] < 1  # four failures do not prove 0
+    assert all(math.isnan(x) for x in avg_interval([[1, 0]]))
+
+
+@pytest.mark.parametrize("difficulty", [(0.8, 1.2), (0.3, 1.5), (1.0, 1.0)])
+def test_nominal_95_percent_intervals_cover_93_to_97_percent_of_simulated_evaluations(difficulty):
+    """1,000 evaluations of 30 problems, whose chance of being solved is drawn from a beta distribution."""
+    rng = random.Random(1)
+    chances = [rng.betavariate(*difficulty) for _ in range(200_000)]
+    truth = sum(chances) / len(chances), sum(1 - (1 - p) ** 4 for p in chances) / len(chances)
+    covered = [0, 0]
+    for _ in range(1000):
+        problems = [[rng.random() < p for _ in range(8)] for p in (rng.betavariate(*difficulty) for _ in range(30))]
+        for i, (low, high) in enumerate((avg_interval(problems), pass_interval(problems, 4))):
+            covered[i] += low <= truth[i] <= high
+    assert all(930 <= c <= 970 for c in covered), covered
+
+
+def test_permutation_p_values_by_hand_and_under_no_difference():
+    before, after = [[0, 0]] * 4, [[1, 1]] * 4
+    assert permutation_p(before, after) == 2 / 16  # only all signs alike are as large
+    assert permutation_p(before, before) == 1.0
+    rng, small = random.Random(2), 0
+    for _ in range(200):
+        pair = [[[rng.random() < 0.4 for _ in range(4)] for _ in range(30)] for _ in range(2)]
+        small += permutation_p(*pair, draws=200) <= 0.05
+    assert 2 <= small <= 20  # about 10 of 200 by chance
+
+
+def test_holm_multiplies_the_smallest_by_their_number_and_never_falls():
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
+    assert holm({"a": 0.9, "b": 0.8}) == pytest.approx({"a": 1.0, "b": 1.0})

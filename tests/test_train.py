@@ -36,6 +36,7 @@ def scope_train(tmp_path, capfd):
         (["eval.path=none.jsonl"], "eval.path none.jsonl does not exist"),
         (["teacher.max_model_len=127"], "teacher.max_model_len 127 is too short: openrlhf.data.max_len 127 and one token more must fit"),
         (["teacher.placement=colocate"], "teacher.placement=colocate needs openrlhf.train.colocate_all=true"),
+        (["teacher.placement=colocate", "teacher.replicas=4", "openrlhf.train.colocate_all=true"], "4 colocated teacher replicas do not fit on the student's 1 GPUs, which take 3 each"),
         (["teachers.math.path=examples/tiny/teacher"], "no row goes to teachers.math, so its engines would stand idle; remove it"),
         (["openrlhf.rollout.batch_size=4000"], "the data have 3200 rows, fewer than openrlhf.rollout.batch_size 4000"),
     ],
@@ -103,3 +104,20 @@ def test_the_cause_of_a_workers_error_is_its_last_telling_line():
 def test_overrides_may_stand_before_and_after_flags(scope_train):
     code, error = scope_train("algorithm=grpo", "--probe", "steps=3")
     assert code == 2 and "algorithm grpo has no teacher to probe" in error
+
+
+def test_a_run_of_before_a_setting_existed_is_still_the_same_run(tmp_path, capsys):
+    import yaml
+
+    from scope_openrlhf.config import Config
+
+    config = Config.load("examples/cpu_tiny.yaml", [f"runs={tmp_path}", "name=r"])
+    stored = json.loads(json.dumps(config.to_dict()))
+    del stored["teachers"], stored["teacher"]["placement"], stored["data"]["teacher_key"]
+    run = tmp_path / "r"
+    run.mkdir()
+    (run / "config.yaml").write_text(yaml.safe_dump(stored))
+    (run / "metrics.jsonl").write_text('{"step": 1}\n')
+    assert train.open_run(config) is False  # it goes on
+    with pytest.raises(train.ConfigError, match="it differs in seed"):
+        train.open_run(Config.load("examples/cpu_tiny.yaml", [f"runs={tmp_path}", "name=r", "seed=2"]))

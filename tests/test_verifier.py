@@ -92,6 +92,9 @@ HOSTILE = {
     "backslashes": "\\" * 1_999,
     "words": "is " * 600,
     "text in text": r"\text{x} 1 " * 150,
+    "boxes that a pattern might retry": "1}" + r"\(" * 29 + r"x\boxed{2",
+    "units that a pattern might retry": r"5\text{m}" + "^1 " * 600 + "x",
+    "a quotient of giants": r"\frac{" + "9" * 170 + r"e1000}{1e-1000}/\frac{1e-1000}{" + "9" * 170 + "e1000}",
     "long sum": "+".join(["x"] * 900),
     "nested roots": r"\sqrt{" * 100 + "2" + "}" * 100,
 }

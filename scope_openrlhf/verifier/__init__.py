@@ -4,13 +4,14 @@ extract.py finds the answer, spelling.py cleans it, forms.py reads it, compare.p
 goes to worker processes (symbolic.py) with a limit of time and of memory, which are killed and replaced when they exceed it.
 """
 
-import atexit
 import functools
 import os
 import threading
+import time
+import weakref
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from scope_openrlhf.verifier.compare import Rules, same
 from scope_openrlhf.verifier.extract import extract_answers, extract_boxed
@@ -49,10 +50,10 @@ class _NeedsAlgebra(Exception):
 class Grader:
     """verify() with its own limits and its own workers, started when a pair first needs them. For any thread of one process."""
 
-    def __init__(self, workers: int = min(2, os.cpu_count() or 1), seconds: float = 5.0, mib: int = 1024, memory: int = 100_000) -> None:
+    def __init__(self, workers: int = min(2, os.cpu_count() or 1), seconds: float = 5.0, mib: int = 1024, memory: int = 20_000) -> None:
         """seconds, mib: limits of one pair. memory: pairs of gold and answer whose verdict is remembered."""
         self.workers, self.seconds, self.mib = workers, seconds, mib
-        self.pool = None
+        self.pool: Any = None
         self.starting = threading.Lock()
         self.decide = functools.lru_cache(memory)(self._decide)
 
@@ -67,8 +68,9 @@ class Grader:
         shown = ", ".join(answers).encode("utf-8", "replace").decode()[:MAX_ANSWER_CHARS]
         if any(len(a) > MAX_ANSWER_CHARS for a in answers):
             return Verdict("wrong", shown[:100], f"an answer longer than {MAX_ANSWER_CHARS} characters")
-        try:
-            right, reason = self.decide(_sound(gold), tuple(_sound(a) for a in answers), Rules(significant))
+        pair = _sound(gold), tuple(_sound(a) for a in answers), Rules(significant)
+        try:  # long answers are not worth remembering
+            right, reason = self.decide(*pair) if len(shown) <= 200 else self._decide(*pair)
         except Undecided as error:
             return Verdict("failed", shown, str(error))
         return Verdict("right" if right else "wrong", shown, reason)
@@ -84,6 +86,8 @@ class Grader:
             return right, "same by algebra" if right else "different by algebra"
         except TooDeep as error:
             return False, str(error)
+        except (ValueError, ArithmeticError, RecursionError) as error:  # of numbers that no machine holds
+            raise Undecided(f"{type(error).__name__}: {error}"[:200]) from None
 
     def _in_a_worker(self, gold: str, answers: tuple[str, ...], rules: Rules) -> bool:
         from pebble import ProcessExpired
@@ -112,23 +116,42 @@ class Grader:
     def _started(self):
         with self.starting:
             if self.pool is None:
-                from loky.backend import get_context
-                from pebble import ProcessPool
-
-                from scope_openrlhf.verifier.worker import limit
-
-                # loky's processes start afresh: neither a fork of threads nor a second run of the main script
-                self.pool = ProcessPool(self.workers, max_tasks=2_000, initializer=limit, initargs=[self.mib], context=get_context("loky"))
-                atexit.register(self.close)
+                ready = threading.Event()
+                threading.Thread(target=self._keep, args=(ready,), daemon=True).start()
+                ready.wait()
             return self.pool
+
+    def _keep(self, ready: threading.Event) -> None:
+        """Start the pool in a thread of its own that lasts: the kernel ends workers with the thread that started them."""
+        from loky.backend import get_context
+        from pebble import ProcessPool
+
+        from scope_openrlhf.verifier.worker import limit
+
+        try:
+            # loky's processes start afresh: neither a fork of threads nor a second run of the main script
+            arguments = [self.mib, os.getpid()]
+            self.pool = pool = ProcessPool(
+                self.workers, max_tasks=2_000, initializer=limit, initargs=arguments, context=get_context("loky")
+            )
+            pool.schedule(os.getpid)  # the first task starts the workers
+            weakref.finalize(self, _stop, pool)
+        finally:
+            ready.set()
+        while pool.active:
+            time.sleep(1)
 
     def close(self, only: object = None) -> None:
         """End the workers; the next pair that needs one starts them anew. only: leave another pool than this one as it is."""
         with self.starting:
             if self.pool is not None and only in (None, self.pool):
-                self.pool.stop()
-                self.pool.join()
+                _stop(self.pool)
                 self.pool = None
+
+
+def _stop(pool) -> None:
+    pool.stop()
+    pool.join()
 
 
 def verify(gold: str, response: str, *, lenient: bool = False, significant: bool = False) -> Verdict:

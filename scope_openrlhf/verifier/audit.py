@@ -54,7 +54,7 @@ def spellings(gold: str) -> list[str]:
         found.append(rf"\frac{{{v.numerator}}}{{{v.denominator}}}" if v.denominator > 1 else f"{v.numerator}.0")
         if v.denominator == 1 and abs(v) >= 1000:
             found += [f"{v.numerator:,}".replace(",", sep) for sep in (",", "{,}", r"\,")]
-        if v and (abs(v) >= 10_000 or abs(v) < 0.001):
+        if v and (10_000 <= abs(v) < 10**300 or 10**-300 < abs(v) < 0.001):
             mantissa, power = f"{float(v):.15e}".split("e")
             mantissa = mantissa.rstrip("0").rstrip(".")
             if float(f"{mantissa}e{power}") == float(v) and len(mantissa) < 14:

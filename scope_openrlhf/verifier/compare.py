@@ -8,7 +8,7 @@ from fractions import Fraction
 from scope_openrlhf.verifier.forms import Based, Bracket, Items, Math, Matrix, Named, Ratio, Relation, Union, Words, parse
 from scope_openrlhf.verifier.numbers import Number
 from scope_openrlhf.verifier.spelling import clean
-from scope_openrlhf.verifier.vocabulary import UNITS
+from scope_openrlhf.verifier.vocabulary import PREFIXED, UNITS
 
 Leaf = Callable[[str, str, str], bool]
 """(gold, answer, kind) -> same; kind is "value", "=" for two equations (as left - right) or "<" for two inequalities."""
@@ -24,16 +24,18 @@ def same(gold: str, answers: list[str], leaf: Leaf, rules: Rules) -> bool:
     """gold: raw. answers: what the boxes that belong together hold. Raises TooDeep, or whatever leaf raises."""
     cleaned = [clean(a) for a in answers]
     if len(answers) == 1:
-        return any(_same(g, a, leaf, rules) for g in readings(clean(gold)) for a in readings(cleaned[0]))
+        return any(_same(g, a, leaf, rules) for g in readings(clean(gold), gold=True) for a in readings(cleaned[0]))
     # several boxes in one breath: right if each is, or if together they are all the answers; "3 or 4" is not 3
-    each = all(any(_same(g, a, leaf, rules) for g in readings(clean(gold)) for a in readings(text)) for text in cleaned)
-    return each or any(_same(g, Items(tuple(next(readings(a)) for a in cleaned)), leaf, rules) for g in readings(clean(gold)))
+    each = all(any(_same(g, a, leaf, rules) for g in readings(clean(gold), gold=True) for a in readings(text)) for text in cleaned)
+    return each or any(_same(g, Items(tuple(next(readings(a)) for a in cleaned)), leaf, rules) for g in readings(clean(gold), gold=True))
 
 
-def readings(text: str) -> Iterator:
+def readings(text: str, gold: bool = False) -> Iterator:
     """The ways to read an answer: "5 m" is a length or a product, "1,234" a number or two; "(C) 42" names a choice and its value."""
     seen = set()
     for plain_units, commas_separate in ((True, False), (False, False), (True, True)):
+        if commas_separate and gold:
+            continue  # 1,234 is a number where it is the gold
         form = parse(text, plain_units, commas_separate)
         if form not in seen:
             seen.add(form)
@@ -41,7 +43,7 @@ def readings(text: str) -> Iterator:
     label = text.lstrip("⟦(").partition(")")
     if text[:1] in "⟦(" and len(label[0]) == 1 and label[0] in "ABCDE" and label[1]:
         rest = label[2].lstrip("⟧ .:").strip()
-        if rest and not re.search(r"\(?[A-E]\)", rest):
+        if rest and label[2][:1] in (" ", "⟧") and not re.search(r"\(?[A-E]\)", rest):
             yield parse(rest)
             yield parse(label[0])
 
@@ -127,7 +129,7 @@ def _values(g: Number | Math, a: Number | Math, leaf: Leaf, rules: Rules) -> boo
         return False
     kind = "value"
     if rules.significant and isinstance(g, Number) and g.places:
-        kind = f"near {float(g.places / 2)!r}"
+        kind = f"near {g.places / 2}"
     return leaf(_text(g), _text(a), kind)
 
 
@@ -137,7 +139,7 @@ def _units_agree(gold: str, answer: str) -> bool:
     return gold == answer or not gold or not answer or not known
 
 
-_KNOWN = set(UNITS.values())
+_KNOWN = set(UNITS.values()) | PREFIXED
 
 
 def _items(g, a, again) -> bool:
@@ -175,7 +177,9 @@ def _words(g, a, leaf: Leaf) -> bool:
     bare = [t.strip("() .").casefold() for t in (f.text if isinstance(f, Words) else _text(f) for f in (g, a))]
     if bare[0] == bare[1] and bare[0]:
         return True
-    # letters without \text{} may be a product
+    # letters without \text{} may be a product; with a vowel or in capitals alone they are a word or a name
+    if isinstance(g, Words) and isinstance(a, Words) and any(re.search("[aeiouyAEIOUY]", t) or t.isupper() for t in texts):
+        return False
     if all(texts) and all(len(t) <= 6 and " " not in t for t, f in zip(texts, (g, a), strict=True) if isinstance(f, Words)):
         return leaf(texts[0], texts[1], "value")
     return False

@@ -8,9 +8,8 @@ MAX_RESPONSE_CHARS = 1_000_000
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _SENTENCE_END = re.compile(r"[.!?:](?:\s|$)|\n\s*\n")
-_JOINED = re.compile(
-    r"[\s$,;]*(?:\\[,;!() ]|\\q?quad|\\\)|\\\(|\$|\\text\{|\}|,|;|\s|\(|\band\b|\bor\b|\beither\b|\bmaybe\b|\bpossibly\b|\bperhaps\b|\balternatively\b)*"
-)
+_JOINING = re.compile(r"\\[,;!() ]|\\q?quad|\\text|[\s$,;{}()]|\b(?:and|or|either|maybe|possibly|perhaps|alternatively)\b")
+"""What may stand between boxes that belong together."""
 _LENIENT = re.compile(
     r"(?:answer|result|value)\s*(?:is|=|:)\s*:?\s*\**\s*(\$[^$\n]{1,200}\$|\\\([^\n]{1,200}?\\\)|[^\s\n][^\n]{0,200}?)(?=\.?\s*(?:\n|$)|\.\s)",
     re.IGNORECASE,
@@ -32,7 +31,7 @@ def extract_answers(response: str, lenient: bool = False) -> list[str]:
     answers = [boxes[-1][2]]
     for (_, end, content), (start, _, _) in reversed(list(pairwise(boxes))):
         between = text[end:start]
-        if len(between) > 60 or _SENTENCE_END.search(between) or not _JOINED.fullmatch(between):
+        if len(between) > 60 or _SENTENCE_END.search(between) or _JOINING.sub("", between):
             break
         answers.insert(0, content)
     return answers

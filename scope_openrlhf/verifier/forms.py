@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from scope_openrlhf.verifier.numbers import Number, parse_number
 from scope_openrlhf.verifier.units import split_unit
-from scope_openrlhf.verifier.vocabulary import BASES
+from scope_openrlhf.verifier.vocabulary import BASES, NO_UNITS
 
 MAX_DEPTH = 30
 
@@ -200,8 +200,8 @@ def _quantity(text: str, plain_units: bool) -> Number | None:
     """A number, with the unit behind it or the currency before it."""
     if number := parse_number(text):
         return number
-    if (lead := re.match(r"([+-]?)⟦dollars⟧\s*", text)) and (number := parse_number(lead[1] + text[lead.end() :])):
-        return replace(number, unit="dollars")
+    if (lead := re.match(r"([+-]?)⟦(dollars|euros|GBP)⟧\s*", text)) and (number := parse_number(lead[1] + text[lead.end() :])):
+        return replace(number, unit=lead[2])
     value, unit = split_unit(text, plain_units)
     number = parse_number(value) if value != text else None
     return number and replace(number, unit=unit)
@@ -257,7 +257,7 @@ def _spread(form) -> tuple:
 
 def _single(text: str, plain_units: bool, inner):
     lead = re.match(r"⟦([^⟧]*)⟧\s*[:=]?\s*(?=[^\s⟦])", text)
-    if lead and not re.match(r"[\^/]", text[lead.end() :]):
+    if lead and not re.match(r"[\^/]", text[lead.end() :]) and not (NO_UNITS - {"is"}) & set(re.findall("[a-z]+", lead[1].lower())):
         return inner(text[lead.end() :])
     text = re.sub(r"^(?:\\approx|=|:)\s*", "", text)
     if match := re.fullmatch(r"(?:the answer is|answer|approximately|about|exactly|equals|is)\s*:?\s+(?=\S)(.*)", text, re.IGNORECASE):
@@ -306,7 +306,8 @@ def _relation(text: str, inner):
         if len(pieces) == 2 and _is_name(last) and parse_number(first):
             return Named(last, inner(first))
         if not any(re.search("[a-zA-Z⟦]", re.sub(r"\\[a-zA-Z]+", "", p)) for p in pieces) and parse_number(last):  # arithmetic: 1 + 2 = 3
-            return inner(last)
+            number = parse_number(first)
+            return inner(last) if number is None or number == parse_number(last) else Relation(first, "=", last)
         return Relation(first, "=", last)
     greater = {">": "<", ">=": "<="}
     if all(s in greater for s in signs):

@@ -54,7 +54,7 @@ def _bare_number(text: str, depth: int = 0) -> Number | None:
     text = text.replace(" ", "")
     if not text or depth > 3:
         return None
-    if match := re.fullmatch(r"([+-]?)\(([+-]?[^()]*)\)", text):
+    if match := re.fullmatch(r"([+-]?)\(([+-]?[^(),]*)\)", text):
         inner = _bare_number(match[2], depth + 1)
         return inner and (Number(-inner.value, inner.places) if match[1] == "-" else inner)
     if _COMMAS.fullmatch(text):

@@ -89,7 +89,10 @@ def clean(text: str) -> str:
     )
     text = re.sub(r"(?<=\d)(?:\s|~|\\[,;])*\\Omega\s*\.?$", "⟦ohm⟧", text)
     text = re.sub(r"_\s*(?:\{\s*⟦([^⟧]*)⟧\s*\}|⟦([^⟧]*)⟧)", lambda m: f"_{{{m[1] or m[2]}}}", text)
-    text = re.sub(r"\\\$|\\text(?:dollar|sterling|euro)|[€£]", "⟦dollars⟧", text)
+    text = re.sub(r"\\\$|\\textdollar(?![a-zA-Z])", "⟦dollars⟧", text)
+    text = re.sub(
+        r"€|\\(?:text)?euro(?![a-zA-Z])", "⟦euros⟧", re.sub(r"£|\\(?:text|pound)?sterling(?![a-zA-Z])|\\pounds(?![a-zA-Z])", "⟦GBP⟧", text)
+    )
     text = re.sub(r"\$|\\[()]|\\\[|\\\]", "", text)
     text = _THOUSANDS.sub(lambda m: m[1] + re.sub(r"\D", "", m[2]), text)
     text = text.replace(r"\!", "").replace(r"\,", " ")
@@ -103,7 +106,7 @@ def clean(text: str) -> str:
     text = re.sub(r"\\(bar|overline|dot)\s*(\d)", r"\\overline{\2}", text)
     text = re.sub(r"(?<=\d)\s*\^\s*(?:\{\s*o\s*\}|⟦o⟧|o(?![a-z]))", r"^\\circ", text)
     text = re.sub(r"(?<=\d)\s*⟦to⟧\s*(?=\d)", ":", text)
-    text = re.sub(r"(?<=\S)[,\s]*(?:⟦\s*,?\s*(?:for|where|when|with|whenever)\b[^⟧]*⟧|\\forall).*$", "", text)  # "2n for all n" is 2n
+    text = re.sub(r"(?<=\S)[,\s]*(?:⟦\s*,?\s*(?:for|where|when|with|whenever)\b[^⟧]*⟧|\\forall)[^,⟦]*$", "", text)  # "2n for all n" is 2n
     text = re.sub(r"\s+", " ", text).strip()
     text = re.sub(r"^[\s.,;:*]+(?=\S)(?<![.])|[\s;:*]+$", "", text)
     return text if text.endswith("...") else text.rstrip(" .,")
@@ -163,7 +166,7 @@ _MEASURED = re.compile(r"(?:\d|\\(?:mathrm|text)\s*\{[^{}]*\}(?:\^\{?-?\d+\}?)?|
 def _roman(match: re.Match) -> str:
     content = match[1].replace("~", " ").strip()
     before = match.string[: match.start()]
-    measured = match[1][:1] in "~ " or _MEASURED.search(before)
+    measured = match[1][:1] in "~ " or _MEASURED.search(before[-60:])
     if re.fullmatch(r"[a-zA-Z]", content) and not (measured and content in UNITS):
         before = before.rstrip(" ~\\,;!")
         return f" {content}" if before[-1:] == "\\" or before[-1:].isalpha() else content

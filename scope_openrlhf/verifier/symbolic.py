@@ -50,7 +50,7 @@ def leaf(gold: str, answer: str, kind: str) -> bool:
     if not (isinstance(g, sympy.Expr) and isinstance(a, sympy.Expr)):
         return _by_math_verify(g, a)
     if kind.startswith("near "):
-        return _near(g, a, sympy.Float(kind.removeprefix("near ")))
+        return _near(g, a, sympy.Rational(kind.removeprefix("near ")))
     return same_relation(g, a, kind) if kind in ("=", "<") else same_value(g, a)
 
 
@@ -157,7 +157,7 @@ def same_relation(g: sympy.Expr, a: sympy.Expr, kind: str) -> bool:
     return len(ratios) >= 3 and all(_close(r, ratios[0], WITH_DECIMALS) for r in ratios) and (kind == "=" or bool(sympy.re(ratios[0]) > 0))
 
 
-def _near(g: sympy.Expr, a: sympy.Expr, tolerance: sympy.Float) -> bool:
+def _near(g: sympy.Expr, a: sympy.Expr, tolerance: sympy.Rational) -> bool:
     if a.free_symbols - {sympy.Symbol("i")}:
         return False
     _refuse_giants(a)
@@ -193,6 +193,9 @@ def _points(free: list, *expressions: sympy.Expr):
             return
     for _ in range(POINTS):
         yield {s: sympy.Rational(rng.randint(300, 3000), 997) for s in free}
+    if any(e.has(sympy.Abs, sympy.Max, sympy.Min, sympy.Piecewise) for e in expressions):
+        for size in (10, 100, 1000):  # beyond the corners that such functions have
+            yield {s: sympy.Rational(rng.randint(300, 3000), 997) * size for s in free}
     for s in free[:4]:
         for _ in range(2):
             yield {t: sympy.Rational(rng.randint(300, 3000), 997) * (-1 if t == s else 1) for t in free}

@@ -18,7 +18,7 @@ UNITS = {
         "mile miles mi", "mph", "kph", "dollars dollar USD bucks", "cents cent", "lb lbs pound pounds", "oz ounce ounces", "Hz hertz", "kHz", "MHz", "GHz", "N newton newtons",
         "J joule joules", "kJ", "W watt watts", "kW", "MW", "V volt volts", "A amp amps ampere amperes", "K kelvin", "Pa pascal pascals", "kPa", "mol mole moles", "L l liter liters litre litres",
         "ml mL milliliter milliliters", "eV", "keV", "MeV", "GeV", "erg ergs", "C coulomb coulombs", "F", "T tesla", "rad radian radians", "deg degree degrees", "AU", "pc", "kpc", "Mpc",
-        "dyne dynes", "u amu", "atm", "am AM", "pm PM", "north", "south", "east", "west", "euros euro EUR", "Msun", "Lsun", "Rsun", "ohm ohms", "bar", "M", "cal", "kcal", "angstrom angstroms", "unit units", "square", "cubic", "per", "percent",
+        "dyne dynes", "u amu", "atm", "am AM", "pm PM", "north", "south", "east", "west", "euros euro EUR", "GBP", "Msun", "Lsun", "Rsun", "ohm ohms", "bar", "M", "cal", "kcal", "angstrom angstroms", "unit units", "square", "cubic", "per", "percent",
     )
     for word in names.split()
 }  # fmt: skip
@@ -34,3 +34,14 @@ BASES = {
     "ten": "10",
     "sixteen": "16",
 }
+PREFIXED = {
+    prefix + base
+    for prefix in ("n", "u", "m", "k", "M", "G", "T")
+    for base in ("m", "g", "s", "Hz", "N", "J", "W", "V", "A", "Pa", "eV", "K", "mol", "F", "T", "C", "pc", "ohm")
+} - set(UNITS)
+NO_UNITS = {
+    "hundred", "hundreds", "thousand", "thousands", "million", "millions", "billion", "billions", "trillion", "dozen", "dozens", "squared", "cubed", "factorial",
+    "not", "no", "none", "never", "neither", "or", "and", "is", "isn", "wrong", "more", "less", "fewer", "greater", "smaller", "larger", "than", "least", "most",
+    "over", "under", "above", "below", "up", "half", "twice", "double", "triple", "times", "plus", "minus", "negative", "between",
+}  # fmt: skip
+"""Words behind or before a number that make it another one."""

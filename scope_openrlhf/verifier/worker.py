@@ -10,11 +10,11 @@ import sys
 from scope_openrlhf.verifier.compare import Rules
 
 
-def limit(mib: int) -> None:
-    """Bound this process's memory, and let the kernel end it with its parent."""
+def limit(mib: int, parent: int) -> None:
+    """Bound this process's memory, and let the kernel end it with its parent, whose process id that is."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.getppid() == 1:
+    if os.getppid() != parent:
         os._exit(1)  # the parent ended before that
     resource.setrlimit(resource.RLIMIT_AS, (mib * 2**20, mib * 2**20))
     sys.setrecursionlimit(3_000)
