@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from scope_openrlhf.verifier.compare import Rules, same
-from scope_openrlhf.verifier.extract import extract_answers, extract_boxed
+from scope_openrlhf.verifier.extract import extract_answers
 from scope_openrlhf.verifier.forms import TooDeep
 from scope_openrlhf.verifier.spelling import MAX_ANSWER_CHARS, squeeze
 
-__all__ = ["Grader", "GraderError", "Rules", "Verdict", "extract_boxed", "verify"]
+__all__ = ["Grader", "GraderError", "Rules", "Verdict", "verify"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,12 +37,6 @@ def extract_answers(response: str, lenient: bool = False) -> list[str]:
     return answers
 
 
-def extract_boxed(response: str) -> str | None:
-    """The last answer alone, as text."""
-    answers = extract_answers(response)
-    return answers[-1] if answers else None
-
-
 def _complete_boxes(text: str) -> list[tuple[int, int, str]]:
     """(start, end, content) of the boxes that are closed, outermost ones only, in one pass over the text."""
     starts = {m.end() - 1: m.start() for m in _BOX.finditer(text)}
