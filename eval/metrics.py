@@ -123,7 +123,7 @@ def _interval(values: Sequence[float], level: float) -> Interval:
     """Wilson's interval around the mean over problems, which knows that shares end at 0 and 1; NaN for a single problem.
 
     Its number of trials is the one that would have the standard error found over problems, at least one for each; its quantile that of
-    t. A plain t interval covers too little where most problems are never, or always, solved (63% at a Pass@4 of 0.99).
+    t. A plain t interval covers too little where most problems are never, or always, solved.
     """
     from scipy.stats import t
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from scope_openrlhf import cpu_platform
 from scope_openrlhf.batch import Attempt
-from scope_openrlhf.config import ConfigError, TeacherConfig
+from scope_openrlhf.config import ConfigError, TeacherConfig, section_of
 from scope_openrlhf.data import as_messages
 
 
@@ -105,7 +105,7 @@ def check_hints(algorithm, args: SimpleNamespace, rows: list[dict], tokenizer, s
 def check_placement(teachers: dict[str, TeacherConfig], args: SimpleNamespace) -> None:
     """Whether what the teachers want of their engines goes with the run's own flags."""
     for name, config in teachers.items():
-        _check_placement(config, f"teachers.{name}" if name else "teacher", args)
+        _check_placement(config, section_of(name), args)
     gpus = args.actor.num_nodes * args.actor.num_gpus_per_node
     colocated = sum(t.replicas for t in teachers.values() if t.placement == "colocate" and t.started_here)
     if colocated > 3 * gpus:  # a fifth of a GPU each, as the policy and the rollout engine there

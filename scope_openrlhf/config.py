@@ -162,7 +162,7 @@ class Config:
                 raise ConfigError(f"{key} must be at least {least}, got {value}")
         check_teacher("teacher", config.teacher)
         for name, teacher in config.teachers.items():
-            key = f"teachers.{name}"
+            key = section_of(name)
             if not re.fullmatch(r"\w+", name):
                 raise ConfigError(f"{key}: a teacher's name may hold letters, digits and _")
             if not (teacher.path or teacher.urls):
@@ -225,6 +225,11 @@ class Config:
 
     def to_dict(self) -> dict:
         return dataclasses.asdict(self)
+
+
+def section_of(teacher: str) -> str:
+    """Where the config holds the teacher of this name."""
+    return f"teachers.{teacher}" if teacher else "teacher"
 
 
 OF_THE_RUN = ("temperature", "deadline_seconds", "score_log", "replay", "drop_budget")

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from scope_openrlhf.config import ConfigError, DataConfig, nearest
+from scope_openrlhf.config import ConfigError, DataConfig, nearest, section_of
 
 PROMPT_COLUMN, LABEL_COLUMN = "prompt", "label"
 
@@ -57,7 +57,7 @@ def _check_teachers(rows: list[dict], teachers: Collection[str], key: str) -> No
             f"{named[name]} rows want the teacher {name!r}, which is none of teachers; {nearest(name, [t for t in teachers if t])}"
         )
     for name in set(teachers) - named.keys():
-        raise ConfigError(f"no row goes to {f'teachers.{name}' if name else 'teacher'}, so its engines would stand idle; remove it")
+        raise ConfigError(f"no row goes to {section_of(name)}, so its engines would stand idle; remove it")
 
 
 def order_rows(rows: list[dict], batch_size: int, steps: int, seed: int) -> list[dict]:

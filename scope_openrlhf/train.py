@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, TextIO
 import yaml
 
 from scope_openrlhf import __version__, cpu_platform, data, report
-from scope_openrlhf.config import RUN_VARIABLE, Config, ConfigError, flatten
+from scope_openrlhf.config import RUN_VARIABLE, Config, ConfigError, flatten, section_of
 from scope_openrlhf.terminal import quiet
 
 if TYPE_CHECKING:  # it imports torch, which takes seconds and prints; a wrong key is told before that
@@ -193,7 +193,7 @@ def make_plan(config: Config) -> Plan:
     tokenizer = checks.load_tokenizer(config.student.path)
     commits: dict[tuple[str, str], str] = {}
     for name, teacher in teachers.items():
-        key = f"teachers.{name}" if name else "teacher"
+        key = section_of(name)
         if teacher.path:
             models[f"{key}.path"] = model = checks.check_model(teacher.path, f"{key}.path", teacher.revision)
             commits[teacher.path, teacher.revision] = getattr(model, "_commit_hash", None) or teacher.revision
