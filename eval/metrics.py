@@ -1,4 +1,4 @@
-"""Avg@n, Pass@k, maj@n and paired comparisons as pure functions, with errors and intervals that cluster by problem.
+"""Avg@n, Pass@k, maj@k and paired comparisons as pure functions, with errors and intervals that cluster by problem.
 
 `correct` is (problems, n) bool: samples of one problem share its difficulty, so the problem is the unit that varies.
 """
@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 
 Correct = Sequence[Sequence[bool]]
+Answers = Sequence[Sequence[Hashable | None]]
 Interval = tuple[float, float]
 
 
@@ -30,26 +31,21 @@ def pass_curve(correct: Correct) -> dict[int, float]:
     return {k: pass_at_k(correct, k) for k in range(1, min(map(len, correct)) + 1)}
 
 
-def best_with_replacement(correct: Correct, k: int) -> float:
+def best_at_k_with_replacement(correct: Correct, k: int) -> float:
     """Mean over problems of 1 - (1 - c / n)^k: the expectation of the bootstrap that the published SCOPE tables and verl call Pass@k.
 
     Biased low: a problem solved once in 32 counts as 0.638 at k = 32, where the unbiased Pass@32 says 1.
     """
-    return _mean([1 - (1 - p) ** k for p in _per_problem_avg(correct)])
+    return _mean(_per_problem_best(correct, k))
 
 
-def maj_at_n(answers: Sequence[Sequence[Hashable | None]], correct: Correct) -> float:
-    """Mean over problems of whether the most frequent answer is right, ties averaged.
+def maj_at_k(answers: Answers, correct: Correct, k: int) -> float:
+    """Mean over problems, and over each problem's n // k disjoint blocks of k samples, of whether the block's most frequent answer is right.
 
     answers: for each sample the class of its answer, equal for equivalent ones; None (no answer) wins only where nothing else was said.
+    Ties are averaged. Raises ValueError if a problem has fewer than k samples.
     """
-    votes = []
-    for said, right in zip(answers, correct, strict=True):
-        verdict = dict(zip(said, right, strict=True))
-        counts = Counter(a for a in said if a is not None) or Counter(said)
-        top = [a for a, n in counts.items() if n == max(counts.values())]
-        votes.append(_mean([float(verdict[a]) for a in top]))
-    return _mean(votes)
+    return _mean(_per_problem_maj(answers, correct, k))
 
 
 def avg_interval(correct: Correct, level: float = 0.95) -> Interval:
@@ -59,6 +55,28 @@ def avg_interval(correct: Correct, level: float = 0.95) -> Interval:
 
 def pass_interval(correct: Correct, k: int, level: float = 0.95) -> Interval:
     return _interval(_per_problem_pass(correct, k), level)
+
+
+def best_interval(correct: Correct, k: int, level: float = 0.95) -> Interval:
+    return _interval(_per_problem_best(correct, k), level)
+
+
+def maj_interval(answers: Answers, correct: Correct, k: int, level: float = 0.95) -> Interval:
+    return _interval(_per_problem_maj(answers, correct, k), level)
+
+
+def variance_parts(correct: Correct) -> dict[str, float]:
+    """{"between", "within"}: the variance of a problem's chance of being solved, and the mean variance of a single sample of a problem.
+
+    The squared standard error of Avg@n over P problems is (between + within / n) / P: more samples lower the second part alone.
+    Rows of one sample tell nothing of `within`: NaN then, as for a single problem.
+    """
+    rows = [row for row in correct if len(row) > 1]
+    if len(correct) < 2 or not rows:
+        return {"between": math.nan, "within": math.nan}
+    within = _mean([p * (1 - p) * len(row) / (len(row) - 1) for row, p in zip(rows, _per_problem_avg(rows), strict=True)])
+    n = _mean([len(row) for row in correct])
+    return {"between": max(0.0, _stderr(_per_problem_avg(correct)) ** 2 * len(correct) - within / n), "within": within}
 
 
 def permutation_p(before: Correct, after: Correct, draws: int = 10_000, seed: int = 1) -> float:
@@ -92,14 +110,20 @@ def score(correct: Correct) -> dict[str, float]:
     return {"avg": _mean(avg), "pass": _mean(passed), "stderr_avg": _stderr(avg), "stderr_pass": _stderr(passed)}
 
 
-def paired_difference(before: Correct, after: Correct) -> dict[str, float]:
-    """After minus before over the same problems in the same order: {"avg", "stderr", "pass", "stderr_pass"}."""
+def paired_difference(before: Correct, after: Correct, level: float = 0.95) -> dict:
+    """After minus before over the same problems in the same order: {"avg", "stderr", "ci", "pass", "stderr_pass", "pass_ci", "k"}.
+
+    Intervals are of Student's t over problems; k, of Pass@k, is the number of samples of the shortest row.
+    """
     if len(before) != len(after):
         raise ValueError(f"a paired difference needs the same problems, got {len(before)} and {len(after)}")
     k = min(map(len, [*before, *after]))
     avg = [a - b for a, b in zip(_per_problem_avg(after), _per_problem_avg(before), strict=True)]
     passed = [a - b for a, b in zip(_per_problem_pass(after, k), _per_problem_pass(before, k), strict=True)]
-    return {"avg": _mean(avg), "stderr": _stderr(avg), "pass": _mean(passed), "stderr_pass": _stderr(passed)}
+    return {
+        "avg": _mean(avg), "stderr": _stderr(avg), "ci": _t_interval(avg, level),
+        "pass": _mean(passed), "stderr_pass": _stderr(passed), "pass_ci": _t_interval(passed, level), "k": k,
+    }  # fmt: skip
 
 
 def _per_problem_avg(correct: Correct) -> list[float]:
@@ -113,6 +137,27 @@ def _per_problem_pass(correct: Correct, k: int) -> list[float]:
     if short or k < 1 or not len(correct):
         raise ValueError(f"Pass@{k} needs at least {k} >= 1 samples of every problem; problems {short[:5]} have fewer")
     return [1 - math.comb(len(row) - sum(map(bool, row)), k) / math.comb(len(row), k) for row in correct]
+
+
+def _per_problem_best(correct: Correct, k: int) -> list[float]:
+    return [1 - (1 - p) ** k for p in _per_problem_avg(correct)]
+
+
+def _per_problem_maj(answers: Answers, correct: Correct, k: int) -> list[float]:
+    if k < 1 or any(len(row) < k for row in correct):
+        raise ValueError(f"maj@{k} needs at least {k} >= 1 samples of every problem")
+    votes = []
+    for said, right in zip(answers, correct, strict=True):
+        blocks = [slice(i * k, (i + 1) * k) for i in range(len(right) // k)]
+        votes.append(_mean([_majority(said[b], right[b]) for b in blocks]))
+    return votes
+
+
+def _majority(said: Sequence[Hashable | None], right: Sequence[bool]) -> float:
+    verdict = dict(zip(said, right, strict=True))
+    counts = Counter(a for a in said if a is not None) or Counter(said)
+    top = [a for a, n in counts.items() if n == max(counts.values())]
+    return _mean([float(verdict[a]) for a in top])
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -135,6 +180,16 @@ def _interval(values: Sequence[float], level: float) -> Interval:
     centre = (mean + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z * math.sqrt(mean * (1 - mean) / trials + (z / trials) ** 2 / 4) / (1 + z * z / trials)
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _t_interval(values: Sequence[float], level: float) -> Interval:
+    """Of a mean that may be negative, as a difference is; NaN for a single problem."""
+    from scipy.stats import t
+
+    if len(values) < 2:
+        return math.nan, math.nan
+    half = float(t.ppf(0.5 + level / 2, len(values) - 1)) * _stderr(values)
+    return _mean(values) - half, _mean(values) + half
 
 
 def _stderr(values: Sequence[float]) -> float:

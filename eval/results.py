@@ -1,0 +1,133 @@
+"""The store -> numbers: results.json of one model."""
+
+import math
+from collections import Counter
+from typing import Any
+
+from scope_eval import metrics
+from scope_eval.grade import counts_as_right
+from scope_eval.store import Store, StoreError
+
+LONG = 64
+"""Tokens from which on two equal samples of one problem are suspicious; short answers repeat by themselves."""
+
+
+class Graded:
+    """A benchmark's samples with their grades, without texts: `rows`, in the order of `problems`, cut to what was asked for."""
+
+    def __init__(self, store: Store, benchmark: dict) -> None:
+        """benchmark: of store.benchmarks(). Raises StoreError if samples or grades are missing."""
+        self.about = benchmark
+        self.problems = store.problems(benchmark["id"], benchmark["problems"])
+        found = store.graded(benchmark["id"], benchmark["samples"])
+        self.rows: list[list[dict]] = [found.get(p["id"], []) for p in self.problems]
+        have, wanted = sum(map(len, self.rows)), len(self.problems) * benchmark["samples"]
+        if have < wanted:
+            raise StoreError(f"{store.path} holds {have} of {wanted} samples of {benchmark['name']}; run the same scope-eval run again, it continues")
+        if any(s["verdict"] is None for row in self.rows for s in row):
+            raise StoreError(f"{benchmark['name']} in {store.path} is not graded; run scope-eval regrade {store.path.parent}")
+
+    @property
+    def correct(self) -> list[list[bool]]:
+        """(problems, n): truncated counts as wrong."""
+        return [[counts_as_right(s["verdict"], s["finish_reason"]) for s in row] for row in self.rows]
+
+    @property
+    def answers(self) -> list[list[int | None]]:
+        """(problems, n): classes of equivalent answers; what was truncated said nothing."""
+        return [[None if s["finish_reason"] == "length" else s["class"] for s in row] for row in self.rows]
+
+    @property
+    def strata(self) -> list[str]:
+        return [p["stratum"] for p in self.problems]
+
+
+def describe(store: Store, graded: Graded) -> dict[str, Any]:
+    """The numbers of one benchmark, shares from 0 to 1, intervals of 95% that cluster by problem."""
+    correct, answers, n = graded.correct, graded.answers, graded.about["samples"]
+    samples = [s for row in graded.rows for s in row]
+    complete = [[s for s in row if s["finish_reason"] != "length"] for row in graded.rows]
+    score = metrics.score(correct)
+    ks = range(1, n + 1)
+    blocks = sorted({2**i for i in range(n.bit_length()) if 2**i <= n} | {n})
+    description = {
+        "problems": len(correct), "samples": n,
+        "avg": score["avg"], "stderr_avg": score["stderr_avg"], "avg_ci": metrics.avg_interval(correct),
+        "pass": {k: metrics.pass_at_k(correct, k) for k in ks}, "pass_ci": {k: metrics.pass_interval(correct, k) for k in ks},
+        "stderr_pass": score["stderr_pass"],
+        "maj": metrics.maj_at_k(answers, correct, n), "maj_ci": metrics.maj_interval(answers, correct, n),
+        "maj_curve": {k: metrics.maj_at_k(answers, correct, k) for k in blocks},
+        "best_with_replacement": metrics.best_at_k_with_replacement(correct, n),
+        "best_with_replacement_ci": metrics.best_interval(correct, n),
+        "truncated": share(s["finish_reason"] == "length" for s in samples),
+        "no_box": share(s["answer"] is None for s in samples),
+        "failed": share(s["verdict"] == "failed" for s in samples),
+        "avg_truncated_as_graded": metrics.avg_at_n([[s["verdict"] == "right" for s in row] for row in graded.rows]),
+        "avg_complete_only": share(s["verdict"] == "right" for row in complete for s in row),
+        "length": {name: lengths([s["tokens"] for s in samples if counts_as_right(s["verdict"], s["finish_reason"]) == right])
+                   for name, right in (("right", True), ("wrong", False))},
+        "variance": metrics.variance_parts(correct),
+        **distinct(store, graded),
+        "data": {"hash": graded.about["data"], **graded.about["about"].get("data", {})},
+        "settings": graded.about["settings"],
+        "notes": graded.about["about"].get("notes", []),
+    }  # fmt: skip
+    if without := graded.about["about"].get("without"):
+        kept = [i for i, p in enumerate(graded.problems) if p["id"] not in without["ids"]]
+        if kept and len(kept) < len(correct):
+            rest = [correct[i] for i in kept]
+            description["without"] = {"label": without["label"], "ids": without["ids"], "problems": len(rest)} | metrics.score(rest)
+    return description
+
+
+def distinct(store: Store, graded: Graded) -> dict[str, float]:
+    """distinct: share of a problem's samples that no earlier one of it equals, text by text, the mean over problems.
+
+    repeated_long: share of the samples of LONG tokens or more that equal another one of their problem. Engines that share a seed do that.
+    """
+    fresh, long, repeated = [], 0, 0
+    for problem, row in zip(graded.problems, graded.rows, strict=True):
+        texts = store.texts(graded.about["id"], problem["id"], len(row))
+        times = Counter(texts)
+        fresh.append(len(times) / len(texts))
+        for text, sample in zip(texts, row, strict=True):
+            if sample["tokens"] >= LONG:
+                long += 1
+                repeated += times[text] > 1
+    return {"distinct": sum(fresh) / len(fresh), "repeated_long": repeated / long if long else 0.0}
+
+
+def warnings(name: str, description: dict) -> list[str]:
+    """What a reader of the number should know first."""
+    found = []
+    if description["settings"]["temperature"] == 0 and description["samples"] > 1:
+        found.append(f"{name}: at temperature 0 all samples of a problem are the same; Avg@n and Pass@n say no more than one sample")
+    elif description["repeated_long"] > 0.01:
+        found.append(f"{name}: {description['repeated_long']:.1%} of the samples of {LONG} tokens or more equal another sample of their problem; Pass@k is too low if engines shared a seed")
+    if description["failed"] > 0.01:
+        found.append(f"{name}: the grader could not decide {description['failed']:.1%} of the samples; they count as wrong")
+    if description["truncated"] > 0.05:
+        found.append(f"{name}: {description['truncated']:.1%} of the samples were truncated and count as wrong; as they stand Avg would be {100 * description['avg_truncated_as_graded']:.2f}")
+    return found
+
+
+def share(flags) -> float | None:
+    flags = list(flags)
+    return sum(flags) / len(flags) if flags else None
+
+
+def lengths(tokens: list[int]) -> dict[str, float] | None:
+    """{"samples", "mean", "median", "p90"} in tokens; None where there are none."""
+    if not tokens:
+        return None
+    tokens = sorted(tokens)
+    return {"samples": len(tokens), "mean": sum(tokens) / len(tokens), "median": tokens[len(tokens) // 2], "p90": tokens[int(0.9 * (len(tokens) - 1))]}
+
+
+def strict(value: Any) -> Any:
+    """For strict JSON: NaN, which says that a number does not exist, becomes null."""
+    if isinstance(value, dict):
+        return {k: strict(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,179 @@
+"""A file of samples: what was drawn stays, is never drawn again and can be graded anew.
+
+SQLite, so that a process killed at any moment leaves whole samples, and several may write at once (on one node, or on nodes that share a
+file system with working locks). Samples are added and never changed; grades are derived from them and may be replaced.
+"""
+
+import contextlib
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scope_eval.grade import Grade
+from scope_openrlhf.config import ConfigError
+
+
+class StoreError(RuntimeError):
+    """The file could not be written. What it held before is intact."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Example: Sample("aime24-0", 3, "So \\\\boxed{204}.", tokens=7, finish_reason="stop", seed=8675309, engine="0")."""
+
+    item: str
+    number: int
+    text: str
+    tokens: int
+    finish_reason: str
+    seed: int
+    engine: str
+
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS benchmarks (
+    id INTEGER PRIMARY KEY, name TEXT UNIQUE, model TEXT, data TEXT, settings TEXT, about TEXT, problems INTEGER, samples INTEGER);
+CREATE TABLE IF NOT EXISTS problems (
+    benchmark INTEGER, item TEXT, position INTEGER, problem TEXT, answer TEXT, stratum TEXT, PRIMARY KEY (benchmark, item)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS samples (
+    benchmark INTEGER, item TEXT, number INTEGER, text TEXT, tokens INTEGER, finish_reason TEXT, seed INTEGER, engine TEXT,
+    PRIMARY KEY (benchmark, item, number));
+CREATE TABLE IF NOT EXISTS grades (
+    benchmark INTEGER, item TEXT, number INTEGER, verdict TEXT, answer TEXT, reason TEXT, class INTEGER,
+    PRIMARY KEY (benchmark, item, number)) WITHOUT ROWID;
+"""
+
+
+class Store:
+    """One file for one model: what it said to each benchmark under one setting."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ConfigError if the file is no store."""
+        self.path = path
+        self.lock = threading.Lock()
+        try:
+            self.db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+            self.db.execute("PRAGMA journal_mode=WAL")
+            self.db.execute("PRAGMA synchronous=NORMAL")
+            self.db.executescript(SCHEMA)
+        except sqlite3.DatabaseError as error:
+            raise ConfigError(f"{path} is no store of samples ({error}); choose another --out") from None
+
+    def begin(
+        self, name: str, model: dict, data: str, settings: dict, rows: Sequence[dict], about: dict, problems: int, samples: int
+    ) -> int:
+        """The number of the benchmark in this file, which is added where it is new.
+
+        model: its identity; data: the content hash of rows; about: what else a report should say; problems, samples: how many are asked
+        for now. Raises ConfigError if the file holds samples of another model, or of this benchmark with other data or settings.
+        """
+        with self._transaction():
+            for other, identity in self.db.execute("SELECT name, model FROM benchmarks"):
+                self._must_be_equal(f"samples of {other} by the model", json.loads(identity), model)
+            row = self.db.execute("SELECT id, data, settings FROM benchmarks WHERE name = ?", (name,)).fetchone()
+            if row is None:
+                values = (name, json.dumps(model), data, json.dumps(settings))
+                number = self.db.execute("INSERT INTO benchmarks (name, model, data, settings) VALUES (?, ?, ?, ?)", values).lastrowid
+                texts = ((number, r["id"], i, r["problem"], r["answer"], r.get("stratum", "all")) for i, r in enumerate(rows))
+                self.db.executemany("INSERT INTO problems VALUES (?, ?, ?, ?, ?, ?)", texts)
+            else:
+                number = row[0]
+                self._must_be_equal(f"{name} with the data", {"hash": row[1]}, {"hash": data})
+                self._must_be_equal(f"{name} sampled with", json.loads(row[2]), settings)
+            self.db.execute(
+                "UPDATE benchmarks SET about = ?, problems = ?, samples = ? WHERE id = ?", (json.dumps(about), problems, samples, number)
+            )
+        return int(number or 0)
+
+    def _must_be_equal(self, what: str, then: dict, now: dict) -> None:
+        keys = [k for k in {**then, **now} if then.get(k) != now.get(k)]
+        if keys:
+            held, asked = ({k: side.get(k) for k in keys} for side in (then, now))
+            raise ConfigError(f"{self.path} holds {what} {_short(held)}, this is {_short(asked)}; choose another --out, or ask for the same")
+
+    def have(self, benchmark: int) -> set[tuple[str, int]]:
+        """(item, number) of the samples that are there."""
+        return set(self._read("SELECT item, number FROM samples WHERE benchmark = ?", benchmark))
+
+    def get(self, benchmark: int, item: str, number: int) -> Sample:
+        (row,) = self._read(
+            "SELECT item, number, text, tokens, finish_reason, seed, engine FROM samples WHERE benchmark = ? AND item = ? AND number = ?",
+            benchmark, item, number,
+        )  # fmt: skip
+        return Sample(*row)
+
+    def add(self, samples: Iterable[tuple[int, Sample]]) -> None:
+        """(benchmark, sample) each; one that is there already stays as it is. Raises StoreError if they cannot be kept."""
+        rows = [(b, s.item, s.number, _sound(s.text), s.tokens, s.finish_reason, s.seed, s.engine) for b, s in samples]
+        with self._transaction():
+            self.db.executemany("INSERT OR IGNORE INTO samples VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def put_grades(self, benchmark: int, item: str, grades: Sequence[Grade]) -> None:
+        """Of an item's first samples; they replace earlier ones."""
+        rows = [(benchmark, item, i, g.verdict, g.answer and _sound(g.answer), _sound(g.reason), g.answer_class) for i, g in enumerate(grades)]
+        with self._transaction():
+            self.db.executemany("INSERT OR REPLACE INTO grades VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def benchmarks(self) -> list[dict]:
+        """What was asked for: name, id, model, data, settings, about, problems, samples."""
+        keys = ("name", "id", "model", "data", "settings", "about", "problems", "samples")
+        rows = [dict(zip(keys, row, strict=True)) for row in self._read(f"SELECT {', '.join(keys)} FROM benchmarks ORDER BY id")]
+        return [row | {k: json.loads(row[k]) for k in ("model", "settings", "about")} for row in rows]
+
+    def problems(self, benchmark: int, limit: int) -> list[dict]:
+        """The first ones: id, problem, answer, stratum."""
+        rows = self._read("SELECT item, problem, answer, stratum FROM problems WHERE benchmark = ? AND position < ? ORDER BY position", benchmark, limit)
+        return [dict(zip(("id", "problem", "answer", "stratum"), row, strict=True)) for row in rows]
+
+    def texts(self, benchmark: int, item: str, samples: int) -> list[str]:
+        """The first samples of an item, as they are."""
+        query = "SELECT text FROM samples WHERE benchmark = ? AND item = ? AND number < ? ORDER BY number"
+        return [text for (text,) in self._read(query, benchmark, item, samples)]
+
+    def graded(self, benchmark: int, samples: int) -> dict[str, list[dict]]:
+        """{item: its first samples with their grades, without the texts}. A sample that was never graded has the verdict None."""
+        keys = ("number", "tokens", "finish_reason", "seed", "engine", "verdict", "answer", "reason", "class")
+        rows = self._read(
+            f"SELECT s.item, s.{', s.'.join(keys[:5])}, g.{', g.'.join(keys[5:])} FROM samples s LEFT JOIN grades g "
+            "ON g.benchmark = s.benchmark AND g.item = s.item AND g.number = s.number "
+            "WHERE s.benchmark = ? AND s.number < ? ORDER BY s.item, s.number",
+            benchmark, samples,
+        )  # fmt: skip
+        found: dict[str, list[dict]] = {}
+        for item, *values in rows:
+            found.setdefault(item, []).append(dict(zip(keys, values, strict=True)))
+        return found
+
+    def close(self) -> None:
+        self.db.close()
+
+    def _read(self, query: str, *values) -> list[tuple]:
+        with self.lock:
+            return self.db.execute(query, values).fetchall()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self.lock:
+            try:
+                self.db.execute("BEGIN IMMEDIATE")
+                yield
+                self.db.execute("COMMIT")
+            except BaseException as error:
+                with contextlib.suppress(sqlite3.Error):
+                    self.db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error):
+                    raise StoreError(f"{self.path} cannot be written ({error}); what it holds is intact: free the disk, then run the same again") from error
+                raise
+
+
+def _short(values: dict) -> str:
+    text = ", ".join(f"{k} {v}" for k, v in values.items())
+    return text if len(text) <= 300 else text[:300] + "..."
+
+
+def _sound(text: str) -> str:
+    """Without half surrogates, which no file takes."""
+    return text.encode("utf-8", "replace").decode()
