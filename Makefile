@@ -3,6 +3,8 @@ PROFILE ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 CONFIG ?= examples/cpu_tiny.yaml
 NAME ?= tiny_scope
 ARGS ?=
+SIX := aime24,aime25,amc23,math500,minerva,olympiad
+LAST = $(patsubst %/summary.json,%,$(firstword $(shell ls -t runs/*/summary.json 2>/dev/null)))
 BIN := .venv/bin
 READY := .venv/.installed-$(PROFILE)
 COMPILE := $(BIN)/uv pip compile --quiet pyproject.toml --extra dev --python-version 3.11 --no-emit-find-links --no-emit-index-url --custom-compile-command "make lock"
@@ -12,7 +14,7 @@ COMPILE_GPU := $(COMPILE) --extra gpu --python-platform x86_64-manylinux_2_28
 .PHONY: help setup train eval test test-all check bench-weights bench-teacher bench-verifier tiny-models lock lock-check
 help:
 	@echo "make train       SCOPE on the embedded default -> runs/$(NAME)/   (ARGS='key=value ...', NAME=, CONFIG=)"
-	@echo "make eval        the trained model against the student on the held-out problems"
+	@echo "make eval        the last trained model against its student; or MODEL=path [BENCH=aime24,amc23] [N=32] [DATA=folder] [OUT=folder]"
 	@echo "make test        fast tests and one end-to-end run; make test-all: everything"
 	@echo "make check       ruff and mypy; make lock-check: both locks still resolve"
 	@echo "make bench-weights, bench-teacher, bench-verifier   ours against the published way, one JSON line each"
@@ -25,8 +27,14 @@ $(READY): requirements/$(PROFILE).lock requirements/install.sh pyproject.toml
 train: $(READY)
 	@$(BIN)/scope-train --config $(CONFIG) name=$(NAME) $(ARGS)
 
+# with MODEL: that model on the benchmarks; without: the student before and after the last training run, on its held-out problems
 eval: $(READY)
-	@$(BIN)/scope-eval pair --run runs/$(NAME) $(ARGS)
+ifdef MODEL
+	@$(BIN)/scope-eval run --model $(MODEL) --benchmarks $(or $(BENCH),$(SIX)) --samples $(or $(N),32) \
+	    --out $(or $(OUT),runs/eval/$(notdir $(MODEL:/=))) $(if $(DATA),--data-dir $(DATA)) $(ARGS)
+else
+	@$(BIN)/scope-eval pair --run $(if $(filter file,$(origin NAME)),$(or $(LAST),runs/$(NAME)),runs/$(NAME)) $(if $(N),--samples $(N)) $(ARGS)
+endif
 
 test: $(READY)
 	@$(BIN)/python -m pytest -q -m "not slow" tests

@@ -1,3 +1,129 @@
-def pair_table(c): return ""
-def terminal_table(s): return ""
-def write(*a): pass
+"""results.json as a page, as Markdown and as a table for the terminal. The page needs no network and runs no script but its own."""
+
+import base64
+import hashlib
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scope_eval.results import Graded
+from scope_eval.store import Store
+
+HERE = Path(__file__).parent
+TEXT_BUDGET = 24_000_000
+"""Characters of responses that a page holds. Where there are more, it shows the first response of each verdict to each problem, clipped."""
+HEAD, TAIL = 1_000, 3_000
+"""Characters of a clipped response that are kept."""
+
+
+def write(summary: dict[str, Any], graded: dict[str, Graded], store: Store, folder: Path, text_budget: int = TEXT_BUDGET) -> None:
+    """report.html and report.md."""
+    published = {name: p for name, p in yaml.safe_load((HERE / "published.yaml").read_text()).items() if p["benchmarks"].keys() & graded.keys()}
+    whole = sum(store.characters(g.about["id"]) for g in graded.values()) <= text_budget
+    data = {
+        "summary": summary, "published": published, "whole": whole,
+        "problems": {name: _problems(g, store, whole) for name, g in graded.items()},
+    }  # fmt: skip
+    script, page = (HERE / "report.js").read_text(), (HERE / "report.html").read_text()
+    pieces = {
+        "TITLE": html.escape(f"scope-eval: {summary['model']}"),
+        "HASH": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),  # the browser runs this script and no other
+        "STYLE": (HERE / "report.css").read_text(),
+        "SCRIPT": script,
+        "DATA": json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
+    }
+    before, *rest = page.split("@@")
+    (folder / "report.html").write_text(before + "".join(pieces[p] if i % 2 == 0 else p for i, p in enumerate(rest)), encoding="utf-8")
+    (folder / "report.md").write_text(markdown(summary, published), encoding="utf-8")
+
+
+def _problems(graded: Graded, store: Store, whole: bool) -> list[dict]:
+    """For the page: each problem with its samples as [verdict, answer, reason, tokens, finish reason, seed, engine, text or None]."""
+    found = []
+    for problem, row in zip(graded.problems, graded.rows, strict=True):
+        texts = store.texts(graded.about["id"], problem["id"], len(row))
+        seen: set[str] = set()
+        samples = []
+        for sample, text in zip(row, texts, strict=True):
+            first = sample["verdict"] not in seen
+            seen.add(sample["verdict"])
+            shown = text if whole else clip(text) if first else None
+            samples.append([*(sample[k] for k in ("verdict", "answer", "reason", "tokens", "finish_reason", "seed", "engine")), shown])
+        found.append({k: problem[k] for k in ("id", "problem", "answer", "stratum")} | {"samples": samples})
+    return found
+
+
+def clip(text: str) -> str:
+    if len(text) <= HEAD + TAIL:
+        return text
+    return f"{text[:HEAD]}\n\n[... {len(text) - HEAD - TAIL} characters left out ...]\n\n{text[-TAIL:]}"
+
+
+def percent(value: float | None, interval: list | tuple | None = None) -> str:
+    if value is None:
+        return "-"
+    known = interval and interval[0] is not None
+    return f"{100 * value:.2f}" + (f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if known and interval else "")
+
+
+def columns(name: str, b: dict[str, Any]) -> list[str]:
+    n = b["samples"]
+    return [
+        name, str(b["problems"]), str(n), percent(b["avg"], b["avg_ci"]), percent(b["pass"][str(n)], b["pass_ci"][str(n)]), percent(b["maj"], b["maj_ci"]),
+        percent(b["best_with_replacement"], b["best_with_replacement_ci"]), percent(b["truncated"]), percent(b["no_box"]), percent(b["failed"]),
+    ]  # fmt: skip
+
+
+HEADERS = ["benchmark", "problems", "n", "Avg@n", "Pass@n", "maj@n", "best@n with replacement", "truncated", "no box", "failed"]
+
+
+def rows_of(summary: dict[str, Any]) -> list[list[str]]:
+    rows = []
+    for name, b in json.loads(json.dumps(summary["benchmarks"])).items():  # keys as results.json has them
+        rows.append(columns(name, b))
+        if w := b.get("without"):
+            rows.append([f"{name}, {w['label']}", str(w["problems"]), str(b["samples"]), percent(w["avg"]), percent(w["pass"]), *["-"] * 5])
+    return rows
+
+
+def terminal_table(summary: dict[str, Any]) -> str:
+    rows = [HEADERS, *rows_of(summary)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADERS))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([f"{summary['model']}; in percent, 95% intervals that cluster by problem; truncated = wrong", *lines])
+
+
+def pair_table(comparison: dict[str, Any]) -> str:
+    lines = []
+    for name, c in comparison["benchmarks"].items():
+        k, d = c["k"], c["difference"]
+        title = f"{name}: {c['n']} problems, {k} samples"
+        lines.append(f"{title:<36}{f'Avg@{k}':<20}Pass@{k}")
+        for side in ("before", "after"):
+            s = c[side]
+            lines.append(f"  {side:<34}{100 * s['avg']:6.2f} +- {100 * s['stderr_avg']:<9.2f}{100 * s['pass']:6.2f} +- {100 * s['stderr_pass']:.2f}")
+        lines.append(f"  {'difference':<34}{100 * d['avg']:+6.2f} +- {100 * d['stderr']:<9.2f}{100 * d['pass']:+6.2f} +- {100 * d['stderr_pass']:.2f}")
+    return "\n".join(lines)
+
+
+def markdown(summary: dict[str, Any], published: dict[str, Any]) -> str:
+    lines = [
+        f"# {summary['model']}", "",
+        "In percent, with 95% intervals that cluster by problem. A truncated response counts as wrong.", "",
+        "| " + " | ".join(HEADERS) + " |", "|" + "---|" * len(HEADERS),
+        *("| " + " | ".join(row) + " |" for row in rows_of(summary)), "",
+    ]  # fmt: skip
+    for title, p in published.items():
+        cells = ", ".join(
+            f"{name} Avg@{p['samples']} {p['benchmarks'][name]['avg']}, best@{p['samples']} with replacement {p['benchmarks'][name]['best_with_replacement']}"
+            for name in summary["benchmarks"] if name in p["benchmarks"]
+        )  # fmt: skip
+        lines += [f"Published, {title} ({p['source']}): {cells}.", ""]
+    lines += [f"- warning: {w}" for w in summary["warnings"]]
+    for name, b in summary["benchmarks"].items():
+        lines += [f"- {name}: data {b['data']['hash']} from {b['data']['from']}" + "".join(f"; {note}" for note in b["notes"])]
+    settings = {k: v for k, v in summary["settings"].items() if k != "chat_template"}
+    return "\n".join([*lines, "", f"Settings: `{json.dumps(settings, ensure_ascii=False)}`", "", f"Versions: `{json.dumps(summary['versions'])}`", ""])

@@ -8,7 +8,7 @@ from scope_eval import metrics
 from scope_eval.grade import counts_as_right
 from scope_eval.store import Store, StoreError
 
-LONG = 64
+LONG = 256
 """Tokens from which on two equal samples of one problem are suspicious; short answers repeat by themselves."""
 
 

@@ -24,6 +24,7 @@ import yaml
 from scope_eval import benchmarks, report, results
 from scope_eval.benchmarks import TASKS
 from scope_eval.compare import compare, table
+from scope_eval.engines import SamplingError
 from scope_eval.grade import Grade, grade
 from scope_eval.results import Graded
 from scope_eval.store import Store, StoreError
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (StoreError, GraderError, RuntimeError) as error:
+    except (StoreError, GraderError, SamplingError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -153,12 +154,16 @@ def evaluate(model: str, names: str, folder: Path, options: argparse.Namespace, 
     config = check_model(model, "--model", options.revision)
     identity = model_identity(model, getattr(config, "_commit_hash", None) or options.revision)
     folder.mkdir(parents=True, exist_ok=True)
-    tasks = load_tasks(names, folder, options)
     from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
     from lm_eval.utils import handle_non_serializable
 
     from scope_eval.backend import ScopeVLLM
 
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    # without lm-eval's own thousands of tasks, whose files take ten seconds to index
+    manager = TaskManager(include_path=str(TASKS), include_defaults=False, metadata={"data_dir": options.data_dir})
+    tasks = load_tasks(manager, names, folder, options)
     store = Store(folder / STORE)
     lm = None
     try:
@@ -172,7 +177,7 @@ def evaluate(model: str, names: str, folder: Path, options: argparse.Namespace, 
         for name, task in tasks.items():
             lm.benchmarks[task.config.task] = begin(store, name, task, model, identity, lm, options)
         evaluated = simple_evaluate(
-            lm, tasks=list(tasks.values()), task_manager=task_manager(options), apply_chat_template=not options.no_chat,
+            lm, tasks=list(tasks.values()), task_manager=manager, apply_chat_template=not options.no_chat,
             system_instruction=options.system or None, limit=options.limit, bootstrap_iters=0, log_samples=True,
         )  # fmt: skip
         for task_name, samples in evaluated.pop("samples").items():
@@ -186,15 +191,8 @@ def evaluate(model: str, names: str, folder: Path, options: argparse.Namespace, 
         store.close()
 
 
-def task_manager(options: argparse.Namespace):
-    from lm_eval.tasks import TaskManager
-
-    return TaskManager(include_path=str(TASKS), metadata={"data_dir": str(Path(options.data_dir).absolute())} if options.data_dir else None)
-
-
-def load_tasks(names: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+def load_tasks(manager, names: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """{benchmark: lm-eval's task with its data}. Each task's file stays in folder/tasks and says how its samples were made."""
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     if not wanted:
         raise ConfigError("--benchmarks names none")
@@ -215,7 +213,7 @@ def load_tasks(names: str, folder: Path, options: argparse.Namespace) -> dict[st
         files[name] = folder / "tasks" / f"{task['task']}.yaml"
         files[name].parent.mkdir(exist_ok=True)
         files[name].write_text(yaml.safe_dump(task, sort_keys=False))
-    loaded = task_manager(options).load([str(f.absolute()) for f in files.values()])["tasks"]
+    loaded = manager.load([str(f.absolute()) for f in files.values()])["tasks"]
     return dict(zip(files, loaded.values(), strict=True))
 
 

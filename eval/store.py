@@ -133,6 +133,11 @@ class Store:
         query = "SELECT text FROM samples WHERE benchmark = ? AND item = ? AND number < ? ORDER BY number"
         return [text for (text,) in self._read(query, benchmark, item, samples)]
 
+    def characters(self, benchmark: int) -> int:
+        """Of all its responses."""
+        ((total,),) = self._read("SELECT SUM(LENGTH(text)) FROM samples WHERE benchmark = ?", benchmark)
+        return total or 0
+
     def graded(self, benchmark: int, samples: int) -> dict[str, list[dict]]:
         """{item: its first samples with their grades, without the texts}. A sample that was never graded has the verdict None."""
         keys = ("number", "tokens", "finish_reason", "seed", "engine", "verdict", "answer", "reason", "class")
