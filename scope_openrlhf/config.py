@@ -105,8 +105,11 @@ class EvalConfig:
     """Samples per problem: n of Avg@n and Pass@n."""
     temperature: float = 0.6
     top_p: float = 1.0
+    top_k: int = -1
     max_tokens: int = 96
-    """Longest response in tokens; a longer one is truncated and graded as it stands."""
+    """Longest response in tokens; a longer one is truncated and counts as wrong."""
+    instruction: str = ""
+    """What follows each held-out problem, for instance "Put your final answer within \\boxed{}."; as in the training data."""
 
 
 @dataclass(frozen=True, kw_only=True)
