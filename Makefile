@@ -11,13 +11,13 @@ COMPILE := $(BIN)/uv pip compile --quiet pyproject.toml --extra dev --python-ver
 COMPILE_CPU := $(COMPILE) --extra cpu --overrides requirements/cpu-overrides.txt $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend cpu)
 COMPILE_GPU := $(COMPILE) --extra gpu --python-platform x86_64-manylinux_2_28
 
-.PHONY: help setup train eval test test-all check bench-weights bench-teacher bench-verifier tiny-models lock lock-check
+.PHONY: help setup train eval test test-all check browser bench-weights bench-teacher bench-verifier bench-eval tiny-models lock lock-check
 help:
 	@echo "make train       SCOPE on the embedded default -> runs/$(NAME)/   (ARGS='key=value ...', NAME=, CONFIG=)"
 	@echo "make eval        the last trained model against its student; or MODEL=path [BENCH=aime24,amc23] [N=32] [DATA=folder] [OUT=folder]"
 	@echo "make test        fast tests and one end-to-end run; make test-all: everything"
 	@echo "make check       ruff and mypy; make lock-check: both locks still resolve"
-	@echo "make bench-weights, bench-teacher, bench-verifier   ours against the published way, one JSON line each"
+	@echo "make bench-weights, bench-teacher, bench-verifier, bench-eval   ours against the published way, one JSON line each"
 	@echo "make tiny-models rebuild the embedded student, teacher and problems"
 
 setup: $(READY)
@@ -36,11 +36,18 @@ else
 	@$(BIN)/scope-eval pair --run $(if $(filter file,$(origin NAME)),$(or $(LAST),runs/$(NAME)),runs/$(NAME)) $(if $(N),--samples $(N)) $(ARGS)
 endif
 
-test: $(READY)
+test: $(READY) browser
 	@$(BIN)/python -m pytest -q -m "not slow" tests
 
-test-all: $(READY)
+test-all: $(READY) browser
 	@$(BIN)/python -m pytest -q tests
+
+# for the test of the report page; where it cannot be installed that test is skipped, and says so
+browser:
+	@if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null; then \
+	    echo "browser: installing chromium and chromium-driver"; \
+	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver; } >/dev/null 2>&1 \
+	    || echo "browser: not installed (it takes root and apt-get); install the packages chromium and chromium-driver to test the report page"; fi
 
 check: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -50,6 +57,9 @@ bench-weights: $(READY)
 
 bench-teacher: $(READY)
 	@$(BIN)/python tests/bench_teacher.py
+
+bench-eval: $(READY)
+	@$(BIN)/python tests/bench_eval.py
 
 bench-verifier: $(READY)
 	@$(BIN)/python tests/bench_verifier.py

@@ -25,7 +25,7 @@ def task_of(benchmark: str) -> tuple[str, dict]:
         return benchmark, {"include": str(file), "task": f"scope_{benchmark}"}
     own = Path(benchmark)
     if own.suffix != ".jsonl":
-        raise ConfigError(f"--benchmarks: there is no {benchmark}; {nearest(benchmark, names())}. A .jsonl file is a benchmark too")
+        raise ConfigError(f"--benchmarks: there is no {benchmark}; {nearest(benchmark, names())} (A .jsonl file is a benchmark too)")
     source = {"benchmark": own.stem, "file": str(own.absolute())}
     return own.stem, {"include": str(TASKS / "_scope_math"), "task": f"scope_{own.stem}", "dataset_kwargs": source}
 

@@ -60,6 +60,7 @@ class Engine:
 
     def __init__(self, settings: EngineSettings, name: str) -> None:
         from vllm import EngineArgs, LLMEngine
+        from vllm.usage.usage_lib import UsageContext
 
         cpu = cpu_platform.active()
         args = EngineArgs(
@@ -68,7 +69,7 @@ class Engine:
             gpu_memory_utilization=min(settings.gpu_memory_utilization, 0.1) if cpu else settings.gpu_memory_utilization,
             enable_prefix_caching=False,  # a response must not depend on what was asked before
         )  # fmt: skip
-        self.engine = LLMEngine.from_engine_args(args)
+        self.engine = LLMEngine.from_engine_args(args, UsageContext.LLM_CLASS)  # batches of the size that offline sampling has
         self.name = name
         self.waiting: dict[str, Request] = {}
 
@@ -108,6 +109,8 @@ class EngineGroup:
 
         self.ray = ray
         env = {RUN_VARIABLE: json.dumps({"for": "eval"}), **cpu_platform.environment()}
+        if cpu_platform.active():
+            env["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // settings.engines))
         self.started_ray = not ray.is_initialized()
         if self.started_ray:
             self._start_ray(settings)
@@ -141,10 +144,11 @@ class EngineGroup:
         calls: dict[Any, str] = {}
         share = min(self.capacity, -(-len(pending) // len(asked)))  # a short queue is dealt evenly
         while pending or any(asked.values()):
-            for name in asked.keys() - calls.values():
-                new = [pending.popleft() for _ in range(min(len(pending), share - len(asked[name])))]
-                asked[name] |= {(r.key, r.item, r.number): r for r in new}
-                if asked[name]:
+            for name in asked:
+                # a second call waits at the engine while the first is answered here, so that it never stands idle
+                while list(calls.values()).count(name) < 2 and (pending or asked[name]):
+                    new = [pending.popleft() for _ in range(min(len(pending), max(0, share - len(asked[name]))))]
+                    asked[name] |= {(r.key, r.item, r.number): r for r in new}
                     calls[self.engines[name].step.remote(new)] = name
             done, _ = self.ray.wait(list(calls), timeout=SILENT_SECONDS)
             if not done:
@@ -153,7 +157,7 @@ class EngineGroup:
             try:
                 finished = self.ray.get(done[0])
             except self.ray.exceptions.RayError as error:
-                pending.extendleft(asked.pop(name).values())
+                pending.extendleft(asked.pop(name, {}).values())
                 if not asked:
                     raise SamplingError(f"the last engine died ({_cause(error)}); run the same again, it continues where it was") from error
                 share = self.capacity

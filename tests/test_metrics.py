@@ -6,15 +6,18 @@ import pytest
 from scope_eval.metrics import (
     avg_at_n,
     avg_interval,
-    best_with_replacement,
+    best_at_k_with_replacement,
+    best_interval,
     holm,
-    maj_at_n,
+    maj_at_k,
+    maj_interval,
     paired_difference,
     pass_at_k,
     pass_curve,
     pass_interval,
     permutation_p,
     score,
+    variance_parts,
 )
 
 CORRECT = [[1, 1, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]]
@@ -43,7 +46,10 @@ def test_a_difference_is_paired_by_problem():
     after = [[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 0, 0]]
     d = paired_difference(CORRECT, after)
     assert d["avg"] == pytest.approx(0.25) and d["stderr"] == pytest.approx(0.0)  # every problem gains one sample
-    assert d["pass"] == pytest.approx(1 / 3)
+    assert d["pass"] == pytest.approx(1 / 3) and d["k"] == 4
+    assert d["ci"] == pytest.approx((0.25, 0.25))
+    # Pass@4 differences 0, 1, 0: mean 1/3, stderr 1/3, t(0.975, 2 df) = 4.303
+    assert d["pass_ci"] == pytest.approx((1 / 3 - 4.30265 / 3, 1 / 3 + 4.30265 / 3), abs=1e-4)
     with pytest.raises(ValueError, match="needs the same problems"):
         paired_difference(CORRECT, after[:2])
 
@@ -62,15 +68,32 @@ def test_the_pass_curve_begins_at_avg_and_ends_at_any():
 
 def test_best_with_replacement_is_the_published_bootstrap_and_lower_than_pass():
     once, twice = [[1] + [0] * 31], [[1, 1] + [0] * 30]
-    assert best_with_replacement(once, 32) == pytest.approx(0.638, abs=5e-4)
-    assert best_with_replacement(twice, 32) == pytest.approx(0.873, abs=5e-4)
+    assert best_at_k_with_replacement(once, 32) == pytest.approx(0.638, abs=5e-4)
+    assert best_at_k_with_replacement(twice, 32) == pytest.approx(0.873, abs=5e-4)
     assert pass_at_k(once, 32) == 1.0
+    assert best_interval(CORRECT, 1) == avg_interval(CORRECT)
 
 
 def test_the_majority_is_taken_over_classes_and_ties_are_averaged():
     answers = [["1/2", "1/2", "3", None], ["a", "b", "b", "a"], [None, None, None, "7"], [None, None, None, None]]
     correct = [[1, 1, 0, 0], [1, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 0]]
-    assert maj_at_n(answers, correct) == pytest.approx((1 + 0.5 + 1 + 0) / 4)
+    assert maj_at_k(answers, correct, 4) == pytest.approx((1 + 0.5 + 1 + 0) / 4)
+    # two blocks of two: 1/2,1/2 and 3; a,b and b,a (ties); None and None,7; None and None
+    assert maj_at_k(answers, correct, 2) == pytest.approx((0.5 + 0.5 + 0.5 + 0) / 4)
+    assert maj_at_k(answers, correct, 1) == pytest.approx(avg_at_n(correct))
+    low, high = maj_interval(answers, correct, 4)
+    assert 0 <= low < maj_at_k(answers, correct, 4) < high <= 1
+    with pytest.raises(ValueError, match="maj@5 needs at least 5"):
+        maj_at_k(answers, correct, 5)
+
+
+def test_variance_is_parted_into_which_problem_and_which_sample():
+    # within: .5 * .5 * 4/3, 0, .25 * .75 * 4/3 -> mean 0.19444; of the problem means .5, 0, .25: 0.0625 = between + within / 4
+    parts = variance_parts(CORRECT)
+    assert parts["within"] == pytest.approx((1 / 3 + 0 + 0.25) / 3)
+    assert parts["between"] == pytest.approx(0.0625 - parts["within"] / 4)
+    assert ((parts["between"] + parts["within"] / 4) / 3) ** 0.5 == pytest.approx(score(CORRECT)["stderr_avg"])
+    assert all(math.isnan(v) for v in variance_parts([[1], [0]]).values())
 
 
 def test_an_interval_by_hand():
@@ -111,3 +134,13 @@ def test_permutation_p_values_by_hand_and_under_no_difference():
 def test_holm_multiplies_the_smallest_by_their_number_and_never_falls():
     assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
     assert holm({"a": 0.9, "b": 0.8}) == pytest.approx({"a": 1.0, "b": 1.0})
+
+
+def test_the_interval_of_a_paired_difference_covers_93_to_97_percent_of_1000_simulated_pairs_of_30_problems():
+    rng, covered = random.Random(5), 0
+    for _ in range(1000):
+        pairs = [(min(1.0, p + 0.1), p) for p in (rng.betavariate(0.8, 1.2) * 0.9 for _ in range(30))]
+        after, before = ([[rng.random() < p for _ in range(8)] for p in side] for side in zip(*pairs, strict=True))
+        low, high = paired_difference(before, after)["ci"]
+        covered += low <= 0.1 <= high
+    assert 930 <= covered <= 970, covered
