@@ -143,7 +143,9 @@ def sampling_params(options: dict) -> dict:
     known = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
     extra = options.keys() - {*known, "until", "max_gen_toks", "do_sample"}
     if extra:
-        raise ConfigError(f"scope-vllm does not know generation_kwargs {', '.join(sorted(extra))}; known: {', '.join(known)}, until, max_gen_toks")
+        raise ConfigError(
+            f"scope-vllm does not know generation_kwargs {', '.join(sorted(extra))}; known: {', '.join(known)}, until, max_gen_toks"
+        )
     params = {k: options[k] for k in known if k in options} | {"max_tokens": int(options["max_gen_toks"])}
     params.setdefault("temperature", 0.0)
     return params | ({"stop": options["until"]} if options.get("until") else {})

@@ -60,7 +60,9 @@ def check(rows: list[Any], where: str) -> list[dict]:
     for number, row in enumerate(rows, 1):
         for key in ("id", "problem", "answer"):
             if not isinstance(row, dict) or row.get(key) is None or not str(row[key]).strip():
-                raise ConfigError(f"{where}, row {number}: {key} is missing; a problem without it cannot be scored: repair or remove the row")
+                raise ConfigError(
+                    f"{where}, row {number}: {key} is missing; a problem without it cannot be scored: repair or remove the row"
+                )
         row = {key: str(row[key]) for key in ("id", "problem", "answer")} | {"stratum": str(row.get("stratum") or "all")}
         if row["id"] in seen:
             raise ConfigError(f"{where}, row {number}: the id {row['id']} was there before; ids must differ")

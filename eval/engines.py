@@ -117,7 +117,9 @@ class EngineGroup:
         gpus = settings.tensor_parallel_size
         if (have := ray.cluster_resources().get("GPU", 0)) < gpus * settings.engines:
             self.close()
-            raise ConfigError(f"{settings.engines} engines of {gpus} GPUs do not fit on {have:g}; lower --engines or --tensor-parallel-size")
+            raise ConfigError(
+                f"{settings.engines} engines of {gpus} GPUs do not fit on {have:g}; lower --engines or --tensor-parallel-size"
+            )
         actor = ray.remote(Engine).options(num_gpus=gpus, num_cpus=1, runtime_env={"env_vars": env})
         self.engines = {str(i): actor.remote(settings, str(i)) for i in range(settings.engines)}
         try:
@@ -136,7 +138,9 @@ class EngineGroup:
         try:
             self.ray.init(log_to_driver=False, **kwargs)
         except ConnectionError as error:
-            raise ConfigError(f"--ray-address {settings.ray_address}: no Ray answers ({error}); start one (ray start --head) or leave it out") from None
+            raise ConfigError(
+                f"--ray-address {settings.ray_address}: no Ray answers ({error}); start one (ray start --head) or leave it out"
+            ) from None
 
     def sample(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Sample]]]:
         pending = deque(requests)
@@ -220,7 +224,9 @@ class Server:
 
     def _ask(self, request: Request) -> Sample:
         params = dict(request.params)
-        own = {k: params.pop(k) for k in ("top_k", "min_p", "repetition_penalty", "skip_special_tokens") if k in params}  # not in OpenAI's protocol
+        own = {
+            k: params.pop(k) for k in ("top_k", "min_p", "repetition_penalty", "skip_special_tokens") if k in params
+        }  # not in OpenAI's protocol
         answer = self.client.completions.create(model=self.model, prompt=request.token_ids, extra_body=own, **params)
         said = answer.choices[0]
         return Sample(request.item, request.number, said.text, answer.usage.completion_tokens, str(said.finish_reason),

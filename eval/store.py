@@ -92,7 +92,9 @@ class Store:
         keys = [k for k in {**then, **now} if then.get(k) != now.get(k)]
         if keys:
             held, asked = ({k: side.get(k) for k in keys} for side in (then, now))
-            raise ConfigError(f"{self.path} holds {what} {_short(held)}, this is {_short(asked)}; choose another --out, or ask for the same")
+            raise ConfigError(
+                f"{self.path} holds {what} {_short(held)}, this is {_short(asked)}; choose another --out, or ask for the same"
+            )
 
     def have(self, benchmark: int) -> set[tuple[str, int]]:
         """(item, number) of the samples that are there."""
@@ -113,7 +115,9 @@ class Store:
 
     def put_grades(self, benchmark: int, item: str, grades: Sequence[Grade]) -> None:
         """Of an item's first samples; they replace earlier ones."""
-        rows = [(benchmark, item, i, g.verdict, g.answer and _sound(g.answer), _sound(g.reason), g.answer_class) for i, g in enumerate(grades)]
+        rows = [
+            (benchmark, item, i, g.verdict, g.answer and _sound(g.answer), _sound(g.reason), g.answer_class) for i, g in enumerate(grades)
+        ]
         with self._transaction():
             self.db.executemany("INSERT OR REPLACE INTO grades VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
@@ -125,7 +129,9 @@ class Store:
 
     def problems(self, benchmark: int, limit: int) -> list[dict]:
         """The first ones: id, problem, answer, stratum."""
-        rows = self._read("SELECT item, problem, answer, stratum FROM problems WHERE benchmark = ? AND position < ? ORDER BY position", benchmark, limit)
+        rows = self._read(
+            "SELECT item, problem, answer, stratum FROM problems WHERE benchmark = ? AND position < ? ORDER BY position", benchmark, limit
+        )
         return [dict(zip(("id", "problem", "answer", "stratum"), row, strict=True)) for row in rows]
 
     def texts(self, benchmark: int, item: str, samples: int) -> list[str]:
@@ -170,7 +176,9 @@ class Store:
                 with contextlib.suppress(sqlite3.Error):
                     self.db.execute("ROLLBACK")
                 if isinstance(error, sqlite3.Error):
-                    raise StoreError(f"{self.path} cannot be written ({error}); what it holds is intact: free the disk, then run the same again") from error
+                    raise StoreError(
+                        f"{self.path} cannot be written ({error}); what it holds is intact: free the disk, then run the same again"
+                    ) from error
                 raise
 
 

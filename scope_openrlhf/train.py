@@ -189,6 +189,8 @@ def make_plan(config: Config) -> Plan:
     rows = data.load_rows(config.data, teachers if config.teachers else ())
     if config.eval.path and not Path(config.eval.path).is_file():
         raise ConfigError(f"eval.path {config.eval.path} does not exist")
+    if config.eval.path and Path(config.eval.path).suffix != ".jsonl":
+        raise ConfigError(f"eval.path {config.eval.path} must be a .jsonl of id, problem and answer")
     models = {"student.path": checks.check_model(config.student.path, "student.path")}
     tokenizer = checks.load_tokenizer(config.student.path)
     commits: dict[tuple[str, str], str] = {}

@@ -47,7 +47,10 @@ def fill(folder: Path) -> None:
     number = store.begin("six", {"files": "0"}, content_hash(rows), settings, rows, about, len(rows), SAMPLES)
     for i, row in enumerate(rows):
         right = [hard[i][1]] if i in hard else spellings(row["answer"])
-        wrong = [str(rng.randint(-50, 2000)) for _ in range(3)] + [rf"\frac{{{rng.randint(1, 9)}}}{{{rng.randint(2, 99)}}}", rf"\sqrt{{{rng.randint(2, 99)}}}"]
+        wrong = [str(rng.randint(-50, 2000)) for _ in range(3)] + [
+            rf"\frac{{{rng.randint(1, 9)}}}{{{rng.randint(2, 99)}}}",
+            rf"\sqrt{{{rng.randint(2, 99)}}}",
+        ]
         samples = []
         for n in range(SAMPLES):
             draw = rng.random()
@@ -61,7 +64,9 @@ def fill(folder: Path) -> None:
 def grade_and_report(folder: Path) -> tuple[float, int]:
     """Seconds and the most resident bytes of `scope-eval regrade`, its workers included."""
     clock, most = time.time(), 0
-    process = subprocess.Popen([sys.executable, "-m", "scope_eval.run", "regrade", str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scope_eval.run", "regrade", str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     tree = psutil.Process(process.pid)
     while process.poll() is None:
         total = 0
@@ -88,7 +93,9 @@ def sample(backend: str) -> None:
     manager = TaskManager(include_path="eval/tasks", include_defaults=False)
     file = Path(tempfile.mkdtemp()) / "task.yaml"
     filters = [{"name": "all", "filter": [{"function": "take_first_k", "k": DRAWN}]}]
-    file.write_text(yaml.safe_dump({"include": str(TASKS / "scope_tiny.yaml"), "task": "scope_tiny", "repeats": DRAWN, "filter_list": filters}))
+    file.write_text(
+        yaml.safe_dump({"include": str(TASKS / "scope_tiny.yaml"), "task": "scope_tiny", "repeats": DRAWN, "filter_list": filters})
+    )
     (task,) = manager.load([str(file)])["tasks"].values()
     if backend == "lm-eval":
         import importlib.metadata
@@ -99,7 +106,14 @@ def sample(backend: str) -> None:
         importlib.metadata.version = lambda name: vllm.__version__ if name == "vllm" else known(name)
         from lm_eval.models.vllm_causallms import VLLM
 
-        lm = VLLM("examples/tiny/student", dtype="float32", max_model_len=128, gpu_memory_utilization=0.1, enforce_eager=cpu_platform.active(), seed=1)
+        lm = VLLM(
+            "examples/tiny/student",
+            dtype="float32",
+            max_model_len=128,
+            gpu_memory_utilization=0.1,
+            enforce_eager=cpu_platform.active(),
+            seed=1,
+        )
     else:
         lm = ScopeVLLM("examples/tiny/student", engines=int(backend))
         lm.sampler = EngineGroup(lm.settings(max_model_len=128))
@@ -127,7 +141,9 @@ def main() -> None:
         stored = (Path(folder) / STORE).stat().st_size / 2**20
         seconds, most = grade_and_report(Path(folder))
         page = (Path(folder) / "report.html").stat().st_size / 2**20
-    print(f"grading, metrics and report of 1,547 x 32 stored samples ({stored:.0f} MiB): {seconds:.0f} s, {most / 2**20:.0f} MiB at most, a page of {page:.0f} MiB")
+    print(
+        f"grading, metrics and report of 1,547 x 32 stored samples ({stored:.0f} MiB): {seconds:.0f} s, {most / 2**20:.0f} MiB at most, a page of {page:.0f} MiB"
+    )
     rates: dict[str, list[float]] = {"2": [], "1": [], "lm-eval": []}
     for _ in range(TURNS):
         for backend, found in rates.items():
@@ -139,7 +155,11 @@ def main() -> None:
             print(f"  {backend:>8}: {found[-1]:.0f} samples/s, Avg {100 * last['avg']:.2f}", flush=True)
     ours, one, other = (statistics.median(rates[k]) for k in ("2", "1", "lm-eval"))
     print(f"one engine of ours: {one:.0f} samples/s, {one / other:.2f} times theirs")
-    print(json.dumps({"name": "eval", "ratio": round(ours / other, 2), "ours": round(ours), "other": round(other), "unit": "samples/s", "n": TURNS}))
+    print(
+        json.dumps(
+            {"name": "eval", "ratio": round(ours / other, 2), "ours": round(ours), "other": round(other), "unit": "samples/s", "n": TURNS}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -66,7 +66,9 @@ def test_what_a_death_left_is_not_drawn_again_and_8_samples_grow_to_32(tmp_path)
 
 def test_a_response_that_cannot_fit_is_refused_before_anything_is_sampled():
     drawer = Drawer()
-    with pytest.raises(ConfigError, match=r"p1 and its longest response need \d+ tokens, the model has 128 positions; set --max-tokens 12\d or less"):
+    with pytest.raises(
+        ConfigError, match=r"p1 and its longest response need \d+ tokens, the model has 128 positions; set --max-tokens 12\d or less"
+    ):
         backend(drawer=drawer).generate_until(requests([1], 1, options=OPTIONS | {"max_gen_toks": 200}))
     assert not drawer.asked
 

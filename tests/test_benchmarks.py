@@ -32,7 +32,11 @@ def test_every_task_file_is_found_and_loaded_by_lm_eval(tmp_path):
     for name in names():
         task = loaded[f"scope_{name}"].config
         significant = name == "minerva"
-        assert (task.process_results.__name__ == "process_results_to_significant_figures") == significant == bool(task.metadata.get("significant"))
+        assert (
+            (task.process_results.__name__ == "process_results_to_significant_figures")
+            == significant
+            == bool(task.metadata.get("significant"))
+        )
         assert task.repeats == 32 and task.doc_to_text.endswith("\\boxed{}." if name != "tiny" else "{{problem}}")
 
 

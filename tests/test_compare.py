@@ -6,7 +6,14 @@ from scope_eval.results import Graded, describe, warnings
 from scope_eval.store import Sample, Store, StoreError
 from scope_openrlhf.config import ConfigError
 
-ABOUT = {"model": "m", "data": {"from": "file"}, "notes": [], "without": {"label": "without b", "ids": ["b"]}, "significant": False, "versions": {}}
+ABOUT = {
+    "model": "m",
+    "data": {"from": "file"},
+    "notes": [],
+    "without": {"label": "without b", "ids": ["b"]},
+    "significant": False,
+    "versions": {},
+}
 
 
 def graded(folder, right: dict[str, str], name: str = "tiny", data: str = "d", temperature: float = 0.6) -> tuple[Store, Graded]:
@@ -17,7 +24,10 @@ def graded(folder, right: dict[str, str], name: str = "tiny", data: str = "d", t
     n = len(next(iter(right.values())))
     number = store.begin(name, {"files": "x"}, data, {"temperature": temperature, "seed": 1}, rows, ABOUT, len(rows), n)
     for item, letters in right.items():
-        store.add((number, Sample(item, i, f"text {i // 2}", 300 if c == "r" else 100, "length" if c == "t" else "stop", i, "0")) for i, c in enumerate(letters))
+        store.add(
+            (number, Sample(item, i, f"text {i // 2}", 300 if c == "r" else 100, "length" if c == "t" else "stop", i, "0"))
+            for i, c in enumerate(letters)
+        )
         grades = {"r": Grade("right", "1", "same", 0), "t": Grade("right", "1", "same", 0), "w": Grade("wrong", "2", "different", 1),
                   "f": Grade("failed", "3", "time", 2), "n": Grade("wrong", None, "no box", None)}  # fmt: skip
         store.put_grades(number, item, [grades[c] for c in letters])
@@ -37,7 +47,11 @@ def test_the_numbers_of_a_benchmark_by_hand(tmp_path):
     assert d["without"]["problems"] == 1 and d["without"]["avg"] == 0.5  # the other count of problems is said beside it
     assert d["distinct"] == 0.5 and d["repeated_long"] == 1.0  # "text 0" twice, of 300 tokens
     said = " ".join(warnings("tiny", d))
-    assert "100.0% of the samples of 256 tokens or more equal another" in said and "could not decide 12.5%" in said and "12.5% of the samples were truncated" in said
+    assert (
+        "100.0% of the samples of 256 tokens or more equal another" in said
+        and "could not decide 12.5%" in said
+        and "12.5% of the samples were truncated" in said
+    )
     assert set(d["pass_ci"]) == {1, 2, 3, 4} and all(low <= d["pass"][k] <= high for k, (low, high) in d["pass_ci"].items())
 
 

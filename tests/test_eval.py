@@ -37,7 +37,7 @@ def test_the_shipped_models_score_what_their_card_says(ray_session, tmp_path):
     for side, model in (("before", "student"), ("after", "teacher")):
         # seeded: only rounding differs between machines, and it flips few samples
         assert pair[side]["avg"] == pytest.approx(CARD[model]["avg"], abs=2 * pair[side]["stderr_avg"])
-    assert pair["difference"]["avg"] > 0.5 and pair["p"] < 0.001 and set(pair["strata"]) == {"easy", "medium", "hard"}
+    assert pair["difference"]["avg"] > 0.5 and pair["p"] < 0.001 and set(pair["strata"]) == {"easy", "hard"}
     rows = samples(tmp_path / "after")
     assert len(rows) == 400 * CARD["samples"] and {r[2] for r in rows.values()} <= {"stop", "length"}
     assert len({r[3] for r in rows.values()}) == len(rows)
@@ -114,7 +114,19 @@ def test_one_engine_two_engines_and_a_run_killed_three_times_give_the_same_table
     whole = evaluate(tmp_path / "whole", "--samples", "32")
     kept = -1
     for engines in (2, 1, 2):
-        command = [sys.executable, "-m", "scope_eval.run", "run", *TINY, "--samples", "32", "--out", str(tmp_path / "cut"), "--engines", str(engines)]
+        command = [
+            sys.executable,
+            "-m",
+            "scope_eval.run",
+            "run",
+            *TINY,
+            "--samples",
+            "32",
+            "--out",
+            str(tmp_path / "cut"),
+            "--engines",
+            str(engines),
+        ]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             while process.poll() is None and count(tmp_path / "cut") < kept + 2000:
@@ -186,7 +198,26 @@ def test_the_six_benchmarks_from_a_folder(tmp_path):
         rows = [{"id": f"{name}-{i}" if i else "olympiad-1965", "problem": f"What is {i}+1?", "answer": str(i + 1)} for i in range(3)]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     out = tmp_path / "out"
-    assert run.main(["run", "--model", str(model), "--benchmarks", ",".join(six), "--samples", "4", "--max-tokens", "64", "--data-dir", str(tmp_path), "--out", str(out)]) == 0
+    assert (
+        run.main(
+            [
+                "run",
+                "--model",
+                str(model),
+                "--benchmarks",
+                ",".join(six),
+                "--samples",
+                "4",
+                "--max-tokens",
+                "64",
+                "--data-dir",
+                str(tmp_path),
+                "--out",
+                str(out),
+            ]
+        )
+        == 0
+    )
     results = json.loads((out / "results.json").read_text())
     assert list(results["benchmarks"]) == six and all(b["problems"] == 3 for b in results["benchmarks"].values())
     assert results["benchmarks"]["olympiad"]["without"]["problems"] == 2

@@ -65,7 +65,13 @@ def test_the_page_opens_filters_searches_and_shows_a_sample(page, browser):
     assert len(browser.find_elements(By.CSS_SELECTOR, "svg")) == 6 and len(browser.find_elements(By.CSS_SELECTOR, ".cell")) == 6
     Select(browser.find_element(By.ID, "benchmark")).select_by_value("tiny")
     assert problems() == ["tiny-0", "tiny-1", "tiny-2"]
-    for which, left in (("never", ["tiny-0"]), ("sometimes", ["tiny-1"]), ("always", ["tiny-2"]), ("failed", []), ("all", ["tiny-0", "tiny-1", "tiny-2"])):
+    for which, left in (
+        ("never", ["tiny-0"]),
+        ("sometimes", ["tiny-1"]),
+        ("always", ["tiny-2"]),
+        ("failed", []),
+        ("all", ["tiny-0", "tiny-1", "tiny-2"]),
+    ):
         Select(browser.find_element(By.ID, "which")).select_by_value(which)
         assert problems() == left
     browser.find_element(By.ID, "search").send_keys("Sample 1 of TINY-1")
@@ -113,5 +119,17 @@ def test_markdown_and_terminal_say_the_published_figures_and_the_other_count_of_
     assert "aime24 Avg@32 42.7, best@32 with replacement 77.9" in text and "| aime24 | 3 | 2 | 50.00 [" in text
     results = json.loads((page / "results.json").read_text())
     assert list(results["benchmarks"]) == ["aime24", "tiny"] and set(results["benchmarks"]["tiny"]["pass"]) == {"1", "2"}
-    assert {"problems", "samples", "avg", "avg_ci", "pass", "pass_ci", "maj", "best_with_replacement", "truncated", "no_box", "failed"} <= set(results["benchmarks"]["tiny"])
+    assert {
+        "problems",
+        "samples",
+        "avg",
+        "avg_ci",
+        "pass",
+        "pass_ci",
+        "maj",
+        "best_with_replacement",
+        "truncated",
+        "no_box",
+        "failed",
+    } <= set(results["benchmarks"]["tiny"])
     assert "aime24" in report.terminal_table(results)

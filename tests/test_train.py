@@ -34,6 +34,7 @@ def scope_train(tmp_path, capfd):
         (["data.path=none.jsonl"], "data.path none.jsonl does not exist"),
         (["data.answer_key=gold"], "set data.prompt_key and data.answer_key"),
         (["eval.path=none.jsonl"], "eval.path none.jsonl does not exist"),
+        (["eval.path=README.md"], "eval.path README.md must be a .jsonl"),
         (["teacher.max_model_len=127"], "teacher.max_model_len 127 is too short: openrlhf.data.max_len 127 and one token more must fit"),
         (["teacher.placement=colocate"], "teacher.placement=colocate needs openrlhf.train.colocate_all=true"),
         (["teacher.placement=colocate", "teacher.replicas=4", "openrlhf.train.colocate_all=true"], "4 colocated teacher replicas do not fit on the student's 1 GPUs, which take 3 each"),
