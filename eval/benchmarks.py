@@ -44,10 +44,7 @@ def dataset(benchmark: str, data_dir: str = "", file: str = "", hub: dict | None
             raise ConfigError(f"--data-dir: there is no {file}; it needs a file of rows with id, problem and answer")
     if file and not Path(file).is_file():
         raise ConfigError(f"there is no {file}; give --data-dir with {benchmark}.jsonl in it")
-    if file:
-        rows = read_jsonl(Path(file))
-    else:
-        rows = _from_hub(benchmark, hub or {})
+    rows = read_jsonl(Path(file)) if file else _from_hub(benchmark, hub or {})
     return {"test": datasets.Dataset.from_list(check(rows, file or benchmark))}
 
 

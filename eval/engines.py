@@ -5,7 +5,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -209,7 +209,7 @@ class Server:
 
         pending = deque(requests)
         with ThreadPoolExecutor(self.requests_at_once) as threads:
-            running = {}
+            running: dict[Future[Sample], int] = {}
             try:
                 while pending or running:
                     while pending and len(running) < self.requests_at_once:

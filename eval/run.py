@@ -13,7 +13,6 @@ import dataclasses
 import importlib.metadata
 import json
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -169,7 +168,7 @@ def from_run(options: argparse.Namespace) -> None:
 
 def evaluate(model: str, names: str, folder: Path, options: argparse.Namespace, progress_to: TextIO) -> None:
     """Sample what is missing, grade everything and write results and report into folder. Raises ConfigError before any engine starts."""
-    if options.samples is not None and options.samples < 1 or options.limit is not None and options.limit < 1:
+    if samples_of(options) < 1 or (options.limit is not None and options.limit < 1):
         raise ConfigError("--samples and --limit must be at least 1")
     if options.engines < 1 or options.tensor_parallel_size < 1:
         raise ConfigError("--engines and --tensor-parallel-size must be at least 1")
@@ -251,9 +250,10 @@ def begin(store: Store, name: str, task, model: str, identity: dict, lm, options
     from scope_eval.backend import sampling_params
 
     rows = list(task.eval_docs)
-    hub = (task.config.dataset_kwargs or {}).get("hub")
+    source = task.config.dataset_kwargs or {}
+    hub = source.get("hub", {})
     metadata = task.config.metadata or {}
-    local = options.data_dir or (task.config.dataset_kwargs or {}).get("file")
+    local = options.data_dir or source.get("file")
     settings = sampling_params(task.config.generation_kwargs) | {
         "seed": seed_of(options), "prompt": task.config.doc_to_text, "system": options.system,
         "chat_template": None if options.no_chat else lm.tokenizer.chat_template, "template_args": options.template_args,

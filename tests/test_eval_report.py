@@ -106,7 +106,7 @@ def test_the_page_names_no_other_place(page):
 
 def test_a_page_holds_whole_responses_or_the_first_of_each_verdict_clipped(page):
     store = Store(page / "samples.sqlite")
-    (graded,) = [g for g in map(lambda b: report.Graded(store, b), store.benchmarks()) if g.about["name"] == "tiny"]
+    (graded,) = [report.Graded(store, b) for b in store.benchmarks() if b["name"] == "tiny"]
     whole, cut = (report._problems(graded, store, whole=w) for w in (True, False))
     assert all(s[-1].startswith("sample") for p in whole for s in p["samples"])
     assert [[s[-1] is not None for s in p["samples"]] for p in cut] == [[True, False], [True, True], [True, False]]
