@@ -1,11 +1,11 @@
 """Who samples: a Ray group of vLLM engines, or a server that speaks OpenAI's protocol. Requests in, finished samples out, in any order."""
 
+import asyncio
 import json
 import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -190,12 +190,11 @@ class Server:
         """model: as the server calls it; empty: the only one that it serves. Raises ConfigError if the server does not answer or has no such model."""
         from openai import OpenAI, OpenAIError
 
-        self.url = url.rstrip("/")
-        if not self.url.endswith("/v1"):
-            self.url += "/v1"
-        self.client = OpenAI(base_url=self.url, api_key=os.environ.get(API_KEY) or "none", max_retries=5, timeout=3600.0)
+        url = url.rstrip("/")
+        self.url = url if url.endswith("/v1") else f"{url}/v1"
+        self.access = {"base_url": self.url, "api_key": os.environ.get(API_KEY) or "none"}
         try:
-            served = [m.id for m in self.client.with_options(timeout=10.0, max_retries=1).models.list()]
+            served = [m.id for m in OpenAI(**self.access, timeout=10.0, max_retries=1).models.list()]
         except OpenAIError as error:
             raise ConfigError(f"--base-url {url} does not answer ({error}); is it up, and is {API_KEY} set if it wants a key?") from None
         if not model and len(served) == 1:
@@ -205,32 +204,37 @@ class Server:
         self.model = model
 
     def sample(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Sample]]]:
-        from openai import OpenAIError
+        from openai import AsyncOpenAI, OpenAIError
 
+        loop = asyncio.new_event_loop()
+        client = AsyncOpenAI(**self.access, max_retries=5, timeout=3600.0)
         pending = deque(requests)
-        with ThreadPoolExecutor(self.requests_at_once) as threads:
-            running: dict[Future[Sample], int] = {}
-            try:
-                while pending or running:
-                    while pending and len(running) < self.requests_at_once:
-                        request = pending.popleft()
-                        running[threads.submit(self._ask, request)] = request.key
-                    done, _ = wait(running, return_when=FIRST_COMPLETED)
-                    yield [(running.pop(future), future.result()) for future in done]
-            except OpenAIError as error:
-                for future in running:
-                    future.cancel()
-                raise SamplingError(f"{self.url}: {error}; run the same again, it continues where it was") from error
+        running: dict[asyncio.Task[Sample], int] = {}
+        try:
+            while pending or running:
+                while pending and len(running) < self.requests_at_once:
+                    request = pending.popleft()
+                    running[loop.create_task(self._ask(client, request))] = request.key
+                done, _ = loop.run_until_complete(asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED))
+                yield [(running.pop(task), task.result()) for task in done]
+        except OpenAIError as error:
+            raise SamplingError(f"{self.url}: {error}; run the same again, it continues where it was") from error
+        finally:
+            for task in running:
+                task.cancel()
+            if running:
+                loop.run_until_complete(asyncio.wait(running))
+            loop.run_until_complete(client.close())
+            loop.close()
 
-    def _ask(self, request: Request) -> Sample:
+    async def _ask(self, client: Any, request: Request) -> Sample:
         params = dict(request.params)
-        own = {
-            k: params.pop(k) for k in ("top_k", "min_p", "repetition_penalty", "skip_special_tokens") if k in params
-        }  # not in OpenAI's protocol
-        answer = self.client.completions.create(model=self.model, prompt=request.token_ids, extra_body=own, **params)
+        own = {k: params.pop(k) for k in ("top_k", "min_p", "repetition_penalty") if k in params}  # vLLM's, not OpenAI's
+        answer = await client.completions.create(model=self.model, prompt=request.token_ids, extra_body=own, **params)
         said = answer.choices[0]
-        return Sample(request.item, request.number, said.text, answer.usage.completion_tokens, str(said.finish_reason),
-                      params["seed"], self.url)  # fmt: skip
+        return Sample(
+            request.item, request.number, said.text, answer.usage.completion_tokens, str(said.finish_reason), params["seed"], self.url
+        )
 
     def close(self) -> None:
-        self.client.close()
+        pass

@@ -223,4 +223,4 @@ def test_the_six_benchmarks_from_a_folder(tmp_path):
     assert list(results["benchmarks"]) == six and all(b["problems"] == 3 for b in results["benchmarks"].values())
     assert results["benchmarks"]["olympiad"]["without"]["problems"] == 2
     assert results["settings"]["top_k"] == 20 and "boxed" in results["settings"]["prompt"]
-    assert "published: SCOPE 1.5B" in (out / "report.html").read_text()
+    assert "Machine981/SCOPE-Deepseek-R1-Distill-Qwen-1.5B" in (out / "report.html").read_text()
