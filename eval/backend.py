@@ -1,16 +1,18 @@
 """The lm-eval model "scope-vllm": what is in the store comes from there, what is not is sampled and put there as it finishes."""
 
+import json
 import sys
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TextIO
 
+from jinja2 import TemplateError
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 from tqdm import tqdm
 
-from scope_eval.engines import EngineGroup, EngineSettings, Request, Sampler, Server
+from scope_eval.engines import EngineGroup, EngineSettings, Request, Sampler, SamplingError, Server
 from scope_eval.grade import Response
 from scope_eval.store import Sample, Store
 from scope_openrlhf.checks import check_model, positions
@@ -20,7 +22,7 @@ from scope_openrlhf.data import sample_seed
 
 @register_model("scope-vllm")
 class ScopeVLLM(LM):
-    """Each sample has its own seed, which depends on (run seed, task, item, number) alone: engines, order and batching change nothing.
+    """Each sample has its own seed, which depends on (run seed, task, item, number) alone, not on engines, order or batching.
 
     Engines start when the first sample is missing. Without a store (plain lm-eval), samples live as long as this does.
     """
@@ -57,11 +59,10 @@ class ScopeVLLM(LM):
             EngineSettings, path=pretrained, revision=revision, engines=int(engines), tensor_parallel_size=int(tensor_parallel_size), dtype=dtype,
             gpu_memory_utilization=float(gpu_memory_utilization), seed=int(seed), ray_address=ray_address,
         )  # fmt: skip
-        self.server = (base_url, served_model)
         self.template_args, self.chat = template_args or {}, chat
         self.store, self.benchmarks = store, benchmarks or {}
         self.kept: dict[tuple[int, str, int], Sample] = {}
-        self.sampler: Sampler | None = None
+        self.sampler: Sampler | None = Server(base_url, served_model) if base_url else None
         self.run_seed = int(seed)
         self.bar: Callable[..., tqdm] = partial(
             tqdm, file=progress_to, unit="sample", smoothing=0.05, mininterval=1.0 if progress_to.isatty() else 10.0, dynamic_ncols=True
@@ -72,28 +73,36 @@ class ScopeVLLM(LM):
         return self.tokenizer.name_or_path.replace("/", "__")
 
     def apply_chat_template(self, chat_history: list[dict], add_generation_prompt: bool = True) -> str:
-        return self.tokenizer.apply_chat_template(
-            chat_history, tokenize=False, add_generation_prompt=add_generation_prompt, **self.template_args
-        )
+        """Raises ConfigError for what the model's template refuses, a system prompt perhaps."""
+        try:
+            return self.tokenizer.apply_chat_template(
+                chat_history, tokenize=False, add_generation_prompt=add_generation_prompt, **self.template_args
+            )
+        except (TypeError, ValueError, TemplateError) as error:
+            raise ConfigError(
+                f"the chat template refuses what it is given ({error}); see --system and --template-args, or give --no-chat"
+            ) from None
 
     def generate_until(self, requests, disable_tqdm: bool = False) -> list[str]:
         """A Response for each. lm-eval repeats the same request once per sample."""
-        tasks = {name: self.benchmarks.get(name, i) for i, name in enumerate(dict.fromkeys(r.task_name for r in requests))}
         drawn: Counter = Counter()
         keys = []
         for request in requests:
-            item = (tasks[request.task_name], str(request.doc.get("id", request.doc_id)))
+            item = (self._number(request), str(request.doc.get("id", request.doc_id)))
             keys.append((*item, drawn[item]))
             drawn[item] += 1
-        have = {(b, *key) for b in tasks.values() for key in self.store.have(b)} if self.store else set(self.kept)
+        have = {(b, *key) for b in {b for b, *_ in keys} for key in self.store.have(b)} if self.store else set(self.kept)
         missing = [(key, request) for key, request in zip(keys, requests, strict=True) if key not in have]
         if missing:
             self._sample(missing, len(requests))
-        samples = (self._kept(key) for key in keys)
+        samples = (self.store.get(*key) if self.store else self.kept[key] for key in keys)
         return [Response(s.text, s.finish_reason) for s in samples]
 
-    def _kept(self, key: tuple[int, str, int]) -> Sample:
-        return self.store.get(*key) if self.store else self.kept[key]
+    def _number(self, request) -> int:
+        """Of the task in the store; without one, of the task under these generation_kwargs."""
+        if self.store:
+            return self.benchmarks[request.task_name]
+        return self.benchmarks.setdefault(f"{request.task_name} {json.dumps(request.args[1], sort_keys=True)}", len(self.benchmarks))
 
     def _sample(self, missing: list[tuple[tuple[int, str, int], Any]], total: int) -> None:
         prompts: dict[str, list[int]] = {}
@@ -112,11 +121,13 @@ class ScopeVLLM(LM):
                 + (f"set --max-tokens {most} or less" if most > 0 else "its problem alone does not fit")
             )
         if self.sampler is None:
-            url, served = self.server
-            self.sampler = Server(url, served) if url else EngineGroup(self.settings(max_model_len=longest[0]))
+            self.sampler = EngineGroup(self.settings(max_model_len=longest[0]))
         tokens = 0
         with self.bar(total=total, initial=total - len(missing)) as bar:
             for finished in self.sampler.sample(todo):
+                for _, s in finished:
+                    if s.finish_reason not in ("stop", "length"):
+                        raise SamplingError(f"{s.item}, sample {s.number}: it ended by {s.finish_reason}, which is no answer")
                 if self.store:
                     self.store.add(finished)
                 else:
@@ -139,13 +150,23 @@ class ScopeVLLM(LM):
 
 
 def sampling_params(options: dict) -> dict:
-    """lm-eval's generation_kwargs under vLLM's names. Raises ConfigError for one that is neither."""
-    known = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+    """lm-eval's generation_kwargs under vLLM's names, all of them. Raises ConfigError for an unknown one, or one out of its range."""
+    known = {"temperature": 0.0, "top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
     extra = options.keys() - {*known, "until", "max_gen_toks", "do_sample"}
     if extra:
         raise ConfigError(
             f"scope-vllm does not know generation_kwargs {', '.join(sorted(extra))}; known: {', '.join(known)}, until, max_gen_toks"
         )
-    params = {k: options[k] for k in known if k in options} | {"max_tokens": int(options["max_gen_toks"])}
-    params.setdefault("temperature", 0.0)
+    if "max_gen_toks" not in options:
+        raise ConfigError("scope-vllm needs max_gen_toks among a task's generation_kwargs")
+    params = known | {k: options[k] for k in known if k in options} | {"max_tokens": int(options["max_gen_toks"])}
+    if options.get("do_sample") is False:
+        params["temperature"] = 0.0
+    ranges = {
+        "temperature": params["temperature"] >= 0, "top_p": 0 < params["top_p"] <= 1, "top_k": params["top_k"] >= -1, "min_p": 0 <= params["min_p"] <= 1,
+        "repetition_penalty": params["repetition_penalty"] > 0, "max_tokens": params["max_tokens"] >= 1,
+    }  # fmt: skip
+    for name, sound in ranges.items():
+        if not sound:
+            raise ConfigError(f"--{name.replace('_', '-')} {params[name]} is out of its range")
     return params | ({"stop": options["until"]} if options.get("until") else {})

@@ -30,11 +30,11 @@ def task_of(benchmark: str) -> tuple[str, dict]:
     return own.stem, {"include": str(TASKS / "_scope_math"), "task": f"scope_{own.stem}", "dataset_kwargs": source}
 
 
-def dataset(benchmark: str, data_dir: str = "", file: str = "", hub: dict | None = None, **_) -> dict:
+def dataset(benchmark: str, data_dir: str = "", file: str = "", default_file: str = "", hub: dict | None = None, **_) -> dict:
     """lm-eval's `custom_dataset`: {"test": rows of id, problem, answer and stratum, all texts}.
 
-    Taken from data_dir/<benchmark>.jsonl if a data_dir is given, else from file, else from the hub: {path, name, revision, split and the
-    columns id, problem, answer}. Raises ConfigError for missing data, a hub that does not answer, and rows without an id, a problem or a gold.
+    Taken from file, somebody's own; else from data_dir/<benchmark>.jsonl if a data_dir is given, else from default_file, else from the hub:
+    {path, name, revision, split and the columns id, problem, answer}. Raises ConfigError for missing data, a hub that does not answer, and rows without an id, a problem or a gold.
     """
     import datasets
 
@@ -42,6 +42,7 @@ def dataset(benchmark: str, data_dir: str = "", file: str = "", hub: dict | None
         file = str(Path(data_dir) / f"{benchmark}.jsonl")
         if not Path(file).is_file():
             raise ConfigError(f"--data-dir: there is no {file}; it needs a file of rows with id, problem and answer")
+    file = file or default_file
     if file and not Path(file).is_file():
         raise ConfigError(f"there is no {file}; give --data-dir with {benchmark}.jsonl in it")
     rows = read_jsonl(Path(file)) if file else _from_hub(benchmark, hub or {})
@@ -60,12 +61,35 @@ def check(rows: list[Any], where: str) -> list[dict]:
                 raise ConfigError(
                     f"{where}, row {number}: {key} is missing; a problem without it cannot be scored: repair or remove the row"
                 )
-        row = {key: str(row[key]) for key in ("id", "problem", "answer")} | {"stratum": str(row.get("stratum") or "all")}
+        texts = {
+            "id": str(row["id"]),
+            "problem": str(row["problem"]),
+            "answer": gold_text(row["answer"]),
+            "stratum": str(row.get("stratum") or "all"),
+        }
+        try:
+            json.dumps(texts, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ConfigError(
+                f"{where}, row {number}: it holds half a surrogate pair, which is no text; repair or remove the row"
+            ) from None
+        row = texts
         if row["id"] in seen:
             raise ConfigError(f"{where}, row {number}: the id {row['id']} was there before; ids must differ")
         seen.add(row["id"])
         checked.append(row)
     return checked
+
+
+def gold_text(answer: Any) -> str:
+    """Golds come as texts, numbers and lists of them. Raises ConfigError for anything else."""
+    if isinstance(answer, list):
+        return ", ".join(map(gold_text, answer))
+    if isinstance(answer, float) and answer.is_integer():
+        answer = int(answer)
+    if isinstance(answer, bool) or not isinstance(answer, str | int | float):
+        raise ConfigError(f"a gold must be a text, a number or a list of them, got {answer!r}")
+    return str(answer)
 
 
 def content_hash(rows: list[dict]) -> str:
@@ -81,20 +105,16 @@ def _from_hub(benchmark: str, hub: dict) -> list[dict]:
         raw = datasets.load_dataset(hub["path"], hub.get("name"), split=hub["split"], revision=hub["revision"])
     except Exception as error:  # border to the hub: any of a dozen exceptions means the same to the user
         raise ConfigError(
-            f"the hub does not give {hub.get('path')} ({str(error).splitlines()[0][:200]}); try again, "
+            f"the hub does not give {hub.get('path')} ({(str(error) or type(error).__name__).splitlines()[0][:200]}); try again, "
             f"or give --data-dir with a {benchmark}.jsonl of id, problem and answer"
         ) from error
     return [_row(benchmark, number, row, hub) for number, row in enumerate(raw)]
 
 
 def _row(benchmark: str, number: int, row: dict, hub: dict) -> dict:
-    """A hub's row under our names. Golds come as lists, numbers or inside a box."""
+    """A hub's row under our names. Some golds stand in a box."""
     answer = row.get(hub["answer"])
-    if isinstance(answer, list):
-        answer = ", ".join(map(str, answer))
-    elif isinstance(answer, float) and answer.is_integer():
-        answer = int(answer)
-    boxed = extract_answers(str(answer))
+    boxed = extract_answers(answer) if isinstance(answer, str) else []
     name = row.get(hub["id"], number) if "id" in hub else number
     return {
         "id": str(name) if "/" in str(name) else f"{benchmark}-{name}",

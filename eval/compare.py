@@ -8,25 +8,29 @@ from scope_openrlhf.config import ConfigError
 
 
 def compare(before: dict[str, Graded], after: dict[str, Graded]) -> dict[str, Any]:
-    """{"benchmarks": {name: ...}, "left_out": [why]} over the benchmarks that both have with the same data.
+    """{"benchmarks": {name: ...}, "notes": [what a reader should know]} over the benchmarks that both have with the same data.
 
     Each has n, k, before and after (metrics.score), difference (metrics.paired_difference), p (permutation test of Avg), p_holm, flips, strata.
     Raises ConfigError if there is nothing to compare.
     """
-    found, left_out = {}, [f"{name} is in one of them alone" for name in sorted(before.keys() ^ after.keys())]
+    found, notes = {}, [f"{name} is in one of them alone" for name in sorted(before.keys() ^ after.keys())]
     for name in (n for n in before if n in after):
         a, b = before[name], after[name]
         if a.about["data"] != b.about["data"]:
-            left_out.append(f"{name} has other data on each side (hash {a.about['data']} and {b.about['data']})")
+            notes.append(f"{name} has other data on each side (hash {a.about['data']} and {b.about['data']})")
             continue
-        if (settings := differing(a.about["settings"], b.about["settings"])) is not None:
-            left_out.append(f"{name}: note that the settings differ: {settings}")
+        sides = [
+            g.about["settings"] | {"samples": g.about["samples"], "problems": len(g.problems), "graded with": g.about["graded_with"]}
+            for g in (a, b)
+        ]
+        if settings := differing(*sides):
+            notes.append(f"{name}: the two differ in {settings}")
         found[name] = pair(a, b)
     if not found:
-        raise ConfigError("there is no benchmark to compare: " + "; ".join(left_out))
+        raise ConfigError("there is no benchmark to compare: " + "; ".join(notes))
     for name, p in metrics.holm({name: c["p"] for name, c in found.items()}).items():
         found[name]["p_holm"] = p
-    return {"benchmarks": found, "notes": left_out}
+    return {"benchmarks": found, "notes": notes}
 
 
 def pair(before: Graded, after: Graded) -> dict[str, Any]:
@@ -35,25 +39,26 @@ def pair(before: Graded, after: Graded) -> dict[str, Any]:
     rows = [(p, i, where[p["id"]]) for i, p in enumerate(before.problems) if p["id"] in where]
     old, new = [before.correct[i] for _, i, _ in rows], [after.correct[j] for _, _, j in rows]
     difference = metrics.paired_difference(old, new)
+    k = difference["k"]
     strata = {}
     for stratum in dict.fromkeys(p["stratum"] for p, _, _ in rows):
         of = [i for i, (p, _, _) in enumerate(rows) if p["stratum"] == stratum]
-        strata[stratum] = {"before": metrics.score([old[i] for i in of]), "after": metrics.score([new[i] for i in of])}
+        strata[stratum] = {"before": metrics.score([old[i] for i in of], k), "after": metrics.score([new[i] for i in of], k)}
     return {
-        "n": len(rows), "k": difference["k"], "before": metrics.score(old), "after": metrics.score(new), "difference": difference,
-        "p": metrics.permutation_p(old, new), "flips": flips([p["id"] for p, _, _ in rows], old, new), "strata": strata,
+        "n": len(rows), "k": k, "before": metrics.score(old, k), "after": metrics.score(new, k), "difference": difference,
+        "p": metrics.permutation_p(old, new), "flips": flips([p["id"] for p, _, _ in rows], old, new, k), "strata": strata,
     }  # fmt: skip
 
 
-def flips(ids: list[str], before: metrics.Correct, after: metrics.Correct) -> dict[str, list[str]]:
-    """Problems that changed sides: right in half of the samples or more (gained, lost), right at least once (first_solved, no_longer_solved)."""
+def flips(ids: list[str], before: metrics.Correct, after: metrics.Correct, k: int) -> dict[str, list[str]]:
+    """Problems that changed sides: right in half of their samples or more (gained, lost), right in one of the first k (first_solved, no_longer_solved)."""
     found: dict[str, list[str]] = {"gained": [], "lost": [], "first_solved": [], "no_longer_solved": []}
     for name, old, new in zip(ids, before, after, strict=True):
         a, b = share(old) or 0.0, share(new) or 0.0
         if (a >= 0.5) != (b >= 0.5):
             found["gained" if b > a else "lost"].append(name)
-        if (a > 0) != (b > 0):
-            found["first_solved" if b > 0 else "no_longer_solved"].append(name)
+        if any(old[:k]) != any(new[:k]):
+            found["first_solved" if any(new[:k]) else "no_longer_solved"].append(name)
     return found
 
 
@@ -64,23 +69,39 @@ def differing(a: dict, b: dict) -> str | None:
 
 def table(comparison: dict[str, Any], names: tuple[str, str]) -> str:
     """Markdown."""
+
+    def change(value: float, interval: tuple[float, float]) -> str:
+        known = interval[0] == interval[0]  # NaN: a single problem has none
+        return f"{100 * value:+.2f}" + (f" [{100 * interval[0]:+.2f}, {100 * interval[1]:+.2f}]" if known else "")
+
     lines = [
         f"A = {names[0]}, B = {names[1]}. Differences are B - A, paired by problem, with 95% intervals; p by permutation, adjusted by Holm.",
         "",
-        "| benchmark | problems | Avg A | Avg B | difference | p | p (Holm) | Pass@k A | Pass@k B | difference | gained | lost |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| benchmark | problems | Avg A | Avg B | difference | p | p (Holm) | k | Pass@k A | Pass@k B | difference | gained | lost |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, c in comparison["benchmarks"].items():
         d, a, b = c["difference"], c["before"], c["after"]
-        low, high = (f"{100 * x:+.2f}" for x in d["ci"])
-        lines.append(
-            f"| {name} | {c['n']} | {100 * a['avg']:.2f} | {100 * b['avg']:.2f} | {100 * d['avg']:+.2f} [{low}, {high}] | {c['p']:.4f} | {c['p_holm']:.4f} | "
-            f"{100 * a['pass']:.2f} (k = {c['k']}) | {100 * b['pass']:.2f} | {100 * d['pass']:+.2f} [{', '.join(f'{100 * x:+.2f}' for x in d['pass_ci'])}] | "
-            f"{len(c['flips']['gained'])} | {len(c['flips']['lost'])} |"
-        )
+        cells = [
+            name, c["n"], f"{100 * a['avg']:.2f}", f"{100 * b['avg']:.2f}", change(d["avg"], d["ci"]), f"{c['p']:.4f}", f"{c['p_holm']:.4f}",
+            c["k"], f"{100 * a['pass']:.2f}", f"{100 * b['pass']:.2f}", change(d["pass"], d["pass_ci"]),
+            len(c["flips"]["gained"]), len(c["flips"]["lost"]),
+        ]  # fmt: skip
+        lines.append(markdown_row(cells))
     lines += ["", "Gained, lost: problems that crossed one half of their samples right."]
     for name, c in comparison["benchmarks"].items():
         for kind, ids in c["flips"].items():
             if ids:
-                lines.append(f"- {name}, {kind.replace('_', ' ')} ({len(ids)}): {', '.join(ids[:30])}{', ...' if len(ids) > 30 else ''}")
+                lines.append(
+                    f"- {name}, {kind.replace('_', ' ')} ({len(ids)}): {', '.join(map(plain, ids[:30]))}{', ...' if len(ids) > 30 else ''}"
+                )
     return "\n".join(lines + [f"- {note}" for note in comparison["notes"]])
+
+
+def markdown_row(cells: list) -> str:
+    return "| " + " | ".join(plain(str(cell)) for cell in cells) + " |"
+
+
+def plain(text: str) -> str:
+    """On one line of a Markdown table, and no markup."""
+    return " ".join(text.split()).translate({ord(c): f"\\{c}" for c in "|<>`"})

@@ -15,6 +15,8 @@ from scope_openrlhf.config import RUN_VARIABLE, ConfigError
 
 SILENT_SECONDS = 600.0
 """An engine that tells nothing for so long hangs. It reports every few seconds, whether something is finished or not."""
+LOADING_SECONDS = 1800.0
+"""Longest wait for all engines to load the model."""
 API_KEY = "SCOPE_EVAL_API_KEY"
 
 
@@ -59,6 +61,7 @@ class Engine:
     """One vLLM engine as a Ray actor. A call hands it new requests and brings back what has finished since the last one."""
 
     def __init__(self, settings: EngineSettings, name: str) -> None:
+        import vllm
         from vllm import EngineArgs, LLMEngine
         from vllm.usage.usage_lib import UsageContext
 
@@ -70,7 +73,7 @@ class Engine:
             enable_prefix_caching=False,  # a response must not depend on what was asked before
         )  # fmt: skip
         self.engine = LLMEngine.from_engine_args(args, UsageContext.LLM_CLASS)  # batches of the size that offline sampling has
-        self.name = name
+        self.name = f"vLLM {vllm.__version__} #{name}"
         self.waiting: dict[str, Request] = {}
 
     def capacity(self) -> int:
@@ -104,7 +107,7 @@ class EngineGroup:
     """The actors. One that dies loses nothing: the others take over what it was asked for."""
 
     def __init__(self, settings: EngineSettings) -> None:
-        """Raises ConfigError if there are too few GPUs, SamplingError if an engine cannot load the model."""
+        """Raises ConfigError if there are too few free GPUs, SamplingError if an engine cannot load the model."""
         import ray
 
         self.ray = ray
@@ -114,19 +117,34 @@ class EngineGroup:
         self.started_ray = not ray.is_initialized()
         if self.started_ray:
             self._start_ray(settings)
-        gpus = settings.tensor_parallel_size
-        if (have := ray.cluster_resources().get("GPU", 0)) < gpus * settings.engines:
-            self.close()
-            raise ConfigError(
-                f"{settings.engines} engines of {gpus} GPUs do not fit on {have:g}; lower --engines or --tensor-parallel-size"
-            )
-        actor = ray.remote(Engine).options(num_gpus=gpus, num_cpus=1, runtime_env={"env_vars": env})
-        self.engines = {str(i): actor.remote(settings, str(i)) for i in range(settings.engines)}
         try:
-            self.capacity = min(ray.get([e.capacity.remote() for e in self.engines.values()]))
+            self._check_gpus(settings)
+            actor = ray.remote(Engine).options(num_gpus=settings.tensor_parallel_size, num_cpus=1, runtime_env={"env_vars": env})
+            self.engines = {str(i): actor.remote(settings, str(i)) for i in range(settings.engines)}
+            self.capacity = min(ray.get([e.capacity.remote() for e in self.engines.values()], timeout=LOADING_SECONDS))
+        except ray.exceptions.GetTimeoutError:
+            self.close()
+            raise SamplingError(
+                f"the engines were not up after {LOADING_SECONDS:g} s; see the logs of Ray, or ask for fewer --engines"
+            ) from None
         except ray.exceptions.RayError as error:
             self.close()
             raise SamplingError(f"an engine could not load {settings.path}: {_cause(error)}") from error
+        except ConfigError:
+            self.close()
+            raise
+
+    def _check_gpus(self, settings: EngineSettings) -> None:
+        """Ray would wait for ever for GPUs that are not there."""
+        gpus, wanted = settings.tensor_parallel_size, settings.tensor_parallel_size * settings.engines
+        most = max((node["Resources"].get("GPU", 0) for node in self.ray.nodes() if node["Alive"]), default=0)
+        if most < gpus:
+            raise ConfigError(f"--tensor-parallel-size {gpus}: no node of this Ray has more than {most:g} GPUs")
+        for patience in reversed(range(60)):  # actors that have just ended give theirs back in a moment
+            if (free := self.ray.available_resources().get("GPU", 0)) >= wanted:
+                return
+            time.sleep(0.5 if patience else 0)
+        raise ConfigError(f"{settings.engines} engines of {gpus} GPUs do not fit on the {free:g} that are free; lower --engines, or wait")
 
     def _start_ray(self, settings: EngineSettings) -> None:
         os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # idle workers would each import torch for nothing
@@ -160,6 +178,8 @@ class EngineGroup:
             name = calls.pop(done[0])
             try:
                 finished = self.ray.get(done[0])
+            except self.ray.exceptions.RayTaskError as error:  # the engine lives and refuses: so would the others
+                raise SamplingError(f"an engine failed: {_cause(error)}") from error
             except self.ray.exceptions.RayError as error:
                 pending.extendleft(asked.pop(name, {}).values())
                 if not asked:
@@ -194,31 +214,43 @@ class Server:
         self.url = url if url.endswith("/v1") else f"{url}/v1"
         self.access = {"base_url": self.url, "api_key": os.environ.get(API_KEY) or "none"}
         try:
-            served = [m.id for m in OpenAI(**self.access, timeout=10.0, max_retries=1).models.list()]
+            served = {m.id: getattr(m, "root", None) for m in OpenAI(**self.access, timeout=10.0, max_retries=1).models.list()}
         except OpenAIError as error:
             raise ConfigError(f"--base-url {url} does not answer ({error}); is it up, and is {API_KEY} set if it wants a key?") from None
         if not model and len(served) == 1:
-            model = served[0]
+            (model,) = served
         if model not in served:
             raise ConfigError(f"--base-url {url} serves {', '.join(served)}, not {model!r}; name one with --served-model")
         self.model = model
+        self.identity = {"served": model, "root": str(served[model])}
+        """Which model answers, as far as the server tells."""
 
     def sample(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Sample]]]:
-        from openai import AsyncOpenAI, OpenAIError
+        from openai import AsyncOpenAI, BadRequestError, OpenAIError
 
         loop = asyncio.new_event_loop()
         client = AsyncOpenAI(**self.access, max_retries=5, timeout=3600.0)
         pending = deque(requests)
         running: dict[asyncio.Task[Sample], int] = {}
+        failure: OpenAIError | None = None
         try:
-            while pending or running:
-                while pending and len(running) < self.requests_at_once:
+            while running or (pending and not failure):
+                while pending and len(running) < self.requests_at_once and not failure:
                     request = pending.popleft()
                     running[loop.create_task(self._ask(client, request))] = request.key
-                done, _ = loop.run_until_complete(asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED))
-                yield [(running.pop(task), task.result()) for task in done]
-        except OpenAIError as error:
-            raise SamplingError(f"{self.url}: {error}; run the same again, it continues where it was") from error
+                loop.run_until_complete(asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED))
+                loop.run_until_complete(asyncio.sleep(0.1))  # what ends at the same moment travels together
+                finished = []
+                for task in [t for t in running if t.done()]:
+                    key = running.pop(task)
+                    if isinstance(error := task.exception(), OpenAIError):
+                        failure = error  # the others are waited for: what they cost is not lost
+                    else:
+                        finished.append((key, task.result()))
+                yield finished
+            if failure:
+                again = "" if isinstance(failure, BadRequestError) else "; run the same again, it continues where it was"
+                raise SamplingError(f"{self.url}: {failure}{again}") from failure
         finally:
             for task in running:
                 task.cancel()
@@ -228,13 +260,16 @@ class Server:
             loop.close()
 
     async def _ask(self, client: Any, request: Request) -> Sample:
+        from openai import OpenAIError
+
         params = dict(request.params)
-        own = {k: params.pop(k) for k in ("top_k", "min_p", "repetition_penalty") if k in params}  # vLLM's, not OpenAI's
+        # vLLM's, not OpenAI's; left out, a server would take the model's own
+        own = {k: params.pop(k) for k in ("top_k", "min_p", "repetition_penalty") if k in params}
         answer = await client.completions.create(model=self.model, prompt=request.token_ids, extra_body=own, **params)
-        said = answer.choices[0]
-        return Sample(
-            request.item, request.number, said.text, answer.usage.completion_tokens, str(said.finish_reason), params["seed"], self.url
-        )
+        said, used = answer.choices[0], answer.usage
+        if used is None:
+            raise OpenAIError("its answers do not count their tokens (usage)")
+        return Sample(request.item, request.number, said.text, used.completion_tokens, str(said.finish_reason), params["seed"], self.url)
 
     def close(self) -> None:
         pass

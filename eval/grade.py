@@ -44,14 +44,29 @@ def grade(gold: str, responses: Sequence[str], significant: bool = False, grader
     return [Grade(v.verdict, v.extracted, v.reason, c) for v, c in zip(verdicts, classes, strict=True)]
 
 
+MOST_BY_ALGEBRA = 64
+"""For one problem: hostile answers may take seconds a pair."""
 _THREADS = ThreadPoolExecutor(2 * (os.cpu_count() or 1), thread_name_prefix="grade")
 
 
 def answer_classes(graded: Sequence[tuple[str, str | None]], check: Callable = verify) -> list[int | None]:
     """For each (verdict, answer) its class: 0 if right, else that of the first wrong answer that it equals; None without an answer.
 
-    A failed answer took the grader too long once, so it is compared by its spelling alone.
+    A failed answer took the grader too long once, so it is compared by its spelling alone; so are all after the first pair of wrong answers
+    that cannot be decided, or after MOST_BY_ALGEBRA pairs that only algebra could.
     """
+    patience = MOST_BY_ALGEBRA
+
+    def same(leader: str, answer: str) -> bool:
+        nonlocal patience
+        if patience <= 0:
+            return leader == answer
+        found = check(leader, rf"\boxed{{{answer}}}")
+        patience -= found.reason.endswith("by algebra")
+        if found.verdict == "failed":
+            patience = 0
+        return found.verdict == "right"
+
     leaders: list[tuple[str, str]] = []
     known: dict[tuple[str, str], int] = {}
     classes: list[int | None] = []
@@ -61,12 +76,8 @@ def answer_classes(graded: Sequence[tuple[str, str | None]], check: Callable = v
             continue
         key = (verdict, answer)
         if key not in known:
-            same = (
-                i
-                for i, (kind, leader) in enumerate(leaders, 1)
-                if kind == verdict == "wrong" and check(leader, rf"\boxed{{{answer}}}").verdict == "right"
-            )
-            known[key] = next(same, len(leaders) + 1)
+            equals = (i for i, (kind, leader) in enumerate(leaders, 1) if kind == verdict == "wrong" and same(leader, answer))
+            known[key] = next(equals, len(leaders) + 1)
             if known[key] > len(leaders):
                 leaders.append(key)
         classes.append(known[key])

@@ -104,9 +104,9 @@ def holm(p_values: dict[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in p_values}
 
 
-def score(correct: Correct) -> dict[str, float]:
-    """{"avg", "pass", "stderr_avg", "stderr_pass"} of Avg@n and Pass@n, n the number of samples of the shortest row."""
-    avg, passed = _per_problem_avg(correct), _per_problem_pass(correct, min(map(len, correct)))
+def score(correct: Correct, k: int | None = None) -> dict[str, float]:
+    """{"avg", "pass", "stderr_avg", "stderr_pass"} of Avg@n and Pass@k; k: the number of samples of the shortest row, unless it is given."""
+    avg, passed = _per_problem_avg(correct), _per_problem_pass(correct, min(map(len, correct)) if k is None else k)
     return {"avg": _mean(avg), "pass": _mean(passed), "stderr_avg": _stderr(avg), "stderr_pass": _stderr(passed)}
 
 

@@ -51,8 +51,8 @@ function scores() {
       for (let i = 0; i < 6; i++) add(other, "td", "-");
     }
     for (const [title, p] of Object.entries(published)) {
+      if (!Object.hasOwn(p.benchmarks, name)) continue;
       const theirs = p.benchmarks[name];
-      if (!theirs) continue;
       const row = add(body, "tr", null, { class: "published", title: p.source });
       for (const text of [`${name}, published: ${title}`, "", p.samples]) add(row, "td", text);
       add(row, "td", theirs.avg.toFixed(1));
@@ -124,7 +124,7 @@ function lengths(parent, name, b) {
   draw(svg, "text", { x: 330, y: 207, "text-anchor": "end" }, `${most} tokens`);
   draw(svg, "text", { x: 30, y: 20, "text-anchor": "end" }, top);
   const mean = (kind) => (b.length[kind] ? `${Math.round(b.length[kind].mean)}` : "-");
-  add(figure, "figcaption", `green right, red wrong, grey truncated; mean tokens: right ${mean("right")}, wrong ${mean("wrong")}`);
+  add(figure, "figcaption", `green right, red wrong, grey truncated; mean tokens: right ${mean("right")}, wrong or truncated ${mean("wrong")}`);
 }
 
 function charts() {
@@ -139,6 +139,12 @@ function charts() {
     }
     add(head, "p", `Truncated graded as they stand: Avg ${percent(b.avg_truncated_as_graded)}. Complete responses alone: ${percent(b.avg_complete_only)}. Data ${b.data.hash}, from ${b.data.from}.`, { class: "hint" });
     for (const note of b.notes) add(head, "p", note, { class: "hint" });
+    const how = add(head, "details");
+    add(how, "summary", "how it was sampled and graded");
+    const { example_prompt, ...settings } = b.settings;
+    for (const text of [JSON.stringify(settings), `by ${b.sampled_by.join(", ")}; graded with ${JSON.stringify(b.graded_with)}`, "a prompt, for the problem 1+1?"])
+      add(how, "p", text, { class: "hint" });
+    add(how, "pre", example_prompt);
     passCurve(card, name, b);
     heatMap(card, name);
     lengths(card, name, b);
@@ -219,10 +225,8 @@ function open(name, p, scroll) {
 }
 
 function made() {
-  const settings = Object.fromEntries(Object.entries(summary.settings).filter(([name]) => name !== "chat_template"));
   const lines = {
-    model: summary.model, identity: JSON.stringify(summary.identity), settings: JSON.stringify(settings),
-    "chat template": summary.settings.chat_template ?? "none", versions: JSON.stringify(summary.versions),
+    model: summary.model, identity: JSON.stringify(summary.identity),
     responses: whole ? "all of them are in this page" : "the first of each verdict to each problem, clipped; all are in samples.sqlite beside this page",
   };
   for (const [title, p] of Object.entries(published)) lines[`published: ${title}`] = `${p.source}; weights ${p.weights}`;
@@ -233,7 +237,8 @@ function made() {
 }
 
 $("model").textContent = summary.model;
-$("settings").textContent = `${summary.settings.samples} samples a problem, temperature ${summary.settings.temperature ?? "see below"}, seed ${summary.settings.seed}`;
+const { example_prompt, ...shared } = summary.settings;
+$("settings").textContent = Object.entries(shared).map(([name, value]) => `${name.replaceAll("_", " ")} ${JSON.stringify(value)}`).join(" · ");
 for (const text of summary.warnings) add($("warnings"), "p", text, { class: "warning" });
 scores();
 charts();

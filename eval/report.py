@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from scope_eval.compare import markdown_row
 from scope_eval.results import Graded
 from scope_eval.store import Store
 
@@ -21,9 +22,11 @@ HEAD, TAIL = 1_000, 3_000
 
 def write(summary: dict[str, Any], graded: dict[str, Graded], store: Store, folder: Path, text_budget: int = TEXT_BUDGET) -> None:
     """report.html and report.md."""
-    published = {
-        name: p for name, p in yaml.safe_load((HERE / "published.yaml").read_text()).items() if p["benchmarks"].keys() & graded.keys()
-    }
+    published = {}
+    for title, p in yaml.safe_load((HERE / "published.yaml").read_text()).items():
+        # somebody's own file of the same name is another benchmark
+        if same := {n: v for n, v in p["benchmarks"].items() if n in graded and graded[n].about["about"]["published"]}:
+            published[title] = p | {"benchmarks": same}
     whole = sum(store.characters(g.about["id"]) for g in graded.values()) <= text_budget
     data = {
         "summary": summary, "published": published, "whole": whole,
@@ -119,8 +122,7 @@ def markdown(summary: dict[str, Any], published: dict[str, Any]) -> str:
     lines = [
         f"# {summary['model']}", "",
         "In percent, with 95% intervals that cluster by problem. A truncated response counts as wrong.", "",
-        "| " + " | ".join(HEADERS) + " |", "|" + "---|" * len(HEADERS),
-        *("| " + " | ".join(row) + " |" for row in rows_of(summary)), "",
+        markdown_row(HEADERS), "|" + "---|" * len(HEADERS), *map(markdown_row, rows_of(summary)), "",
     ]  # fmt: skip
     for title, p in published.items():
         cells = ", ".join(
@@ -130,8 +132,6 @@ def markdown(summary: dict[str, Any], published: dict[str, Any]) -> str:
         lines += [f"Published, {title} ({p['source']}): {cells}.", ""]
     lines += [f"- warning: {w}" for w in summary["warnings"]]
     for name, b in summary["benchmarks"].items():
-        lines += [f"- {name}: data {b['data']['hash']} from {b['data']['from']}" + "".join(f"; {note}" for note in b["notes"])]
-    settings = {k: v for k, v in summary["settings"].items() if k != "chat_template"}
-    return "\n".join(
-        [*lines, "", f"Settings: `{json.dumps(settings, ensure_ascii=False)}`", "", f"Versions: `{json.dumps(summary['versions'])}`", ""]
-    )
+        how = f"{b['samples']} samples by {', '.join(b['sampled_by'])} with `{json.dumps(b['settings'], ensure_ascii=False)}`; graded with `{json.dumps(b['graded_with'])}`"
+        lines += [f"- {name}: data {b['data']['hash']} from {b['data']['from']}; {how}" + "".join(f"; {note}" for note in b["notes"])]
+    return "\n".join([*lines, ""])

@@ -16,7 +16,7 @@ class Graded:
     """A benchmark's samples with their grades, without texts: `rows`, in the order of `problems`, cut to what was asked for."""
 
     def __init__(self, store: Store, benchmark: dict) -> None:
-        """benchmark: of store.benchmarks(). Raises StoreError if samples or grades are missing."""
+        """benchmark: a finished one of store.benchmarks(). Raises StoreError if samples or grades are missing all the same."""
         self.about = benchmark
         self.problems = store.problems(benchmark["id"], benchmark["problems"])
         found = store.graded(benchmark["id"], benchmark["samples"])
@@ -70,6 +70,8 @@ def describe(store: Store, graded: Graded) -> dict[str, Any]:
                    for name, right in (("right", True), ("wrong", False))},
         "variance": metrics.variance_parts(correct),
         **distinct(store, graded),
+        "sampled_by": sorted({s["engine"].rpartition(" #")[0] or s["engine"] for s in samples}),
+        "graded_with": graded.about["graded_with"],
         "data": {"hash": graded.about["data"], **graded.about["about"].get("data", {})},
         "settings": graded.about["settings"],
         "notes": graded.about["about"].get("notes", []),
@@ -108,6 +110,8 @@ def warnings(name: str, description: dict) -> list[str]:
         found.append(
             f"{name}: {description['repeated_long']:.1%} of the samples of {LONG} tokens or more equal another sample of their problem; Pass@k is too low if engines shared a seed"
         )
+    if len(description["sampled_by"]) > 1:
+        found.append(f"{name}: sampled by several engines' versions: {', '.join(description['sampled_by'])}")
     if description["failed"] > 0.01:
         found.append(f"{name}: the grader could not decide {description['failed']:.1%} of the samples; they count as wrong")
     if description["truncated"] > 0.05:

@@ -108,7 +108,7 @@ def _sampling_options(command: argparse.ArgumentParser) -> None:
     add("--no-chat", action="store_true", help="the problem as it is, without the model's chat template")
     add(
         "--template-args",
-        type=json.loads,
+        type=json_object,
         default={},
         metavar="JSON",
         help="""for the chat template, for instance '{"enable_thinking": false}'""",
@@ -121,6 +121,13 @@ def _sampling_options(command: argparse.ArgumentParser) -> None:
     add("--ray-address", default="local", help="local (default), auto or host:port")
     add("--base-url", default="", help="of an OpenAI-compatible server, instead of engines; --model then names its tokenizer")
     add("--served-model", default="", help="what that server calls the model, if it serves several")
+
+
+def json_object(text: str) -> dict:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f"must be an object of JSON, got {text}")
+    return found
 
 
 def run(options: argparse.Namespace) -> int:
@@ -139,6 +146,8 @@ def pair(options: argparse.Namespace) -> int:
     for name in ("before", "after", "benchmarks", "out"):
         if getattr(options, name) is None:
             raise ConfigError(f"--{name} is missing")
+    if options.base_url or options.revision:
+        raise ConfigError("--base-url and --revision name one model; score each with scope-eval run, then scope-eval compare")
     folders = {name: options.out / name for name in ("before", "after")}
     with quiet(options.out / "eval.log") as (out, err):
         for name, folder in folders.items():
@@ -157,7 +166,10 @@ def from_run(options: argparse.Namespace) -> None:
     file = options.run / "config.yaml"
     if not file.is_file():
         raise ConfigError(f"{options.run} is no run: there is no {file}; make train first, or name another with --run")
-    config = Config.from_dict(yaml.safe_load(file.read_text()))
+    try:
+        config = Config.from_dict(yaml.safe_load(file.read_text()))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file} cannot be read: {error}") from None
     given = dataclasses.asdict(config.eval)
     defaults: dict[str, Any] = {"before": config.student.path, "after": str(options.run / "model"), "benchmarks": given.pop("path") or None,
                                 "out": options.run / "eval", "seed": config.seed}  # fmt: skip
@@ -167,13 +179,12 @@ def from_run(options: argparse.Namespace) -> None:
 
 
 def evaluate(model: str, names: str, folder: Path, options: argparse.Namespace, progress_to: TextIO) -> None:
-    """Sample what is missing, grade everything and write results and report into folder. Raises ConfigError before any engine starts."""
+    """Sample what is missing, grade everything and write results and report into folder. Raises ConfigError before anything is sampled."""
     if samples_of(options) < 1 or (options.limit is not None and options.limit < 1):
         raise ConfigError("--samples and --limit must be at least 1")
     if options.engines < 1 or options.tensor_parallel_size < 1:
         raise ConfigError("--engines and --tensor-parallel-size must be at least 1")
-    config = check_model(model, "--model", options.revision)
-    identity = model_identity(model, getattr(config, "_commit_hash", None) or options.revision)
+    commit = getattr(check_model(model, "--model", options.revision), "_commit_hash", None) or options.revision
     folder.mkdir(parents=True, exist_ok=True)
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
@@ -195,6 +206,7 @@ def evaluate(model: str, names: str, folder: Path, options: argparse.Namespace, 
         )  # fmt: skip
         if not options.no_chat and lm.tokenizer.chat_template is None:
             raise ConfigError(f"--model {model} has no chat template; --no-chat asks with the bare problem")
+        identity = model_identity(model, commit) | getattr(lm.sampler, "identity", {})
         for name, task in tasks.items():
             lm.benchmarks[task.config.task] = begin(store, name, task, model, identity, lm, options)
         evaluated = simple_evaluate(
@@ -204,6 +216,7 @@ def evaluate(model: str, names: str, folder: Path, options: argparse.Namespace, 
         for task_name, samples in evaluated.pop("samples").items():
             for sample in samples:
                 store.put_grades(lm.benchmarks[task_name], sample["doc"]["id"], [Grade(**g) for g in sample["grades"]])
+            store.finish(lm.benchmarks[task_name], len(samples), samples_of(options), versions())
         (folder / "lm_eval.json").write_text(json.dumps(evaluated, indent=2, default=handle_non_serializable) + "\n")
         write_results(store, folder)
     finally:
@@ -225,8 +238,8 @@ def load_tasks(manager, names: str, folder: Path, options: argparse.Namespace) -
             raise ConfigError(f"--benchmarks names {name} twice")
         task |= {"repeats": n, "filter_list": [{"name": "all", "filter": [{"function": "take_first_k", "k": n}]}]}
         if options.instruction is not None:
-            following = f"\n\n{options.instruction}" if options.instruction else ""
-            task["doc_to_text"] = "{{problem}}" + (f"{{% raw %}}{following}{{% endraw %}}" if following else "")
+            following = json.dumps(f"\n\n{options.instruction}", ensure_ascii=False)  # as a literal of the template's language
+            task["doc_to_text"] = "{{problem}}" + (f"{{{{{following}}}}}" if options.instruction else "")
         sampling = {"temperature": options.temperature, "top_p": options.top_p, "top_k": options.top_k,
                     "repetition_penalty": options.repetition_penalty, "max_gen_toks": options.max_tokens}  # fmt: skip
         if given := {k: v for k, v in sampling.items() if v is not None}:
@@ -246,30 +259,31 @@ def own_sampling(file: Path) -> dict:
 
 
 def begin(store: Store, name: str, task, model: str, identity: dict, lm, options: argparse.Namespace) -> int:
-    """A benchmark's place in the store; see Store.begin."""
+    """A benchmark's place in the store; see Store.begin. Its settings hold what a sample depends on, the prompt as the model sees it included."""
     from scope_eval.backend import sampling_params
 
-    rows = list(task.eval_docs)
-    source = task.config.dataset_kwargs or {}
-    hub = source.get("hub", {})
-    metadata = task.config.metadata or {}
-    local = options.data_dir or source.get("file")
+    example = task.doc_to_text({"id": "example", "problem": "1+1?", "answer": "2", "stratum": "all"})
+    if not options.no_chat:
+        system = [{"role": "system", "content": options.system}] if options.system else []
+        example = lm.apply_chat_template([*system, {"role": "user", "content": example}])
+    dtype = "float32" if cpu_platform.active() and options.dtype == "bfloat16" else options.dtype
     settings = sampling_params(task.config.generation_kwargs) | {
-        "seed": seed_of(options), "prompt": task.config.doc_to_text, "system": options.system,
-        "chat_template": None if options.no_chat else lm.tokenizer.chat_template, "template_args": options.template_args,
-        "dtype": "as served" if options.base_url else "float32" if cpu_platform.active() else options.dtype,
+        "seed": seed_of(options), "example_prompt": example, "dtype": "as served" if options.base_url else dtype,
     }  # fmt: skip
+    source, metadata = task.config.dataset_kwargs or {}, task.config.metadata or {}
+    hub = source.get("hub") or {}
+    of_a_file = options.data_dir or source.get("file") or source.get("default_file")
+    rows = list(task.eval_docs)
     about = {
-        "model": model, "data": {"from": "file" if local else f"{hub['path']} at {hub['revision']}", "of": len(rows)},
+        "model": model, "data": {"from": "file" if of_a_file else f"{hub['path']} at {hub['revision']}", "of": len(rows)},
         "notes": metadata.get("notes", []), "without": metadata.get("without"), "significant": bool(metadata.get("significant")),
-        "versions": versions(),
+        "published": "file" not in source,
     }  # fmt: skip
-    problems = min(options.limit or len(rows), len(rows))
-    return store.begin(name, identity, benchmarks.content_hash(rows), settings, rows, about, problems, samples_of(options))
+    return store.begin(name, identity, benchmarks.content_hash(rows), settings, rows, about)
 
 
 def model_identity(model: str, commit: str) -> dict[str, str]:
-    """Two models are the same if their files are, or the hub's commit is."""
+    """Two models are the same if their files are, or the hub's commit is. Beside a server this is its tokenizer; Server.identity is the model."""
     return {"files": files_fingerprint(model)} if Path(model).is_dir() else {"hub": model, "commit": commit}
 
 
@@ -292,12 +306,12 @@ def versions() -> dict[str, str]:
 
 
 def regrade(options: argparse.Namespace) -> int:
-    """All samples of a folder graded anew. The model is not needed, and nothing is sampled."""
+    """The samples that results are about, graded anew. The model is not needed, and nothing is sampled."""
     from tqdm import tqdm
 
     store = open_store(options.out)
     try:
-        for benchmark in store.benchmarks():
+        for benchmark in finished(store):
 
             def again(problem: dict, benchmark: dict = benchmark) -> None:
                 texts = store.texts(benchmark["id"], problem["id"], benchmark["samples"])
@@ -306,6 +320,7 @@ def regrade(options: argparse.Namespace) -> int:
             problems = store.problems(benchmark["id"], benchmark["problems"])
             with ThreadPoolExecutor(PROBLEMS_AT_ONCE) as threads:
                 list(tqdm(threads.map(again, problems), total=len(problems), desc=benchmark["name"], unit="problem", mininterval=1.0))
+            store.finish(benchmark["id"], benchmark["problems"], benchmark["samples"], versions())
         write_results(store, options.out)
     finally:
         store.close()
@@ -319,19 +334,28 @@ def open_store(folder: Path) -> Store:
     return Store(folder / STORE)
 
 
+def finished(store: Store) -> list[dict]:
+    """The benchmarks that have been sampled and graded to the end once. Raises ConfigError if there is none."""
+    found = [b for b in store.benchmarks() if b["samples"]]
+    if not found:
+        raise ConfigError(f"no benchmark in {store.path} is finished; run the same scope-eval run again, it continues")
+    return found
+
+
 def write_results(store: Store, folder: Path) -> dict[str, Any]:
-    """results.json, report.html and report.md from what the store holds."""
-    graded = {b["name"]: Graded(store, b) for b in store.benchmarks()}
+    """results.json, report.html and report.md from what the store holds of finished benchmarks."""
+    graded = {b["name"]: Graded(store, b) for b in finished(store)}
     described = {name: results.describe(store, g) for name, g in graded.items()}
-    last = list(graded.values())[-1].about
-    settings = {**common([d["settings"] for d in described.values()]), "samples": last["samples"]}
+    first = next(iter(graded.values())).about
+    begun = [b["name"] for b in store.benchmarks() if not b["samples"]]
     summary = {
-        "model": last["about"]["model"], "identity": last["model"], "settings": settings, "versions": last["about"]["versions"],
-        "truncated_counts_as": "wrong", "benchmarks": described,
-        "warnings": [w for name, d in described.items() for w in results.warnings(name, d)],
+        "model": first["about"]["model"], "identity": first["model"], "truncated_counts_as": "wrong",
+        "settings": common([d["settings"] | {"samples": d["samples"]} for d in described.values()]), "benchmarks": described,
+        "warnings": [w for name, d in described.items() for w in results.warnings(name, d)]
+        + [f"{name} was begun and is not finished; the same scope-eval run continues it" for name in begun],
     }  # fmt: skip
     summary = results.strict(summary)
-    (folder / "results.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    (folder / "results.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     report.write(summary, graded, store, folder)
     return summary
 
@@ -342,11 +366,11 @@ def common(settings: Sequence[dict]) -> dict:
 
 
 def show(folder: Path, out: TextIO) -> None:
-    summary = json.loads((folder / "results.json").read_text())
+    summary = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     print(report.terminal_table(summary), file=out)
     for warning in summary["warnings"]:
         print(f"warning: {warning}", file=out)
-    print(f"written: {folder}/report.html, report.md, results.json, lm_eval.json, {STORE}", file=out, flush=True)
+    print(f"written: {folder}/report.html, report.md, results.json", file=out, flush=True)
 
 
 def compare_folders(options: argparse.Namespace) -> int:
@@ -361,7 +385,7 @@ def compare_and_write(before: Path, after: Path, out: Path | None) -> dict[str, 
     for folder in (before, after):
         store = open_store(folder)
         try:
-            sides.append({b["name"]: Graded(store, b) for b in store.benchmarks()})
+            sides.append({b["name"]: Graded(store, b) for b in finished(store)})
         finally:
             store.close()
     comparison = compare(*sides)

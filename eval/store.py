@@ -1,7 +1,7 @@
 """A file of samples: what was drawn stays, is never drawn again and can be graded anew.
 
-SQLite, so that a process killed at any moment leaves whole samples, and several may write at once (on one node, or on nodes that share a
-file system with working locks). Samples are added and never changed; grades are derived from them and may be replaced.
+SQLite, so that a process killed at any moment leaves whole samples, and several may write at once where file locks work. Samples are
+added and never changed; grades are derived from them and may be replaced.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ class StoreError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Example: Sample("aime24-0", 3, "So \\\\boxed{204}.", tokens=7, finish_reason="stop", seed=8675309, engine="0")."""
+    """Example: Sample("aime24-0", 3, "So \\\\boxed{204}.", tokens=7, finish_reason="stop", seed=8675309, engine="vLLM 0.29.0 #0")."""
 
     item: str
     number: int
@@ -33,14 +33,17 @@ class Sample:
     engine: str
 
 
+SCHEMA_VERSION = 1
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS benchmarks (
-    id INTEGER PRIMARY KEY, name TEXT UNIQUE, model TEXT, data TEXT, settings TEXT, about TEXT, problems INTEGER, samples INTEGER);
+    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, model TEXT, data TEXT, settings TEXT, about TEXT,
+    problems INTEGER, samples INTEGER, graded_with TEXT);
 CREATE TABLE IF NOT EXISTS problems (
-    benchmark INTEGER, item TEXT, position INTEGER, problem TEXT, answer TEXT, stratum TEXT, PRIMARY KEY (benchmark, item)) WITHOUT ROWID;
+    benchmark INTEGER REFERENCES benchmarks (id) ON DELETE CASCADE, item TEXT, position INTEGER, problem TEXT, answer TEXT, stratum TEXT,
+    PRIMARY KEY (benchmark, item)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS samples (
-    benchmark INTEGER, item TEXT, number INTEGER, text TEXT, tokens INTEGER, finish_reason TEXT, seed INTEGER, engine TEXT,
-    PRIMARY KEY (benchmark, item, number));
+    benchmark INTEGER REFERENCES benchmarks (id), item TEXT, number INTEGER, text TEXT, tokens INTEGER, finish_reason TEXT, seed INTEGER,
+    engine TEXT, PRIMARY KEY (benchmark, item, number));
 CREATE TABLE IF NOT EXISTS grades (
     benchmark INTEGER, item TEXT, number INTEGER, verdict TEXT, answer TEXT, reason TEXT, class INTEGER,
     PRIMARY KEY (benchmark, item, number)) WITHOUT ROWID;
@@ -56,37 +59,50 @@ class Store:
         self.lock = threading.Lock()
         try:
             self.db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
-            self.db.execute("PRAGMA journal_mode=WAL")
-            self.db.execute("PRAGMA synchronous=NORMAL")
-            self.db.executescript(SCHEMA)
+            (tables,) = self.db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+            (version,) = self.db.execute("PRAGMA user_version").fetchone()
+            if tables and version != SCHEMA_VERSION:
+                raise sqlite3.DatabaseError("another version or another program wrote it")
+            self.db.execute("PRAGMA journal_mode=TRUNCATE")  # a write-ahead log would not be safe on a network's file system
+            self.db.execute("PRAGMA synchronous=FULL")
+            self.db.execute("PRAGMA foreign_keys=ON")
+            self.db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         except sqlite3.DatabaseError as error:
             raise ConfigError(f"{path} is no store of samples ({error}); choose another --out") from None
 
-    def begin(
-        self, name: str, model: dict, data: str, settings: dict, rows: Sequence[dict], about: dict, problems: int, samples: int
-    ) -> int:
+    def begin(self, name: str, model: dict, data: str, settings: dict, rows: Sequence[dict], about: dict) -> int:
         """The number of the benchmark in this file, which is added where it is new.
 
-        model: its identity; data: the content hash of rows; about: what else a report should say; problems, samples: how many are asked
-        for now. Raises ConfigError if the file holds samples of another model, or of this benchmark with other data or settings.
+        model: its identity; data: the content hash of rows; about: what else a report should say. Raises ConfigError if the file holds
+        samples of another model, or of this benchmark with other data or settings; what was begun and never sampled holds nobody up.
         """
         with self._transaction():
-            for other, identity in self.db.execute("SELECT name, model FROM benchmarks"):
-                self._must_be_equal(f"samples of {other} by the model", json.loads(identity), model)
-            row = self.db.execute("SELECT id, data, settings FROM benchmarks WHERE name = ?", (name,)).fetchone()
-            if row is None:
-                values = (name, json.dumps(model), data, json.dumps(settings))
+            sampled = {number for (number,) in self.db.execute("SELECT DISTINCT benchmark FROM samples")}
+            number = None
+            for number_of, held, *values in self.db.execute("SELECT id, name, model, data, settings FROM benchmarks").fetchall():
+                if number_of in sampled:
+                    self._must_be_equal(f"samples of {held} by the model", json.loads(values[0]), model)
+                if held == name:
+                    number = number_of
+                    if number in sampled:
+                        self._must_be_equal(f"{name} with the data", {"hash": values[1]}, {"hash": data})
+                        self._must_be_equal(f"{name} sampled with", json.loads(values[2]), settings)
+                    elif values != [json.dumps(model), data, json.dumps(settings)]:
+                        self.db.execute("DELETE FROM benchmarks WHERE id = ?", (number,))
+                        number = None
+            if number is None:
+                values = [name, json.dumps(model), data, json.dumps(settings)]
                 number = self.db.execute("INSERT INTO benchmarks (name, model, data, settings) VALUES (?, ?, ?, ?)", values).lastrowid
                 texts = ((number, r["id"], i, r["problem"], r["answer"], r.get("stratum", "all")) for i, r in enumerate(rows))
                 self.db.executemany("INSERT INTO problems VALUES (?, ?, ?, ?, ?, ?)", texts)
-            else:
-                number = row[0]
-                self._must_be_equal(f"{name} with the data", {"hash": row[1]}, {"hash": data})
-                self._must_be_equal(f"{name} sampled with", json.loads(row[2]), settings)
-            self.db.execute(
-                "UPDATE benchmarks SET about = ?, problems = ?, samples = ? WHERE id = ?", (json.dumps(about), problems, samples, number)
-            )
+            self.db.execute("UPDATE benchmarks SET about = ? WHERE id = ?", (json.dumps(about), number))
         return int(number or 0)
+
+    def finish(self, benchmark: int, problems: int, samples: int, graded_with: dict) -> None:
+        """The first samples of the first problems are all there and graded: what results and reports are about from now on."""
+        with self._transaction():
+            values = (problems, samples, json.dumps(graded_with), benchmark)
+            self.db.execute("UPDATE benchmarks SET problems = ?, samples = ?, graded_with = ? WHERE id = ?", values)
 
     def _must_be_equal(self, what: str, then: dict, now: dict) -> None:
         keys = [k for k in {**then, **now} if then.get(k) != now.get(k)]
@@ -122,10 +138,10 @@ class Store:
             self.db.executemany("INSERT OR REPLACE INTO grades VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def benchmarks(self) -> list[dict]:
-        """What was asked for: name, id, model, data, settings, about, problems, samples."""
-        keys = ("name", "id", "model", "data", "settings", "about", "problems", "samples")
+        """name, id, model, data, settings, about, and of `finish`: problems, samples, graded_with, which are None before the first."""
+        keys = ("name", "id", "model", "data", "settings", "about", "problems", "samples", "graded_with")
         rows = [dict(zip(keys, row, strict=True)) for row in self._read(f"SELECT {', '.join(keys)} FROM benchmarks ORDER BY id")]
-        return [row | {k: json.loads(row[k]) for k in ("model", "settings", "about")} for row in rows]
+        return [row | {k: json.loads(row[k] or "null") for k in ("model", "settings", "about", "graded_with")} for row in rows]
 
     def problems(self, benchmark: int, limit: int) -> list[dict]:
         """The first ones: id, problem, answer, stratum."""
@@ -163,7 +179,10 @@ class Store:
 
     def _read(self, query: str, *values) -> list[tuple]:
         with self.lock:
-            return self.db.execute(query, values).fetchall()
+            try:
+                return self.db.execute(query, values).fetchall()
+            except sqlite3.Error as error:
+                raise StoreError(f"{self.path} cannot be read: {error}") from error
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -113,9 +113,13 @@ def _read(path: str) -> list[dict]:
 
 
 def read_jsonl(path: Path) -> list[dict]:
-    """Raises ConfigError naming a line that is not JSON."""
+    """Raises ConfigError naming a line that is not JSON, or a file that is no UTF-8."""
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):  # JSON may hold other line separators inside its texts
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 ({error}); convert it") from None
+    for number, line in enumerate(text.split("\n"), 1):  # JSON may hold other line separators inside its texts
         if line.strip():
             try:
                 rows.append(json.loads(line))

@@ -1,19 +1,23 @@
-"""Whether two folders of a model hold the same model."""
+"""Whether two folders hold the same model."""
 
 import hashlib
 from pathlib import Path
 
-WHOLE = 2**26
-"""Files up to 64 MiB are read whole."""
+KINDS = {".json", ".jinja", ".model", ".txt", ".tiktoken", ".py", ".safetensors", ".bin", ".pt"}
+"""Config, tokenizer, template and params; a README changes no model."""
+WHOLE, STRIDE, SLICE = 2**26, 2**20, 2**16
 
 
 def files_fingerprint(folder: str | Path) -> str:
-    """First 16 hex digits of a sha256 over every byte of config and tokenizer, and of each file of params its size and a megabyte from its middle."""
+    """First 16 hex digits of a sha256 over the model's files: whole up to 64 MiB, of a larger one its size and 64 KiB of every MiB."""
     digest = hashlib.sha256()
-    for file in sorted(p for p in Path(folder).iterdir() if p.is_file()):
+    for file in sorted(p for p in Path(folder).iterdir() if p.is_file() and p.suffix in KINDS):
         size = file.stat().st_size
         digest.update(f"{file.name} {size}".encode())
         with file.open("rb") as f:
-            f.seek(max(size // 2 - 2**19, 0) if size > WHOLE else 0)
-            digest.update(f.read(WHOLE if size <= WHOLE else 2**20))
+            if size <= WHOLE:
+                digest.update(f.read())
+            for start in range(0, size, STRIDE) if size > WHOLE else ():
+                f.seek(start)
+                digest.update(f.read(SLICE))
     return digest.hexdigest()[:16]

@@ -1,6 +1,6 @@
 """A file of teacher scores, keyed by who the teacher is and by token ids: to resume, to ablate, to debug without a teacher.
 
-SQLite, written by several processes of a node (or of nodes that share a file system with working locks). Rows are added and never changed.
+SQLite, written by several processes of one node. Rows are added and never changed.
 """
 
 import hashlib

@@ -42,9 +42,9 @@ def fill(folder: Path) -> None:
     hard = {i: rng.choice(HARD) for i in range(0, len(rows), 20)}
     for i, (gold, _) in hard.items():
         rows[i]["answer"] = gold
-    settings = {"temperature": 0.6, "seed": 1, "chat_template": None}
-    about = {"model": "synthetic", "data": {"from": "nowhere"}, "notes": [], "without": None, "significant": False, "versions": {}}
-    number = store.begin("six", {"files": "0"}, content_hash(rows), settings, rows, about, len(rows), SAMPLES)
+    settings = {"temperature": 0.6, "seed": 1, "example_prompt": "?"}
+    about = {"model": "synthetic", "data": {"from": "nowhere"}, "notes": [], "without": None, "significant": False, "published": False}
+    number = store.begin("six", {"files": "0"}, content_hash(rows), settings, rows, about)
     for i, row in enumerate(rows):
         right = [hard[i][1]] if i in hard else spellings(row["answer"])
         wrong = [str(rng.randint(-50, 2000)) for _ in range(3)] + [
@@ -58,6 +58,7 @@ def fill(folder: Path) -> None:
             text = f"{thinking}{n} So the answer is $\\boxed{{{answer}}}$."
             samples.append((number, Sample(row["id"], n, text, 2_000 + rng.randint(0, 900), "stop" if draw < 0.97 else "length", n, "0")))
         store.add(samples)
+    store.finish(number, len(rows), SAMPLES, {})
     store.close()
 
 

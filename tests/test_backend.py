@@ -40,7 +40,9 @@ def requests(items, samples: int, task: str = "scope_tiny", options=OPTIONS):
 
 def backend(tmp_path=None, drawer=None, seed: int = 1, **kwargs) -> ScopeVLLM:
     store = Store(tmp_path / "s") if tmp_path else None
-    lm = ScopeVLLM("examples/tiny/student", seed=seed, store=store, benchmarks={"scope_tiny": 1, "scope_other": 2}, **kwargs)
+    lm = ScopeVLLM("examples/tiny/student", seed=seed, store=store, **kwargs)
+    if store:
+        lm.benchmarks["scope_tiny"] = store.begin("tiny", {}, "d", {}, [{"id": "p0", "problem": "?", "answer": "1"}], {})
     lm.sampler = drawer or Drawer()
     return lm
 
@@ -64,6 +66,27 @@ def test_what_a_death_left_is_not_drawn_again_and_8_samples_grow_to_32(tmp_path)
     assert backend(tmp_path, third).generate_until(requests(range(5), 32)) == whole and len(third.asked) == 5 * 24
 
 
+def test_a_response_that_was_aborted_is_no_sample(tmp_path):
+    class Aborter(Drawer):
+        def sample(self, requests):
+            for request in requests:
+                yield [(request.key, Sample(request.item, request.number, "half", 3, "abort", 1, "0"))]
+
+    lm = backend(tmp_path, Aborter())
+    with pytest.raises(SamplingError, match="p0, sample 0: it ended by abort, which is no answer"):
+        lm.generate_until(requests([0], 2))
+    assert not lm.store.have(1)
+
+
+def test_without_a_store_samples_are_kept_by_task_and_settings():
+    lm = backend()
+    first = lm.generate_until(requests([0], 1))
+    assert lm.generate_until(requests([0], 1, task="scope_other")) != first
+    assert len(lm.sampler.asked) == 2 and lm.generate_until(requests([0], 1)) == first and len(lm.sampler.asked) == 2
+    lm.generate_until(requests([0], 1, options=OPTIONS | {"temperature": 1.0}))
+    assert len(lm.sampler.asked) == 3
+
+
 def test_a_response_that_cannot_fit_is_refused_before_anything_is_sampled():
     drawer = Drawer()
     with pytest.raises(
@@ -74,7 +97,12 @@ def test_a_response_that_cannot_fit_is_refused_before_anything_is_sampled():
 
 
 def test_generation_kwargs_become_vllms_and_unknown_ones_are_refused():
-    assert sampling_params(OPTIONS) == {"temperature": 0.6, "top_p": 0.95, "top_k": 20, "max_tokens": 8}
-    assert sampling_params({"until": ["\n"], "max_gen_toks": 8}) == {"temperature": 0.0, "max_tokens": 8, "stop": ["\n"]}
+    whole = {"temperature": 0.6, "top_p": 0.95, "top_k": 20, "min_p": 0.0, "repetition_penalty": 1.0, "max_tokens": 8}
+    assert sampling_params(OPTIONS) == whole
+    plain = {"temperature": 0.0, "top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "max_tokens": 8, "stop": ["\n"]}
+    assert sampling_params({"until": ["\n"], "max_gen_toks": 8}) == plain
+    assert sampling_params(OPTIONS | {"do_sample": False})["temperature"] == 0
+    with pytest.raises(ConfigError, match="--top-p 2 is out of its range"):
+        sampling_params(OPTIONS | {"top_p": 2})
     with pytest.raises(ConfigError, match="does not know generation_kwargs num_beams"):
         sampling_params(OPTIONS | {"num_beams": 2})

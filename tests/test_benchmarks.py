@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scope_eval.benchmarks import TASKS, _row, check, content_hash, dataset, names, task_of
+from scope_eval.benchmarks import TASKS, _row, check, content_hash, dataset, gold_text, names, task_of
 from scope_openrlhf.config import ConfigError
 
 ROW = {"id": "a", "problem": "1+1?", "answer": "2"}
@@ -50,6 +50,10 @@ def test_a_data_dir_is_read_instead_of_the_hub(tmp_path):
     write(tmp_path / "aime24.jsonl", ROW | {"answer": 2, "source": "x"}, ROW | {"id": 7})
     rows = dataset("aime24", data_dir=str(tmp_path), hub={"path": "nobody/nothing"})["test"]
     assert rows[0] == ROW | {"stratum": "all"} and rows[1]["id"] == "7"
+    write(tmp_path / "tiny.jsonl", ROW)
+    assert len(dataset("tiny", data_dir=str(tmp_path), default_file="examples/tiny/heldout.jsonl")["test"]) == 1  # over what ships
+    own = write(tmp_path / "own.jsonl", ROW, ROW | {"id": "b"})
+    assert len(dataset("own", data_dir="/nowhere", file=str(own))["test"]) == 2  # somebody's own file stands for itself
 
 
 def test_the_hash_is_of_ids_problems_and_golds_in_order():
@@ -67,6 +71,7 @@ def test_the_hash_is_of_ids_problems_and_golds_in_order():
         ([{"id": "a", "answer": "2"}], "row 1: problem is missing"),
         (["text"], "row 1: id is missing"),
         ([ROW, ROW], "row 2: the id a was there before"),
+        ([ROW | {"problem": "\ud800"}], "row 1: it holds half a surrogate"),
     ],
 )
 def test_rows_that_cannot_be_scored_are_named(rows, message):
@@ -79,6 +84,9 @@ def test_missing_data_say_what_to_give(tmp_path):
         dataset("aime24", data_dir=str(tmp_path))
     with pytest.raises(ConfigError, match="line 1 is not JSON"):
         (tmp_path / "amc23.jsonl").write_text("{\n")
+        dataset("amc23", data_dir=str(tmp_path))
+    with pytest.raises(ConfigError, match="is not UTF-8"):
+        (tmp_path / "amc23.jsonl").write_bytes('{"id": "é"}'.encode("latin-1"))
         dataset("amc23", data_dir=str(tmp_path))
     with pytest.raises(ConfigError, match="did you mean math500.*A .jsonl file is a benchmark too"):
         task_of("math50")
@@ -99,8 +107,10 @@ def test_rows_of_the_hub_come_under_our_names():
     assert _row("aime24", 3, {"problem": "?", "solution": r"\boxed{204}"}, hub) == {"id": "aime24-3", "problem": "?", "answer": "204"}
     hub = tasks()["olympiad"]["dataset_kwargs"]["hub"]
     row = {"id": 1606, "question": "?", "final_answer": ["$1$", "2"]}
-    assert _row("olympiad", 0, row, hub) == {"id": "olympiad-1606", "problem": "?", "answer": "$1$, 2"}
+    assert _row("olympiad", 0, row, hub) == {"id": "olympiad-1606", "problem": "?", "answer": ["$1$", "2"]}
     hub = tasks()["math500"]["dataset_kwargs"]["hub"]
     row = {"unique_id": "test/algebra/1.json", "problem": "?", "answer": r"\frac{1}{2}"}
     assert _row("math500", 0, row, hub)["id"] == "test/algebra/1.json"
-    assert _row("amc23", 0, {"question": "?", "answer": 27.0}, tasks()["amc23"]["dataset_kwargs"]["hub"])["answer"] == 27
+    assert [gold_text(g) for g in (27.0, 0.5, 3, ["$1$", "2"], "016")] == ["27", "0.5", "3", "$1$, 2", "016"]
+    with pytest.raises(ConfigError, match="a gold must be a text"):
+        gold_text({"value": 1})

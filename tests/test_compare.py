@@ -12,7 +12,7 @@ ABOUT = {
     "notes": [],
     "without": {"label": "without b", "ids": ["b"]},
     "significant": False,
-    "versions": {},
+    "published": True,
 }
 
 
@@ -22,7 +22,7 @@ def graded(folder, right: dict[str, str], name: str = "tiny", data: str = "d", t
     store = Store(folder / f"{name}{data}{temperature}")
     rows = [{"id": item, "problem": "?", "answer": "1", "stratum": item} for item in right]
     n = len(next(iter(right.values())))
-    number = store.begin(name, {"files": "x"}, data, {"temperature": temperature, "seed": 1}, rows, ABOUT, len(rows), n)
+    number = store.begin(name, {"files": "x"}, data, {"temperature": temperature, "seed": 1}, rows, ABOUT)
     for item, letters in right.items():
         store.add(
             (number, Sample(item, i, f"text {i // 2}", 300 if c == "r" else 100, "length" if c == "t" else "stop", i, "0"))
@@ -31,6 +31,7 @@ def graded(folder, right: dict[str, str], name: str = "tiny", data: str = "d", t
         grades = {"r": Grade("right", "1", "same", 0), "t": Grade("right", "1", "same", 0), "w": Grade("wrong", "2", "different", 1),
                   "f": Grade("failed", "3", "time", 2), "n": Grade("wrong", None, "no box", None)}  # fmt: skip
         store.put_grades(number, item, [grades[c] for c in letters])
+    store.finish(number, len(rows), n, {"math-verify": "0.9"})
     (benchmark,) = store.benchmarks()
     return store, Graded(store, benchmark)
 
@@ -72,8 +73,9 @@ def test_a_store_with_missing_samples_or_grades_says_what_to_run(tmp_path):
 def test_a_problem_flips_where_it_crosses_one_half_or_is_solved_at_all():
     before = [[1, 1, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 1, 1]]
     after = [[1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0], [1, 1, 0, 0]]
-    assert flips(list("abcd"), before, after) == {"gained": [], "lost": ["a"], "first_solved": ["b"], "no_longer_solved": ["c"]}
-    assert flips(list("abcd"), after, before) == {"gained": ["a"], "lost": [], "first_solved": ["c"], "no_longer_solved": ["b"]}
+    assert flips(list("abcd"), before, after, 4) == {"gained": [], "lost": ["a"], "first_solved": ["b"], "no_longer_solved": ["c"]}
+    assert flips(list("abcd"), before, after, 3)["first_solved"] == []  # as many tries on both sides
+    assert flips(list("abcd"), after, before, 4) == {"gained": ["a"], "lost": [], "first_solved": ["c"], "no_longer_solved": ["b"]}
 
 
 def test_two_models_are_compared_over_the_problems_that_both_have(tmp_path):
@@ -94,4 +96,16 @@ def test_other_data_are_not_compared_and_other_settings_are_said(tmp_path):
     with pytest.raises(ConfigError, match="there is no benchmark to compare: tiny has other data on each side"):
         compare({"tiny": a}, {"tiny": b})
     _, c = graded(tmp_path / "c", {"x": "wwww"}, temperature=1.0)
-    assert "settings differ: temperature 0.6 and 1.0" in compare({"tiny": a}, {"tiny": c})["notes"][0]
+    assert "the two differ in temperature 0.6 and 1.0" in compare({"tiny": a}, {"tiny": c})["notes"][0]
+
+
+def test_models_with_other_numbers_of_samples_are_compared_at_the_smaller(tmp_path):
+    """Eight tries find more than two: Pass@k, strata and solved problems are those of two tries on both sides."""
+    _, a = graded(tmp_path / "a", {"x": "rr", "z": "ww"})
+    _, b = graded(tmp_path / "b", {"x": "rwwwwwww", "z": "wwrwwwww"})
+    c = compare({"tiny": a}, {"tiny": b})
+    found = c["benchmarks"]["tiny"]
+    assert found["k"] == 2 and found["before"]["pass"] == 0.5 and found["after"]["pass"] == pytest.approx(0.25)  # 1 - C(7,2)/C(8,2)
+    assert found["difference"]["pass"] == pytest.approx(found["after"]["pass"] - found["before"]["pass"])
+    assert found["strata"]["z"]["after"]["pass"] == pytest.approx(0.25) and found["flips"]["first_solved"] == []
+    assert "samples 2 and 8" in c["notes"][0]

@@ -55,7 +55,7 @@ def test_the_shipped_models_score_what_their_card_says(ray_session, tmp_path):
     assert json.loads((tmp_path / "before" / "results.json").read_text()) == before
 
 
-def test_more_samples_are_added_to_those_that_are_there(ray_session, tmp_path):
+def test_more_samples_are_added_to_those_that_are_there(ray_session, tmp_path, capsys):
     few = evaluate(tmp_path / "grown", "--samples", "1", "--limit", "20")
     first = samples(tmp_path / "grown")
     assert few["benchmarks"]["tiny"]["problems"] == 20 and len(first) == 20
@@ -63,6 +63,9 @@ def test_more_samples_are_added_to_those_that_are_there(ray_session, tmp_path):
     more = evaluate(tmp_path / "grown", "--samples", "3", "--limit", "30")
     assert {k: v for k, v in samples(tmp_path / "grown").items() if k in first} == first and len(samples(tmp_path / "grown")) == 90
     assert more["benchmarks"]["tiny"]["samples"] == 3 and set(more["benchmarks"]["tiny"]["pass"]) == {"1", "2", "3"}
+    instruction = r"Put {{it}} in \boxed{}. {% endraw %}"
+    assert run.main(["run", *TINY, "--out", str(tmp_path / "grown"), "--instruction", instruction]) == 2  # another prompt
+    assert f"1+1?\n\n{instruction}<|assistant|>" in capsys.readouterr().err.replace("\\\\", "\\").replace("\\n", "\n")
     again = evaluate(tmp_path / "grown", "--samples", "1", "--limit", "20")  # the first ones alone, without an engine
     assert again == few
 
@@ -76,6 +79,8 @@ def test_more_samples_are_added_to_those_that_are_there(ray_session, tmp_path):
         (["--benchmarks", "tiny,tiny"], "names tiny twice"),
         (["--max-tokens", "4096", "--limit", "1"], "need 41.. tokens, the model has 128 positions; set --max-tokens 1.. or less"),
         (["--samples", "0"], "--samples and --limit must be at least 1"),
+        (["--temperature", "-1"], "--temperature -1.0 is out of its range"),
+        (["--template-args", '{"tokenize": true}'], "the chat template refuses what it is given"),
         (["--base-url", "http://127.0.0.1:9", "--limit", "1"], "--base-url http://127.0.0.1:9 does not answer"),
     ],
 )
@@ -88,7 +93,7 @@ def test_what_cannot_work_is_told_before_an_engine_starts(capsys, tmp_path, argu
 
 def test_a_folder_of_another_model_is_refused_and_intact(capsys, tmp_path):
     store = run.Store(tmp_path / run.STORE)
-    store.begin("tiny", {"files": "another"}, "d", {}, [], {}, 1, 1)
+    store.add([(store.begin("tiny", {"files": "another"}, "d", {}, [], {}), run_sample())])
     store.close()
     assert run.main(["run", *TINY, "--out", str(tmp_path)]) == 2
     assert "holds samples of tiny by the model files another" in capsys.readouterr().err
@@ -139,6 +144,12 @@ def test_one_engine_two_engines_and_a_run_killed_three_times_give_the_same_table
     time.sleep(20)  # what a killed Ray leaves takes some seconds to end
     assert evaluate(tmp_path / "cut", "--samples", "32", "--engines", "2") == whole
     assert samples(tmp_path / "cut") == samples(tmp_path / "whole")
+
+
+def run_sample():
+    from scope_eval.store import Sample
+
+    return Sample("a", 0, "", 0, "stop", 0, "0")
 
 
 def count(folder: Path) -> int:
@@ -222,5 +233,5 @@ def test_the_six_benchmarks_from_a_folder(tmp_path):
     results = json.loads((out / "results.json").read_text())
     assert list(results["benchmarks"]) == six and all(b["problems"] == 3 for b in results["benchmarks"].values())
     assert results["benchmarks"]["olympiad"]["without"]["problems"] == 2
-    assert results["settings"]["top_k"] == 20 and "boxed" in results["settings"]["prompt"]
+    assert results["settings"]["top_k"] == 20 and "boxed" in results["settings"]["example_prompt"]
     assert "Machine981/SCOPE-Deepseek-R1-Distill-Qwen-1.5B" in (out / "report.html").read_text()

@@ -1,6 +1,7 @@
 import pytest
 
 from scope_eval.grade import Response, answer_classes, failed_share, grade, process_results, process_results_to_significant_figures
+from scope_openrlhf.verifier import Verdict
 
 
 def test_a_problem_is_scored_by_the_share_of_its_samples_that_are_right():
@@ -31,6 +32,20 @@ def test_a_failed_answer_is_compared_by_its_spelling_alone():
     asked = []
     graded = [("failed", "9^9^9"), ("wrong", "1"), ("failed", "9^9^9"), ("right", "2"), ("failed", "8^8^8")]
     assert answer_classes(graded, lambda *pair: asked.append(pair)) == [1, 2, 1, 0, 3] and not asked
+
+
+def test_hostile_wrong_answers_are_compared_by_algebra_so_often_and_no_more():
+    asked = []
+
+    def check(leader, response):
+        asked.append(leader)
+        return Verdict("failed" if len(asked) == 3 else "wrong", "", "not decided in 5 s" if len(asked) == 3 else "different by algebra")
+
+    assert answer_classes([("wrong", str(i)) for i in range(100)], check) == list(range(1, 101)) and len(asked) == 3
+    asked.clear()
+    graded = [("wrong", str(i % 50)) for i in range(100)]
+    slow = lambda leader, response: asked.append(leader) or Verdict("wrong", "", "different by algebra")  # noqa: E731
+    assert answer_classes(graded, slow) == [i % 50 + 1 for i in range(100)] and len(asked) == 64
 
 
 def test_the_failed_share_is_over_all_samples():

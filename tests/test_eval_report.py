@@ -20,14 +20,15 @@ def page(tmp_path_factory):
     """A report of three problems with two samples, whose texts try to run as script."""
     folder = tmp_path_factory.mktemp("report")
     store = Store(folder / "samples.sqlite")
-    settings = {"temperature": 0.6, "seed": 1, "chat_template": "{{x}}"}
+    settings = {"temperature": 0.6, "seed": 1, "example_prompt": HOSTILE}
     for name in ("aime24", "tiny"):
         rows = [{"id": f"{name}-{i}", "problem": f"What is {i}+1? {HOSTILE}", "answer": str(i + 1)} for i in range(3)]
-        number = store.begin(name, {"files": "x"}, "d", settings, rows, ABOUT | {"model": HOSTILE, "notes": [HOSTILE]}, 3, 2)
+        number = store.begin(name, {"files": "x"}, "d", settings, rows, ABOUT | {"model": HOSTILE, "notes": [HOSTILE]})
         for i, row in enumerate(rows):
             store.add((number, Sample(row["id"], n, f"sample {n} of {row['id']} {HOSTILE}", 10 + n, "stop", n, "0")) for n in range(2))
             verdicts = [Grade("right", HOSTILE, HOSTILE, 0)] * min(i, 2) + [Grade("wrong", "<i>9</i>", "different", 1)] * (2 - min(i, 2))
             store.put_grades(number, row["id"], verdicts)
+        store.finish(number, 3, 2, {"math-verify": "0"})
     write_results(store, folder)
     return folder
 

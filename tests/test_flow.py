@@ -116,7 +116,7 @@ def test_the_summary_has_its_form(finished):
     e = s["eval"]
     assert (e["n"], e["k"]) == (400, 1) and set(e["before"]) == set(e["after"]) == {"avg", "pass", "stderr_avg", "stderr_pass"}
     assert e["difference"]["avg"] == pytest.approx(e["after"]["avg"] - e["before"]["avg"])
-    assert set(e["difference"]) == {"avg", "stderr", "pass", "stderr_pass"}
+    assert set(e["difference"]) == {"avg", "stderr", "ci", "pass", "stderr_pass", "pass_ci", "k"}
     assert s["rollouts"]["right"] + s["rollouts"]["wrong"] == 256 and s["teacher"]["scored"] == s["rollouts"]["wrong"]
 
 

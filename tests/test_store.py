@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -19,8 +20,8 @@ def sample(item: str = "a", number: int = 0, text: str = r"\boxed{2}") -> Sample
     return Sample(item, number, text, 3, "stop", 11, "0")
 
 
-def begin(store: Store, model: dict = MODEL, data: str = "d", settings: dict = SETTINGS, samples: int = 8) -> int:
-    return store.begin("tiny", model, data, settings, ROWS, {"model": "m"}, 2, samples)
+def begin(store: Store, model: dict = MODEL, data: str = "d", settings: dict = SETTINGS) -> int:
+    return store.begin("tiny", model, data, settings, ROWS, {"model": "m"})
 
 
 def test_a_sample_that_is_there_stays_and_more_can_be_added(tmp_path):
@@ -30,9 +31,11 @@ def test_a_sample_that_is_there_stays_and_more_can_be_added(tmp_path):
     store.add([(number, sample(text="another"))])
     store.close()
     store = Store(tmp_path / "s")
-    assert begin(store, samples=32) == number and store.get(number, "a", 0).text == r"\boxed{2}"
+    assert begin(store) == number and store.get(number, "a", 0).text == r"\boxed{2}"
     store.add([(number, sample(number=8))])
     assert store.have(number) == {("a", 0), ("b", 0), ("a", 8)}
+    assert store.benchmarks()[0]["samples"] is None
+    store.finish(number, 2, 32, {"math-verify": "0.9"})
     assert store.benchmarks()[0]["samples"] == 32 and [p["id"] for p in store.problems(number, 2)] == ["a", "b"]
 
 
@@ -63,6 +66,23 @@ def test_what_another_model_or_setting_wrote_is_refused_and_intact(tmp_path, cha
     with pytest.raises(ConfigError, match=message):
         begin(store, **change)
     assert store.have(number) == {("a", 0)} and len(store.benchmarks()) == 1
+
+
+def test_what_was_begun_and_never_sampled_holds_nobody_up(tmp_path):
+    store = Store(tmp_path / "s")
+    first = begin(store, settings={"max_tokens": 32768})
+    assert begin(store, settings={"max_tokens": 100}, model={"files": "xyz"}) != first
+    ((number, held),) = [(b["id"], b["settings"]) for b in store.benchmarks()]
+    assert held == {"max_tokens": 100} and len(store.problems(number, 9)) == 2 and not store.problems(first, 9)
+    with pytest.raises(StoreError, match="FOREIGN KEY"):  # a writer that began before that is told
+        store.add([(first, sample())])
+
+
+def test_a_file_of_another_program_or_version_is_refused(tmp_path):
+    with sqlite3.connect(tmp_path / "s") as db:
+        db.execute("CREATE TABLE samples (mine TEXT)")
+    with pytest.raises(ConfigError, match="another version or another program wrote it"):
+        Store(tmp_path / "s")
 
 
 def test_a_file_that_is_no_store_is_refused_and_intact(tmp_path):
@@ -113,8 +133,8 @@ def test_a_writer_killed_at_any_moment_leaves_whole_samples(tmp_path):
     for _ in range(3):
         process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "s")], cwd="tests")
         try:
-            log = tmp_path / "s-wal"
-            while process.poll() is None and (not log.exists() or log.stat().st_size < 200_000):
+            size = (tmp_path / "s").stat().st_size if (tmp_path / "s").exists() else 0
+            while process.poll() is None and (not (tmp_path / "s").exists() or (tmp_path / "s").stat().st_size < size + 200_000):
                 time.sleep(0.05)
         finally:
             process.send_signal(signal.SIGKILL)
