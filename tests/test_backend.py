@@ -1,12 +1,15 @@
 """The lm-eval backend with a sampler of a dozen lines, where a fault or an order must be provoked; the real engines are in test_eval.py."""
 
+import json
 import random
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
 
 from scope_eval.backend import ScopeVLLM, sampling_params
-from scope_eval.engines import SamplingError
+from scope_eval.engines import Request, SamplingError, Server
 from scope_eval.store import Sample, Store
 from scope_openrlhf.config import ConfigError
 
@@ -106,3 +109,67 @@ def test_generation_kwargs_become_vllms_and_unknown_ones_are_refused():
         sampling_params(OPTIONS | {"top_p": 2})
     with pytest.raises(ConfigError, match="does not know generation_kwargs num_beams"):
         sampling_params(OPTIONS | {"num_beams": 2})
+
+
+@pytest.fixture
+def completions():
+    """A server that speaks as much of OpenAI's protocol as we ask for, and refuses seed 13."""
+
+    class Handler(BaseHTTPRequestHandler):
+        asked: list[dict] = []
+
+        def do_GET(self):
+            self.answer(200, {"object": "list", "data": [{"id": "m", "object": "model", "created": 1, "owned_by": "x", "root": "org/m"}]})
+
+        def do_POST(self):
+            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            self.asked.append(asked)
+            if asked["seed"] == 13:
+                self.answer(400, {"error": {"message": "too long for me"}})
+                return
+            choice = {"index": 0, "text": str(asked["seed"]), "finish_reason": "stop", "logprobs": None}
+            usage = {"prompt_tokens": 1, "completion_tokens": 5, "total_tokens": 6}
+            self.answer(200, {"id": "1", "object": "text_completion", "created": 1, "model": "m", "choices": [choice], "usage": usage})
+
+        def answer(self, status, body):
+            text = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", Handler.asked
+    server.shutdown()
+
+
+def test_a_request_that_a_server_refuses_costs_no_other_and_is_not_asked_to_be_repeated(completions):
+    url, asked = completions
+    server = Server(url, "")
+    found = []
+    with pytest.raises(SamplingError, match="too long for me") as error:
+        for finished in server.sample([Request(0, "a", i, [7], sampling_params(OPTIONS) | {"seed": i}) for i in range(100)]):
+            found += finished
+    assert "run the same again" not in str(error.value) and {s.number for _, s in found} == set(range(100)) - {13}
+    assert all(s.text == str(s.number) and (s.tokens, s.finish_reason) == (5, "stop") for _, s in found)
+    # nothing is left to the defaults of the server's model
+    assert {
+        "top_k": 20,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "top_p": 0.95,
+        "max_tokens": 8,
+        "prompt": [7],
+        "model": "m",
+    }.items() <= asked[0].items()
+
+
+def test_a_served_model_is_known_by_its_name_and_root(completions):
+    assert Server(completions[0], "").identity == {"served": "m", "root": "org/m"}
+    with pytest.raises(ConfigError, match="serves m, not 'other'; name one with --served-model"):
+        Server(completions[0], "other")

@@ -77,6 +77,7 @@ def test_more_samples_are_added_to_those_that_are_there(ray_session, tmp_path, c
         (["--benchmarks", "none.jsonl"], "there is no .*none.jsonl"),
         (["--benchmarks", "aime24", "--data-dir", "/nowhere"], "there is no /nowhere/aime24.jsonl"),
         (["--benchmarks", "tiny,tiny"], "names tiny twice"),
+        (["--benchmarks", ","], "--benchmarks names none"),
         (["--max-tokens", "4096", "--limit", "1"], "need 41.. tokens, the model has 128 positions; set --max-tokens 1.. or less"),
         (["--samples", "0"], "--samples and --limit must be at least 1"),
         (["--temperature", "-1"], "--temperature -1.0 is out of its range"),
@@ -177,6 +178,8 @@ def test_an_engine_that_dies_loses_nothing_while_another_lives(ray_session, tmp_
                 ray_session.kill(group.engines["0"])
             found += finished
         assert sorted(s.number for _, s in found) == list(range(600)) and {s.engine for _, s in found} >= {"1"}
+        with pytest.raises(SamplingError, match="an engine failed: .*temperature"):
+            list(group.sample([Request(0, "b", 0, ids, {"temperature": -1.0, "seed": 1})]))
         with pytest.raises(SamplingError, match="the last engine died .*run the same again, it continues"):
             for _ in group.sample(requests):
                 ray_session.kill(group.engines["1"])
