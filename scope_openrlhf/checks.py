@@ -8,11 +8,18 @@ from scope_openrlhf import cpu_platform
 from scope_openrlhf.batch import Attempt
 from scope_openrlhf.config import ConfigError, TeacherConfig, section_of
 from scope_openrlhf.data import as_messages
+from scope_openrlhf.dry_run import known_shape
 
 
-def check_model(path: str, key: str, revision: str = ""):
-    """The model's transformers config. Raises ConfigError naming the key if there is no model at path."""
+def check_model(path: str, key: str, revision: str = "", known: bool = False):
+    """The model's transformers config. Raises ConfigError naming the key if there is no model at path.
+
+    known: a model of our recipes may be taken from its shape where the hub does not answer.
+    """
     from transformers import AutoConfig
+
+    if known and (config := known_shape(path)):
+        return config
 
     if (Path(path).is_absolute() or path.startswith(".") or Path(path).exists()) and not (Path(path) / "config.json").is_file():
         raise ConfigError(
@@ -27,11 +34,16 @@ def check_model(path: str, key: str, revision: str = ""):
         ) from error
 
 
-def load_tokenizer(path: str):
-    """The student's. Raises ConfigError if it has no chat template."""
+def load_tokenizer(path: str, optional: bool = False):
+    """The student's. Raises ConfigError if it has no chat template. optional: None where the hub does not answer."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except OSError:
+        if optional:
+            return None
+        raise
     if tokenizer.chat_template is None:
         raise ConfigError(f"student.path {path} has no chat template; add chat_template.jinja to its folder")
     return tokenizer
@@ -129,7 +141,7 @@ def _check_placement(config: TeacherConfig, key: str, args: SimpleNamespace) -> 
 
 
 def check_sizes(args: SimpleNamespace, rows: list[dict], tokenizer, model_configs: dict) -> None:
-    """Batch sizes that divide, and prompts that fit beside their response."""
+    """Batch sizes that divide, and prompts that fit beside their response, as far as there is a tokenizer to tell."""
     n, prompts, train = args.rollout.n_samples_per_prompt, args.rollout.batch_size, args.train.batch_size
     ranks = args.actor.num_nodes * args.actor.num_gpus_per_node // args.ds.ring_attn_size // args.ds.tensor_parallel_size
     for value, by, names in (
@@ -145,6 +157,8 @@ def check_sizes(args: SimpleNamespace, rows: list[dict], tokenizer, model_config
         needed = max_len + (key != "student.path")  # a teacher request carries one token more, which vLLM must generate
         if needed > limit:
             raise ConfigError(f"openrlhf.data.max_len {max_len} needs {needed} positions, {key} has {limit}; lower data.max_len")
+    if tokenizer is None:
+        return
     texts = [tokenizer.apply_chat_template(as_messages(r["prompt"]), tokenize=False, add_generation_prompt=True) for r in rows]
     lengths = [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
     long = [(r["id"], length) for r, length in zip(rows, lengths, strict=True) if length + room > max_len]

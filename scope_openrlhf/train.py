@@ -1,6 +1,7 @@
 """scope-train: config -> checks -> Ray, teacher, OpenRLHF's training -> evaluation -> summary.
 
     scope-train --config examples/cpu_tiny.yaml [key=value ...]
+    scope-train --config examples/scope_qwen3_1.7b.yaml --dry-run
 
 Exit code 0: done, or done before. 1: the run failed. 2: the config cannot work. 130: interrupted.
 """
@@ -15,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,12 +56,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--config", required=True, help="YAML file, see examples/")
     parser.add_argument("--fresh", action="store_true", help="delete the run of this name first")
     parser.add_argument("--probe", action="store_true", help="start the teacher alone, check its replicas, and stop")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check the config, say who sits on which GPU, what memory and work it takes, and stop"
+    )
+    parser.add_argument("--gpu-memory", type=float, default=80.0, metavar="GIB", help="of each GPU, for --dry-run (default 80)")
+    parser.add_argument("--gpus-per-node", type=int, default=8, metavar="N", help="for --dry-run (default 8)")
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for instance algorithm.tau=0.5 openrlhf.actor.adam.lr=1e-4")
     options = parser.parse_intermixed_args(argv)  # overrides may stand before and after flags
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         config = Config.load(options.config, options.overrides)
+        if options.dry_run:
+            return dry_run(config, options.gpu_memory, options.gpus_per_node)
         return probe(config) if options.probe else train(config, options.fresh)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -140,6 +149,27 @@ def probe(config: Config) -> int:
     return 0
 
 
+def dry_run(config: Config, gpu_gib: float, gpus_per_node: int) -> int:
+    """Print what the run would ask for. Raises ConfigError if it cannot work or cannot fit. Nothing is started and nothing stays behind."""
+    with tempfile.TemporaryDirectory() as folder, quiet(Path(folder) / "log") as (out, _):
+        plan = make_plan(config, dry=True)
+        from scope_openrlhf import checks
+        from scope_openrlhf.dry_run import report as describe
+        from scope_openrlhf.dry_run import shape_of
+
+        uses = plan.algorithm.uses_teacher
+        paths = {"student": ("student.path", plan.config.student.path, "")}
+        paths |= {name: (f"{section_of(name)}.path", t.path, t.revision) for name, t in plan.config.all_teachers.items() if uses and t.path}
+        shapes = {who: shape_of(checks.check_model(path, key, revision, known=True)) for who, (key, path, revision) in paths.items()}
+        rows = len(data.load_rows(config.data))
+        lines, problems = describe(plan.config, plan.args, shapes, rows, plan.steps, uses, gpu_gib, gpus_per_node)
+        print(f"dry run of {config.name}: {config.algorithm['name']}, {plan.gpus} GPUs", file=out)
+        print("\n".join(lines), file=out, flush=True)
+        if problems:
+            raise ConfigError("it does not fit: " + "; ".join(problems))
+    return 0
+
+
 def open_run(config: Config) -> bool:
     """True if the run of this config is already done. Raises ConfigError if the folder holds steps of another config."""
     run = config.run_dir
@@ -173,12 +203,16 @@ def forget_torn_checkpoint(run: Path) -> None:
         shutil.rmtree(folder)
 
 
-def make_plan(config: Config) -> Plan:
-    """All checks, cheap ones first. Writes config.yaml and prompts.jsonl once they have passed."""
+def make_plan(config: Config, dry: bool = False) -> Plan:
+    """All checks, cheap ones first. Writes config.yaml and prompts.jsonl once they have passed.
+
+    dry: nothing is about to start and nothing is written, so neither Ray nor the hub need answer; tokenizers that cannot be had are not checked.
+    """
     from scope_openrlhf import algorithms, checks
 
     as_given = config
-    check_address(config.ray.address)
+    if not dry:
+        check_address(config.ray.address)
     try:
         algorithm = algorithms.load(**config.algorithm)
     except (ValueError, TypeError) as error:
@@ -191,15 +225,16 @@ def make_plan(config: Config) -> Plan:
         raise ConfigError(f"eval.path {config.eval.path} does not exist")
     if config.eval.path and Path(config.eval.path).suffix != ".jsonl":
         raise ConfigError(f"eval.path {config.eval.path} must be a .jsonl of id, problem and answer")
-    models = {"student.path": checks.check_model(config.student.path, "student.path")}
-    tokenizer = checks.load_tokenizer(config.student.path)
+    models = {"student.path": checks.check_model(config.student.path, "student.path", known=dry)}
+    tokenizer = checks.load_tokenizer(config.student.path, optional=dry)
     commits: dict[tuple[str, str], str] = {}
     for name, teacher in teachers.items():
         key = section_of(name)
         if teacher.path:
-            models[f"{key}.path"] = model = checks.check_model(teacher.path, f"{key}.path", teacher.revision)
+            models[f"{key}.path"] = model = checks.check_model(teacher.path, f"{key}.path", teacher.revision, known=dry)
             commits[teacher.path, teacher.revision] = getattr(model, "_commit_hash", None) or teacher.revision
-            checks.check_tokenizers(tokenizer, config.student.path, teacher, key)
+            if tokenizer:
+                checks.check_tokenizers(tokenizer, config.student.path, teacher, key)
     if algorithm.uses_groups and (n := config.openrlhf.get("rollout.n_samples_per_prompt", 1)) in (None, 1):
         raise ConfigError(
             f"openrlhf.rollout.n_samples_per_prompt is {n}, but {config.algorithm['name']} normalises inside a prompt's group; "
@@ -223,11 +258,16 @@ def make_plan(config: Config) -> Plan:
     )
     checks.check_placement(teachers, args)
     checks.check_sizes(args, rows, tokenizer, models)
-    checks.check_hints(algorithm, args, rows, tokenizer, models["student.path"])
+    if tokenizer:
+        checks.check_hints(algorithm, args, rows, tokenizer, models["student.path"])
     gpus = host.gpus_wanted(config, args, algorithm.uses_teacher)
-    if config.ray.address == "local" and 0 < config.ray.num_gpus < gpus:
+    if config.ray.address == "local" and not dry and 0 < config.ray.num_gpus < gpus:
         raise ConfigError(f"the run asks for {gpus} GPUs, ray.num_gpus gives {config.ray.num_gpus}; set it to {gpus} or more, or to 0")
     ordered = data.order_rows(rows, args.rollout.batch_size, config.steps, config.seed)
+
+    plan = Plan(config, algorithm, args, len(ordered) // args.rollout.batch_size, gpus)
+    if dry:
+        return plan
 
     prompts = data.format_prompts(ordered)
     file = config.run_dir / "prompts.jsonl"
@@ -237,7 +277,7 @@ def make_plan(config: Config) -> Plan:
         )
     file.write_text(prompts)
     (config.run_dir / "config.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(as_given.to_dict())), sort_keys=False))
-    return Plan(config, algorithm, args, len(ordered) // args.rollout.batch_size, gpus)
+    return plan
 
 
 def temperatures(plan: Plan) -> str:
