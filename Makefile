@@ -11,10 +11,11 @@ COMPILE := $(BIN)/uv pip compile --quiet pyproject.toml --extra dev --python-ver
 COMPILE_CPU := $(COMPILE) --extra cpu --overrides requirements/cpu-overrides.txt $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend cpu)
 COMPILE_GPU := $(COMPILE) --extra gpu --python-platform x86_64-manylinux_2_28
 
-.PHONY: help setup train eval test test-all check browser bench-weights bench-teacher bench-verifier bench-eval tiny-models lock lock-check
+.PHONY: help setup train eval cluster-up cluster-down submit test test-all check browser bench-weights bench-teacher bench-verifier bench-eval tiny-models lock lock-check
 help:
 	@echo "make train       SCOPE on the embedded default -> runs/$(NAME)/   (ARGS='key=value ...', NAME=, CONFIG=)"
 	@echo "make eval        the last trained model against its student; or MODEL=path [BENCH=aime24,amc23] [N=32] [DATA=folder] [OUT=folder]"
+	@echo "make cluster-up, submit, cluster-down   three Ray nodes on this machine, and the run submitted to them"
 	@echo "make test        fast tests and one end-to-end run; make test-all: everything"
 	@echo "make check       ruff and mypy; make lock-check: both locks still resolve"
 	@echo "make bench-weights, bench-teacher, bench-verifier, bench-eval   ours against the published way, one JSON line each"
@@ -35,6 +36,17 @@ ifdef MODEL
 else
 	@$(BIN)/scope-eval pair --run $(if $(filter file,$(origin NAME)),$(or $(LAST),runs/$(NAME)),runs/$(NAME)) $(if $(N),--samples $(N)) $(ARGS)
 endif
+
+# three Ray nodes on this machine, and a run submitted to them (or to RAY_DASHBOARD)
+cluster-up: $(READY)
+	@BIN=$(BIN) sh examples/cluster/local.sh up
+
+cluster-down: $(READY)
+	@BIN=$(BIN) sh examples/cluster/local.sh down
+
+submit: $(READY)
+	@$(BIN)/ray job submit --address $(or $(RAY_DASHBOARD),http://127.0.0.1:8265) -- \
+	    sh -c "cd $(CURDIR) && $(BIN)/scope-train --config $(CONFIG) ray.address=auto name=$(NAME) $(ARGS)"
 
 test: $(READY) browser
 	@$(BIN)/python -m pytest -q -m "not slow" tests

@@ -1,0 +1,28 @@
+#!/bin/sh
+# A Ray cluster of three nodes on this machine, each with one (logical) GPU: what `make cluster-up` and `make cluster-down` run.
+# On real machines: the first `ray start` on the head, the second on every other node, with that node's own GPUs.
+set -eu
+bin=${BIN:-.venv/bin}
+port=${RAY_PORT:-6379}
+export RAY_prestart_worker_first_driver=0
+
+case ${1:-} in
+up)
+    # loopback alone: nothing that others could reach
+    "$bin/ray" start --head --node-ip-address 127.0.0.1 --port "$port" --num-gpus 1 --num-cpus 2 --object-store-memory 300000000 \
+        --dashboard-host 127.0.0.1 --disable-usage-stats >/dev/null
+    for node in 1 2; do
+        # nodes of one machine share its address, so each needs ports of its own
+        "$bin/ray" start --address "127.0.0.1:$port" --node-ip-address 127.0.0.1 --num-gpus 1 --num-cpus 2 --object-store-memory 300000000 \
+            --dashboard-agent-listen-port $((52365 + node)) --disable-usage-stats >/dev/null
+    done
+    "$bin/ray" status --address "127.0.0.1:$port"
+    ;;
+down)
+    "$bin/ray" stop
+    ;;
+*)
+    echo "usage: $0 up|down" >&2
+    exit 2
+    ;;
+esac
