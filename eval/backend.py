@@ -20,6 +20,10 @@ from scope_openrlhf.config import ConfigError
 from scope_openrlhf.data import sample_seed
 
 
+Key = tuple[int, str, int]
+"""(number of the benchmark in the store, item, number of the sample)."""
+
+
 @register_model("scope-vllm")
 class ScopeVLLM(LM):
     """Each sample has its own seed, which depends on (run seed, task, item, number) alone, not on engines, order or batching.
@@ -61,7 +65,7 @@ class ScopeVLLM(LM):
         )  # fmt: skip
         self.template_args, self.chat = template_args or {}, chat
         self.store, self.benchmarks = store, benchmarks or {}
-        self.kept: dict[tuple[int, str, int], Sample] = {}
+        self.kept: dict[Key, Sample] = {}
         self.sampler: Sampler | None = Server(base_url, served_model) if base_url else None
         self.run_seed = int(seed)
         self.bar: Callable[..., tqdm] = partial(
@@ -92,9 +96,8 @@ class ScopeVLLM(LM):
             keys.append((*item, drawn[item]))
             drawn[item] += 1
         have = {(b, *key) for b in {b for b, *_ in keys} for key in self.store.have(b)} if self.store else set(self.kept)
-        missing = [(key, request) for key, request in zip(keys, requests, strict=True) if key not in have]
-        if missing:
-            self._sample(missing, len(requests))
+        if not have.issuperset(keys):
+            self._sample(list(zip(keys, requests, strict=True)), have)
         samples = (self.store.get(*key) if self.store else self.kept[key] for key in keys)
         return [Response(s.text, s.finish_reason) for s in samples]
 
@@ -104,15 +107,17 @@ class ScopeVLLM(LM):
             return self.benchmarks[request.task_name]
         return self.benchmarks.setdefault(f"{request.task_name} {json.dumps(request.args[1], sort_keys=True)}", len(self.benchmarks))
 
-    def _sample(self, missing: list[tuple[tuple[int, str, int], Any]], total: int) -> None:
+    def _sample(self, asked: list[tuple[Key, Any]], have: set[Key]) -> None:
+        """What is missing. All that is asked for decides how long a request may be, so that an engine is the same after an interruption."""
         prompts: dict[str, list[int]] = {}
         todo, longest = [], (0, "")
-        for (benchmark, item, number), request in missing:
+        for (benchmark, item, number), request in asked:
             context, options = request.args
             if context not in prompts:
                 prompts[context] = self.tokenizer(context, add_special_tokens=not self.chat)["input_ids"]
             params = sampling_params(options) | {"seed": sample_seed(self.run_seed, request.task_name, item, number)}
-            todo.append(Request(benchmark, item, number, prompts[context], params))
+            if (benchmark, item, number) not in have:
+                todo.append(Request(benchmark, item, number, prompts[context], params))
             longest = max(longest, (len(prompts[context]) + params["max_tokens"], item))
         if longest[0] > self.positions:
             most = self.positions - max(map(len, prompts.values()))
@@ -123,7 +128,7 @@ class ScopeVLLM(LM):
         if self.sampler is None:
             self.sampler = EngineGroup(self.settings(max_model_len=longest[0]))
         tokens = 0
-        with self.bar(total=total, initial=total - len(missing)) as bar:
+        with self.bar(total=len(asked), initial=len(asked) - len(todo)) as bar:
             for finished in self.sampler.sample(todo):
                 for _, s in finished:
                     if s.finish_reason not in ("stop", "length"):
