@@ -19,7 +19,6 @@ from scope_openrlhf.checks import check_model, positions
 from scope_openrlhf.config import ConfigError
 from scope_openrlhf.data import sample_seed
 
-
 Key = tuple[int, str, int]
 """(number of the benchmark in the store, item, number of the sample)."""
 
