@@ -29,7 +29,6 @@ from scope_eval.grade import Grade, grade
 from scope_eval.results import Graded
 from scope_eval.store import Store, StoreError
 from scope_openrlhf import cpu_platform
-from scope_openrlhf.checks import check_model
 from scope_openrlhf.config import Config, ConfigError
 from scope_openrlhf.fingerprint import files_fingerprint
 from scope_openrlhf.terminal import quiet
@@ -184,6 +183,8 @@ def evaluate(model: str, names: str, folder: Path, options: argparse.Namespace, 
         raise ConfigError("--samples and --limit must be at least 1")
     if options.engines < 1 or options.tensor_parallel_size < 1:
         raise ConfigError("--engines and --tensor-parallel-size must be at least 1")
+    from scope_openrlhf.checks import check_model  # torch comes with it: not before the terminal is quiet
+
     commit = getattr(check_model(model, "--model", options.revision), "_commit_hash", None) or options.revision
     folder.mkdir(parents=True, exist_ok=True)
     from lm_eval import simple_evaluate
