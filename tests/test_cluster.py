@@ -74,7 +74,11 @@ def test_a_run_submitted_to_three_nodes_has_student_rollouts_and_teacher_on_one_
         who = subprocess.run([BIN / "ray", "list", "actors", "--address", "http://127.0.0.1:8265", "--limit", "1000", "--format", "yaml"],
                              capture_output=True, text=True, timeout=60, check=True)  # fmt: skip
         nodes = {a["class_name"]: a["node_id"] for a in yaml.safe_load(who.stdout)}
-        on = {nodes[name] for name in ("ScopePolicyActor", "TeacherReplica", next(n for n in nodes if "LLMRay" in n or "RolloutRay" in n))}
-        assert len(on) == 3
+        on = {
+            name: node
+            for name, node in nodes.items()
+            if any(part in name for part in ("PolicyModelActor", "TeacherReplica", "RolloutRayActor"))
+        }
+        assert len(on) == 3 and len(set(on.values())) == 3, nodes
     finally:
         subprocess.run(["sh", CLUSTER / "local.sh", "down"], env=env, timeout=120, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
