@@ -23,7 +23,7 @@ from bench_verifier import HARD, SAMPLES, golds
 from test_verifier import HOSTILE
 
 from scope_eval.benchmarks import TASKS, content_hash
-from scope_eval.run import STORE
+from scope_eval.evaluate import STORE
 from scope_eval.store import Sample, Store
 from scope_openrlhf import cpu_platform
 from scope_openrlhf.config import RUN_VARIABLE

@@ -8,8 +8,8 @@ import pytest
 from test_compare import ABOUT
 
 from scope_eval import report
+from scope_eval.evaluate import write_results
 from scope_eval.grade import Grade
-from scope_eval.run import write_results
 from scope_eval.store import Sample, Store
 
 HOSTILE = r"</script><script>window.ran = 1</script><img src=x onerror='window.ran = 2'> \boxed{<b>7</b>}"
