@@ -1,5 +1,6 @@
 """Checks that need a tokenizer, a model's config or OpenRLHF's resolved flags, all before any engine starts."""
 
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from scope_openrlhf.data import as_messages
 from scope_openrlhf.dry_run import known_shape
 
 
-def check_model(path: str, key: str, revision: str = "", known: bool = False):
+def check_model(path: str, key: str, revision: str = "", known: bool = False, trust_remote_code: bool = False):
     """The model's transformers config. Raises ConfigError naming the key if there is no model at path.
 
     known: a model of our recipes may be taken from its shape where the hub does not answer.
@@ -26,7 +27,7 @@ def check_model(path: str, key: str, revision: str = "", known: bool = False):
             f"{key} {path} is no model: there is no {Path(path) / 'config.json'}; give a folder in Hugging Face form or a hub id"
         )
     try:
-        return AutoConfig.from_pretrained(path, revision=revision or "main")
+        return AutoConfig.from_pretrained(path, revision=revision or "main", trust_remote_code=trust_remote_code)
     except Exception as error:  # border to transformers and the hub
         first = str(error).strip().splitlines()[0]
         raise ConfigError(
@@ -34,12 +35,28 @@ def check_model(path: str, key: str, revision: str = "", known: bool = False):
         ) from error
 
 
-def load_tokenizer(path: str, optional: bool = False):
+def refuse_own_code(path: str) -> None:
+    """Raise ConfigError if the student brings Python files: OpenRLHF loads it with trust_remote_code=True in each of its processes."""
+    from transformers.utils import cached_file
+
+    for name in ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json"):
+        try:
+            file = cached_file(path, name, _raise_exceptions_for_missing_entries=False)
+        except OSError:  # no hub; whoever loads the model will say so
+            return
+        if file and "auto_map" in json.loads(Path(file).read_text(encoding="utf-8")):
+            raise ConfigError(
+                f"student.path {path} brings Python files of its own (auto_map in its {name}), which OpenRLHF would run; "
+                "read them and set student.trust_remote_code=true, or choose another model"
+            )
+
+
+def load_tokenizer(path: str, optional: bool = False, trust_remote_code: bool = False):
     """The student's. Raises ConfigError if it has no chat template. optional: None where the hub does not answer."""
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
     except OSError:
         if optional:
             return None

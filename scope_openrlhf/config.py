@@ -41,6 +41,8 @@ class DataConfig:
 class StudentConfig:
     path: str
     """Model to train: a folder in Hugging Face form, or a hub id."""
+    trust_remote_code: bool = False
+    """Let Python files that come with the model run. OpenRLHF runs them unasked, so such a model is refused unless this is set: read them first."""
 
 
 @dataclass(frozen=True, kw_only=True)

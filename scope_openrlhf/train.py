@@ -225,8 +225,11 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
         raise ConfigError(f"eval.path {config.eval.path} does not exist")
     if config.eval.path and Path(config.eval.path).suffix != ".jsonl":
         raise ConfigError(f"eval.path {config.eval.path} must be a .jsonl of id, problem and answer")
-    models = {"student.path": checks.check_model(config.student.path, "student.path", known=dry)}
-    tokenizer = checks.load_tokenizer(config.student.path, optional=dry)
+    trust = config.student.trust_remote_code
+    models = {"student.path": checks.check_model(config.student.path, "student.path", known=dry, trust_remote_code=trust)}
+    if not trust:
+        checks.refuse_own_code(config.student.path)
+    tokenizer = checks.load_tokenizer(config.student.path, optional=dry, trust_remote_code=trust)
     commits: dict[tuple[str, str], str] = {}
     for name, teacher in teachers.items():
         key = section_of(name)

@@ -76,6 +76,21 @@ def test_a_teacher_with_another_vocabulary_is_refused_with_an_example(scope_trai
     assert code == 2 and "has another vocabulary" in error and "'7' is 13 there and 12 here" in error
 
 
+def test_a_student_that_brings_python_files_is_refused_and_they_do_not_run(scope_train, tmp_path):
+    """OpenRLHF would run them: it loads every model with trust_remote_code=True."""
+    for name in ("config.json", "tokenizer_config.json"):
+        own = tmp_path / name
+        shutil.copytree("examples/tiny/student", own)
+        settings = json.loads((own / name).read_text())
+        (own / name).write_text(json.dumps(settings | {"auto_map": {"AutoConfig": "mine.Config"}}))
+        (own / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+        code, error = scope_train(f"student.path={own}")
+        assert (
+            code == 2 and f"brings Python files of its own (auto_map in its {name})" in error and "student.trust_remote_code=true" in error
+        )
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_folder_with_steps_of_another_config_is_not_touched(scope_train, tmp_path):
     run = tmp_path / "r"
     run.mkdir()
