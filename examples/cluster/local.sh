@@ -8,18 +8,18 @@ export RAY_prestart_worker_first_driver=0
 
 case ${1:-} in
 up)
-    # loopback alone: nothing that others could reach
-    "$bin/ray" start --head --node-ip-address 127.0.0.1 --port "$port" --num-gpus 1 --num-cpus 2 --object-store-memory 300000000 \
+    # the dashboard on loopback; Ray's other ports are open to this machine's network, as everywhere with Ray: stay behind a firewall
+    "$bin/ray" start --head --port "$port" --num-gpus 1 --num-cpus 2 --object-store-memory 300000000 \
         --dashboard-host 127.0.0.1 --disable-usage-stats >/dev/null
     for node in 1 2; do
         # nodes of one machine share its address, so each needs ports of its own
-        "$bin/ray" start --address "127.0.0.1:$port" --node-ip-address 127.0.0.1 --num-gpus 1 --num-cpus 2 --object-store-memory 300000000 \
+        "$bin/ray" start --address "127.0.0.1:$port" --num-gpus 1 --num-cpus 2 --object-store-memory 300000000 \
             --dashboard-agent-listen-port $((52365 + node)) --disable-usage-stats >/dev/null
     done
     "$bin/ray" status --address "127.0.0.1:$port"
     ;;
 down)
-    "$bin/ray" stop
+    "$bin/ray" stop 2>/dev/null | tail -n 1
     ;;
 *)
     echo "usage: $0 up|down" >&2
