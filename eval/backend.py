@@ -45,14 +45,10 @@ class ScopeVLLM(LM):
         template_args: dict | None = None,
         chat: bool = True,
         store: Store | None = None,
-        benchmarks: dict[str, int] | None = None,
         progress_to: TextIO = sys.stderr,
         **_,
     ) -> None:
-        """template_args: for the chat template. chat: whether contexts come through it, and so hold their special tokens.
-
-        benchmarks: the number in the store of each task.
-        """
+        """template_args: for the chat template. chat: whether contexts come through it, and so hold their special tokens."""
         from transformers import AutoTokenizer
 
         super().__init__()
@@ -63,7 +59,9 @@ class ScopeVLLM(LM):
             gpu_memory_utilization=float(gpu_memory_utilization), seed=int(seed), ray_address=ray_address,
         )  # fmt: skip
         self.template_args, self.chat = template_args or {}, chat
-        self.store, self.benchmarks = store, benchmarks or {}
+        self.store = store
+        self.benchmarks: dict[str, int] = {}
+        """The number in the store of each task; with a store, to be filled before anything is asked for."""
         self.kept: dict[Key, Sample] = {}
         self.sampler: Sampler | None = Server(base_url, served_model) if base_url else None
         self.run_seed = int(seed)

@@ -13,42 +13,27 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, TextIO
 
 import yaml
 
 from scope_openrlhf import __version__, cpu_platform, data, report
 from scope_openrlhf.config import RUN_VARIABLE, Config, ConfigError, flatten, section_of
+from scope_openrlhf.plan import Plan, make_plan, temperatures
 from scope_openrlhf.terminal import quiet
 
 if TYPE_CHECKING:  # it imports torch, which takes seconds and prints; a wrong key is told before that
     from ray.util.placement_group import PlacementGroup
 
-    from scope_openrlhf.algorithms.base import Algorithm
-
 
 class RunError(RuntimeError):
     """A run that started and could not go on. The message says why and where to look."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Plan:
-    """A config that was checked: what it resolves to."""
-
-    config: Config
-    """With absolute paths, as the workers get it."""
-    algorithm: "Algorithm"
-    args: SimpleNamespace
-    steps: int
-    gpus: int
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -201,116 +186,6 @@ def forget_torn_checkpoint(run: Path) -> None:
     folder = run / "checkpoints" / "_actor"
     if folder.exists() and not (folder / "latest").exists():
         shutil.rmtree(folder)
-
-
-def make_plan(config: Config, dry: bool = False) -> Plan:
-    """All checks, cheap ones first. Writes config.yaml and prompts.jsonl once they have passed.
-
-    dry: nothing is about to start and nothing is written, so neither Ray nor the hub need answer; tokenizers that cannot be had are not checked.
-    """
-    from scope_openrlhf import algorithms, checks
-
-    as_given = config
-    if not dry:
-        check_address(config.ray.address)
-    try:
-        algorithm = algorithms.load(**config.algorithm)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(str(error)) from None
-    teachers = config.all_teachers if algorithm.uses_teacher else {}
-    if algorithm.uses_teacher and not teachers:
-        raise ConfigError(f"algorithm {config.algorithm['name']} needs a teacher; set teacher.path or teacher.urls")
-    rows = data.load_rows(config.data, teachers if config.teachers else ())
-    if config.eval.path and not Path(config.eval.path).is_file():
-        raise ConfigError(f"eval.path {config.eval.path} does not exist")
-    if config.eval.path and Path(config.eval.path).suffix != ".jsonl":
-        raise ConfigError(f"eval.path {config.eval.path} must be a .jsonl of id, problem and answer")
-    trust = config.student.trust_remote_code
-    models = {"student.path": checks.check_model(config.student.path, "student.path", known=dry, trust_remote_code=trust)}
-    if not trust:
-        checks.refuse_own_code(config.student.path)
-    tokenizer = checks.load_tokenizer(config.student.path, optional=dry, trust_remote_code=trust)
-    commits: dict[tuple[str, str], str] = {}
-    for name, teacher in teachers.items():
-        key = section_of(name)
-        if teacher.path:
-            models[f"{key}.path"] = model = checks.check_model(teacher.path, f"{key}.path", teacher.revision, known=dry)
-            commits[teacher.path, teacher.revision] = getattr(model, "_commit_hash", None) or teacher.revision
-            if tokenizer:
-                checks.check_tokenizers(tokenizer, config.student.path, teacher, key)
-    if algorithm.uses_groups and (n := config.openrlhf.get("rollout.n_samples_per_prompt", 1)) in (None, 1):
-        raise ConfigError(
-            f"openrlhf.rollout.n_samples_per_prompt is {n}, but {config.algorithm['name']} normalises inside a prompt's group; "
-            "set it to 2 or more (the paper uses 8)"
-        )
-
-    cpu_platform.install()
-    from scope_openrlhf import host
-
-    config = config.absolute()
-    args = host.resolve_args(config)
-    if algorithm.top_k and (args.ds.ring_attn_size > 1 or args.ds.tensor_parallel_size > 1):
-        raise ConfigError(
-            "a top-k divergence reads whole rows of logits, which openrlhf.ds.ring_attn_size and tensor_parallel_size cut; set both to 1"
-        )
-    # what "the rollout's" and "the newest" are is settled here, once for all workers
-    config = config.with_teachers(
-        lambda t: dataclasses.replace(
-            t, temperature=t.temperature or args.rollout.temperature, revision=commits.get((t.path, t.revision), t.revision)
-        )
-    )
-    checks.check_placement(teachers, args)
-    checks.check_sizes(args, rows, tokenizer, models)
-    if tokenizer:
-        checks.check_hints(algorithm, args, rows, tokenizer, models["student.path"])
-    gpus = host.gpus_wanted(config, args, algorithm.uses_teacher)
-    if config.ray.address == "local" and not dry and 0 < config.ray.num_gpus < gpus:
-        raise ConfigError(f"the run asks for {gpus} GPUs, ray.num_gpus gives {config.ray.num_gpus}; set it to {gpus} or more, or to 0")
-    ordered = data.order_rows(rows, args.rollout.batch_size, config.steps, config.seed)
-
-    plan = Plan(config, algorithm, args, len(ordered) // args.rollout.batch_size, gpus)
-    if dry:
-        return plan
-
-    prompts = data.format_prompts(ordered)
-    file = config.run_dir / "prompts.jsonl"
-    if report.read_jsonl(config.run_dir / "metrics.jsonl") and file.exists() and file.read_text() != prompts:
-        raise ConfigError(
-            f"the problems in {config.data.path} have changed since {config.run_dir} began; choose another name=..., or --fresh"
-        )
-    file.write_text(prompts)
-    (config.run_dir / "config.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(as_given.to_dict())), sort_keys=False))
-    return plan
-
-
-def temperatures(plan: Plan) -> str:
-    """Which log-probs are compared with which."""
-    student = plan.args.rollout.temperature
-    line = f"log-probs, perplexities and KL: student at temperature {student:g}"
-    if plan.algorithm.uses_teacher:
-        same = plan.config.teacher.temperature == student
-        line += f", teacher at {plan.config.teacher.temperature:g}" + (
-            "" if same else ": TWO temperatures are compared, as teacher.temperature says"
-        )
-    if plan.args.rollout.top_p < 1:
-        line += f"; samples come from the top_p {plan.args.rollout.top_p:g} of it, which no log-prob knows of"
-    return line
-
-
-def check_address(address: str) -> None:
-    if address in ("local", "auto"):
-        return
-    if address.startswith("ray://"):
-        raise ConfigError(
-            f"ray.address {address}: the run's driver must sit on a node of the cluster; use ray job submit with ray.address=auto"
-        )
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"ray.address {address} does not answer ({error}); start Ray there (ray start --head), or set ray.address to local or auto"
-        ) from None
 
 
 @contextlib.contextmanager
