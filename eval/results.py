@@ -39,10 +39,6 @@ class Graded:
         """(problems, n): classes of equivalent answers; what was truncated said nothing."""
         return [[None if s["finish_reason"] == "length" else s["class"] for s in row] for row in self.rows]
 
-    @property
-    def strata(self) -> list[str]:
-        return [p["stratum"] for p in self.problems]
-
 
 def describe(store: Store, graded: Graded) -> dict[str, Any]:
     """The numbers of one benchmark, shares from 0 to 1, intervals of 95% that cluster by problem."""

@@ -15,7 +15,7 @@ from scope_openrlhf.dry_run import known_shape
 def check_model(path: str, key: str, revision: str = "", known: bool = False, trust_remote_code: bool = False):
     """The model's transformers config. Raises ConfigError naming the key if there is no model at path.
 
-    known: a model of our recipes may be taken from its shape where the hub does not answer.
+    known: a model of our recipes is taken from its shape, without asking the hub.
     """
     from transformers import AutoConfig
 
@@ -42,8 +42,10 @@ def refuse_own_code(path: str) -> None:
     for name in ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json"):
         try:
             file = cached_file(path, name, _raise_exceptions_for_missing_entries=False)
-        except OSError:  # no hub; whoever loads the model will say so
-            return
+        except OSError as error:
+            raise ConfigError(
+                f"student.path {path}: {name} could not be read to see whether it brings Python files ({error}); try again"
+            ) from None
         if file and "auto_map" in json.loads(Path(file).read_text(encoding="utf-8")):
             raise ConfigError(
                 f"student.path {path} brings Python files of its own (auto_map in its {name}), which OpenRLHF would run; "

@@ -52,7 +52,7 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
         raise ConfigError(f"eval.path {config.eval.path} must be a .jsonl of id, problem and answer")
     trust = config.student.trust_remote_code
     models = {"student.path": checks.check_model(config.student.path, "student.path", known=dry, trust_remote_code=trust)}
-    if not trust:
+    if not (trust or dry):
         checks.refuse_own_code(config.student.path)
     tokenizer = checks.load_tokenizer(config.student.path, optional=dry, trust_remote_code=trust)
     commits: dict[tuple[str, str], str] = {}
