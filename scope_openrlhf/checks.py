@@ -2,8 +2,10 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from scope_openrlhf import cpu_platform
 from scope_openrlhf.batch import Attempt
@@ -35,22 +37,50 @@ def check_model(path: str, key: str, revision: str = "", known: bool = False, tr
         ) from error
 
 
+OWN_FILES = ("custom_generate/generate.py", "adapter_config.json", "config.json", "tokenizer_config.json", "processor_config.json",
+             "preprocessor_config.json", "video_preprocessor_config.json")  # fmt: skip
+"""Through which a model makes its loaders run its Python files, or those of a model that it names."""
+
+
 def refuse_own_code(path: str) -> None:
-    """Raise ConfigError if the student brings Python files: OpenRLHF loads it with trust_remote_code=True in each of its processes."""
+    """Raise ConfigError if the student brings Python files, or names who does: OpenRLHF loads it with trust_remote_code=True in each of its processes."""
     from transformers.utils import cached_file
 
-    for name in ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json"):
+    for name in OWN_FILES:
         try:
             file = cached_file(path, name, _raise_exceptions_for_missing_entries=False)
         except OSError as error:
             raise ConfigError(
                 f"student.path {path}: {name} could not be read to see whether it brings Python files ({error}); try again"
             ) from None
-        if file and "auto_map" in json.loads(Path(file).read_text(encoding="utf-8")):
+        if file and (found := own_code(name, Path(file).read_text(encoding="utf-8"))):
             raise ConfigError(
-                f"student.path {path} brings Python files of its own (auto_map in its {name}), which OpenRLHF would run; "
-                "read them and set student.trust_remote_code=true, or choose another model"
+                f"student.path {path} {found}, which OpenRLHF would run; read them and set student.trust_remote_code=true, or choose another model"
             )
+
+
+def own_code(name: str, text: str) -> str | None:
+    """What a file of a model would run, if anything."""
+    if name == "custom_generate/generate.py":
+        return f"brings Python files of its own ({name})"
+    if name == "adapter_config.json":
+        return f"is an adapter ({name}) and names another model, which may bring Python files"
+    for key, value in entries(json.loads(text)):
+        if key == "auto_map":
+            return f"brings Python files of its own (auto_map in its {name})"
+        if key == "speculators_config":
+            return f"is a speculator ({key} in its {name}) and names another model, which may bring Python files"
+        if key.endswith("attn_implementation") and "/" in str(value):
+            return f"asks for kernels from the hub ({key} in its {name})"
+    return None
+
+
+def entries(value: Any) -> Iterator[tuple[str, Any]]:
+    """Keys and values at every depth of what JSON held."""
+    if isinstance(value, dict):
+        yield from value.items()
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from entries(inner)
 
 
 def load_tokenizer(path: str, optional: bool = False, trust_remote_code: bool = False):
@@ -75,7 +105,7 @@ def check_tokenizers(student, student_path: str, config: TeacherConfig, key: str
     """
     from transformers import AutoTokenizer
 
-    teacher = AutoTokenizer.from_pretrained(config.path, revision=config.revision or "main")
+    teacher = AutoTokenizer.from_pretrained(config.path, revision=config.revision or "main", trust_remote_code=False)
     ours, theirs = student.get_vocab(), teacher.get_vocab()
     if ours != theirs:
         different = sorted(t for t in ours.keys() | theirs.keys() if ours.get(t) != theirs.get(t))
@@ -131,6 +161,19 @@ def check_hints(algorithm, args: SimpleNamespace, rows: list[dict], tokenizer, s
                 f"the hint of context {context} has up to {longest} tokens, beside openrlhf.data.max_len {args.data.max_len} the student's "
                 f"{positions(student_config)} positions leave {max(room, 0)}; lower data.max_len"
             )
+
+
+def check_modes(args: SimpleNamespace) -> None:
+    """Modes of OpenRLHF that do not go together here, though its own checks let them pass."""
+    if args.ds.lora.rank and (args.ds.zero_stage == 3 or args.ds.tensor_parallel_size > 1):
+        raise ConfigError(
+            "openrlhf.ds.lora.rank needs whole params on each rank to merge the adapters for the rollout engines; "
+            "set openrlhf.ds.zero_stage to 2 or lower and openrlhf.ds.tensor_parallel_size to 1"
+        )
+    if args.ds.lora.rank and args.train.enable_ema:
+        raise ConfigError(
+            "openrlhf.train.enable_ema averages the params of a model without adapters; leave it or openrlhf.ds.lora.rank out"
+        )
 
 
 def check_placement(teachers: dict[str, TeacherConfig], args: SimpleNamespace) -> None:

@@ -120,6 +120,10 @@ class RayConfig:
     """"local" starts Ray for this run and stops it after; "auto" or host:port joins a running one, as `ray job submit` needs."""
     num_gpus: int = 0
     """Logical GPUs of a Ray started here on a machine without CUDA. 0: as many as the run asks for."""
+    restarts: int = 2
+    """How often in a row the run starts again from its last checkpoint when Ray loses a part of it; a new checkpoint begins a new count."""
+    hang_seconds: float = 3600.0
+    """Longest time in which nothing moves (no rollout ends, no stage changes) before the run counts as hung and is started again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,9 +166,12 @@ class Config:
             raise ConfigError("algorithm.name is missing; set it to the name of an algorithm, for instance scope")
         for key, value, least in (
             ("steps", config.steps, 0), ("eval.samples", config.eval.samples, 1), ("ray.num_gpus", config.ray.num_gpus, 0), ("seed", config.seed, 0),
+            ("ray.restarts", config.ray.restarts, 0),
         ):  # fmt: skip
             if value < least:
                 raise ConfigError(f"{key} must be at least {least}, got {value}")
+        if not 0 < config.ray.hang_seconds < math.inf:
+            raise ConfigError(f"ray.hang_seconds must be a number of seconds above 0, got {config.ray.hang_seconds}")
         check_teacher("teacher", config.teacher)
         for name, teacher in config.teachers.items():
             key = section_of(name)

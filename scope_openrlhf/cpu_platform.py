@@ -179,6 +179,10 @@ def install_openrlhf() -> None:
 
     Actor.__init__ = actor_init
 
+    # its average of the params (EMA) is taken on "cuda"
+    average = strategy.DeepspeedStrategy.moving_average
+    strategy.DeepspeedStrategy.moving_average = lambda self, model, ema, beta=0.992, device="cpu": average(self, model, ema, beta, "cpu")
+
     # float32 where OpenRLHF knows only bf16 and fp16 (see install_vllm)
     openrlhf_utils.convert_to_torch_dtype = lambda param_dtype: torch.float32
     strategy.get_eval_ds_config = _on_cpu(strategy.get_eval_ds_config)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
@@ -102,14 +103,32 @@ def _read(path: str) -> list[dict]:
         import datasets
 
         return datasets.load_dataset("json" if suffix == ".json" else "parquet", data_files=path, split="train").to_list()
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", path) or Path(path).exists():
+        raise ConfigError(
+            f"data.path {path} is neither a .jsonl, .json or .parquet file nor a dataset of the hub, owner/name; name one of them"
+        )
+    return _from_hub(path)
+
+
+def _from_hub(path: str) -> list[dict]:
+    """Its train split. Scripts never run: this version of datasets has no door for them."""
     import datasets
 
     try:
+        builder = datasets.load_dataset_builder(path)
+        refuse_foreign_files(path, builder.config.data_files)
         return datasets.load_dataset(path, split="train").to_list()
+    except ConfigError:
+        raise
     except Exception as error:  # border to the hub: any of a dozen exceptions means the same to the user
-        raise ConfigError(
-            f"data.path {path} is neither a .jsonl, .json or .parquet file nor a dataset that the hub gives: {error}"
-        ) from error
+        raise ConfigError(f"the hub does not give data.path {path}: {error}") from error
+
+
+def refuse_foreign_files(path: str, files: Any) -> None:
+    """Raise ConfigError if a dataset's card names files that are not on the hub: it may say /home/..., and that would be read."""
+    for file in (str(f) for of_split in (files or {}).values() for f in of_split):
+        if not file.startswith("hf://datasets/"):
+            raise ConfigError(f"data.path {path}: its card names {file}, which is no file of the hub's; choose another dataset")
 
 
 def read_jsonl(path: Path) -> list[dict]:

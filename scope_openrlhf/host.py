@@ -5,10 +5,13 @@ openrlhf.cli.train_ppo_ray.train         called by us                           
 PolicyModelActor, PPOTrainer             names that train() reads; ours subclass them            launch
 placement_group                          name that train() reads; made before it for teachers    student_gpus, launch
 ActorPPOTrainer, iter_grad_accum_...     names that PolicyModelActor reads                       update.ScopePolicyActor
-SamplesGenerator, RemoteExperienceMaker  attributes of PPOTrainer; ours subclass them            trainer.ScopeTrainer
+PPOTrainerAsync and its two actors       names that train() and it read; ours subclass them      launch, trainer.ScopeAsyncTrainer
+SamplesGenerator, RemoteExperienceMaker  attributes of PPOTrainer; ours subclass them            trainer.rollout_source, ScopeTraining
 _dispatch_forward, _flatten_results      of RemoteExperienceMaker, called to score under a hint  experience._score_under
 Actor.forward                            its logits, by a forward hook during training           update.ScopeActorTrainer
-save_checkpoint of the actor group       called before a run stops for want of a teacher         trainer.ScopeTrainer
+save_checkpoint of the actor group       called before a run stops for want of a teacher         trainer.ScopeTraining
+save_checkpoint, save_model of the actor ours write atomically, and merge LoRA adapters          update.ScopePolicyActor
+actor of ActorPPOTrainer                 shown with plain params while it sends them             update.plain_params
 --train.agent_func_path                  OpenRLHF's own door                                     rollout.AgentExecutor
 """
 
@@ -34,8 +37,6 @@ PINNED_OPENRLHF = "0.11.2"
 
 # Flags that OpenRLHF's parser takes and that would do nothing here, or harm; each with what to do instead
 REFUSED = {
-    "train.async_enable": "asynchronous rollouts have no place for the algorithm's weights yet; leave it out",
-    "algo.advantage.is_correction_level": "the algorithm's loss replaces the one it corrects; leave it out",
     "algo.kl.use_loss": "there is no reference model; the algorithm defines its own divergence",
     "actor.eps_clip": "set algorithm.clip_low and algorithm.clip_high",
     "actor.eps_clip_low_high": "set algorithm.clip_low and algorithm.clip_high",
@@ -43,11 +44,16 @@ REFUSED = {
     "actor.dual_clip": "the algorithm's loss replaces the one it belongs to; leave it out",
     "actor.policy_loss_type": "set algorithm",
     "actor.loss_agg_mode": "set algorithm.normalize",
+    "critic.model_name_or_path": "no algorithm here has a critic; leave it out",
     "reward.model_name_or_path": "the verifier is the reward",
     "reward.remote_url": "the verifier is the reward",
     "reward.overlong_buffer_len": "the algorithm reads the verdict, not a shaped reward",
     "reward.stop_properly_penalty_coef": "the algorithm reads the verdict, not a shaped reward",
     "data.max_samples": "set steps",
+    "rollout.vllm_generate_batch_size": "rollouts that were drawn ahead would be lost in a resume; leave it out",
+    "ckpt.disable_ds": "a run that is cut could not go on; set ckpt.save_steps",
+    "ds.use_universal_ckpt": "checkpoints are DeepSpeed's plain ones; leave it out",
+    "ds.load_in_4bit": "the rollout engines would get 4-bit params that they cannot read; leave it out",
     "eval.dataset": "set eval.path",
 }
 
@@ -167,20 +173,22 @@ def launch(args: SimpleNamespace, shared: "PlacementGroup | None" = None) -> Non
     shared: what `student_gpus` made, for it to use instead of its own.
     """
     import openrlhf.trainer.ppo_trainer as ppo_trainer
+    import openrlhf.trainer.ppo_trainer_async as ppo_trainer_async
     import ray
     from openrlhf.cli import train_ppo_ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    from scope_openrlhf.trainer import ScopeTrainer
+    from scope_openrlhf.trainer import ScopeAsyncTrainer, ScopeTrainer
     from scope_openrlhf.update import ScopePolicyActor
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    originals = ppo_trainer.PPOTrainer, train_ppo_ray.PolicyModelActor, train_ppo_ray.placement_group
-    ppo_trainer.PPOTrainer = ray.remote(num_cpus=0, scheduling_strategy=here)(ScopeTrainer)
+    originals = ppo_trainer.PPOTrainer, ppo_trainer_async.PPOTrainerAsync, train_ppo_ray.PolicyModelActor, train_ppo_ray.placement_group
+    on_this_node = ray.remote(num_cpus=0, scheduling_strategy=here)
+    ppo_trainer.PPOTrainer, ppo_trainer_async.PPOTrainerAsync = on_this_node(ScopeTrainer), on_this_node(ScopeAsyncTrainer)
     train_ppo_ray.PolicyModelActor = ray.remote(num_gpus=1)(ScopePolicyActor)
     if shared is not None:  # it makes one at most: there is neither a critic nor a reward model
         train_ppo_ray.placement_group = lambda bundles, strategy: shared
     try:
         train_ppo_ray.train(args)
     finally:
-        ppo_trainer.PPOTrainer, train_ppo_ray.PolicyModelActor, train_ppo_ray.placement_group = originals
+        ppo_trainer.PPOTrainer, ppo_trainer_async.PPOTrainerAsync, train_ppo_ray.PolicyModelActor, train_ppo_ray.placement_group = originals

@@ -7,6 +7,8 @@ metrics count the tokens of another weight than 0 alike.
 import torch
 from torch import Tensor
 
+from scope_openrlhf.weights import masked_mean
+
 Loss = tuple[Tensor, dict[str, Tensor]]
 
 
@@ -71,6 +73,30 @@ def topk_kl(student_logp_NTJ: Tensor, teacher_logp_NTJ: Tensor, weight_NT: Tenso
     kl_NT = (p.exp() * (p - q)).sum(dim=-1)
     metrics = {"kl": kl_NT.detach().sum(), "student_tail": (student.detach()[..., -1].exp() * on_NT).sum()}
     return (weight_NT * kl_NT).sum(), metrics
+
+
+def importance_weight(
+    logp_NT: Tensor, rollout_logp_NT: Tensor, mask_NT: Tensor, level: str, mode: str, gating: str, low: float, high: float
+) -> tuple[Tensor, Tensor]:
+    """Loss weight of each token for the gap between the policy that trains and the one that sampled, and which tokens lie out of band (bool).
+
+    logp_NT by the training engine, rollout_logp_NT by the rollout engine (whose params may be older). With w = exp(logp - rollout_logp):
+    a gate reads w itself or, of the sampled token, the binary KL or the total variation between the two (gating: ratio, binary_kl, tv), by token
+    or as the mean over a rollout's tokens (level: token, seq; of w the geometric mean). mode "mask" gives w inside [low, high] and 0 outside,
+    "clip" bounds w to [low, high]. As OpenRLHF 0.11.2 defines it, after https://fengyao.notion.site/off-policy-rl.
+    """
+    gap_NT = torch.where(mask_NT, logp_NT - rollout_logp_NT, 0.0).detach()
+    if gating == "ratio":
+        stat_NT = gap_NT
+    else:
+        p, q = (torch.where(mask_NT, x, -1.0).detach().exp().clamp(1e-6, 1 - 1e-6) for x in (rollout_logp_NT, logp_NT))
+        stat_NT = (p - q).abs() if gating == "tv" else p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
+    if level == "seq":
+        stat_NT = masked_mean(stat_NT, mask_NT)[:, None].expand_as(gap_NT).to(gap_NT.dtype)
+    stat_NT = stat_NT.exp() if gating == "ratio" else stat_NT
+    outside_NT = ((stat_NT < low) | (stat_NT > high)) & mask_NT
+    weight_NT = stat_NT.clamp(low, high) if mode == "clip" else torch.where(outside_NT, 0.0, gap_NT.exp())
+    return torch.where(mask_NT, weight_NT, 0.0), outside_NT
 
 
 def with_tail(logp_NTK: Tensor) -> Tensor:

@@ -84,6 +84,7 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
             t, temperature=t.temperature or args.rollout.temperature, revision=commits.get((t.path, t.revision), t.revision)
         )
     )
+    checks.check_modes(args)
     checks.check_placement(teachers, args)
     checks.check_sizes(args, rows, tokenizer, models)
     if tokenizer:

@@ -3,8 +3,11 @@
 import json
 import math
 import threading
+import time
 from pathlib import Path
 from typing import Any, TextIO
+
+from scope_openrlhf.checkpoint import write_whole
 
 # OpenRLHF's name -> ours, for what metrics.jsonl keeps of its status
 _SECONDS = {
@@ -48,7 +51,27 @@ class StepLog:
         for file in (self.metrics_file, self.rollouts_file):
             if file.exists():
                 kept = [row for row in read_jsonl(file) if row["step"] <= step]
-                file.write_text("".join(json.dumps(row) + "\n" for row in kept))
+                write_whole(file, "".join(json.dumps(row) + "\n" for row in kept))
+
+
+class Stage:
+    """What a run is doing, in a file of its folder, for whoever waits for it (train.py)."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.file = run_dir / "logs" / "stage"
+
+    def __call__(self, what: str) -> None:
+        write_whole(self.file, what)
+
+    def goes_on(self) -> None:
+        """The same stage still makes progress."""
+        self.file.touch()
+
+    def stalled(self, seconds: float) -> str:
+        """The stage, if nothing has moved for so long; empty otherwise."""
+        if not self.file.exists() or time.time() - self.file.stat().st_mtime < seconds:
+            return ""
+        return self.file.read_text()
 
 
 def _append(file: Path, rows: list[dict]) -> None:

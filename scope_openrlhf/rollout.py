@@ -18,6 +18,7 @@ from scope_openrlhf import algorithms
 from scope_openrlhf.batch import Attempt
 from scope_openrlhf.config import Config
 from scope_openrlhf.data import sample_seed
+from scope_openrlhf.report import Stage
 from scope_openrlhf.routing import route
 from scope_openrlhf.score_log import ScoreLog, teacher_identity
 from scope_openrlhf.teacher import Score, Scored, TeacherClient, TeacherError
@@ -83,13 +84,14 @@ class AgentExecutor(SingleTurnAgentExecutor):
 class ScopeSamplesGenerator(SamplesGenerator):
     """Keeps the teacher's log-probs with each rollout, and puts the groups of a step in a fixed order."""
 
-    def __init__(self, top_k: int, sleepers: list[str], patience_seconds: float, **kwargs) -> None:
+    def __init__(self, top_k: int, sleepers: list[str], patience_seconds: float, stage: Stage, **kwargs) -> None:
         """sleepers: Ray names of the teacher replicas that are awake only while rollouts are generated."""
         super().__init__(**kwargs)
-        self.top_k, self.sleepers, self.patience_seconds = top_k, sleepers, patience_seconds
+        self.top_k, self.sleepers, self.patience_seconds, self.stage = top_k, sleepers, patience_seconds, stage
 
     def _process_response_into_experience(self, response, **generate_kwargs):
         experience = super()._process_response_into_experience(response, **generate_kwargs)
+        self.stage.goes_on()
         # NaN, not zero, where no score was asked for: whoever reads it by mistake gets an error
         teacher = torch.full(experience.action_mask.shape[1:], torch.nan)
         topk = torch.zeros(0, self.top_k, dtype=torch.long), torch.zeros(0, self.top_k)
@@ -104,6 +106,7 @@ class ScopeSamplesGenerator(SamplesGenerator):
         return experience
 
     def generate_samples(self, **generate_kwargs):
+        self.stage("generating rollouts, which the verifier and the teacher judge as they end")
         with awake(self.sleepers, self.patience_seconds):
             rollouts, *rest = super().generate_samples(**generate_kwargs)
         # groups arrive in the order in which they ended, which is a race; the rollouts inside a group are in order

@@ -7,10 +7,9 @@ from typing import Any
 import aiohttp
 import numpy as np
 
+from scope_openrlhf import keys
 from scope_openrlhf.teacher import Score, TeacherError
 
-KEY_VARIABLE = "SCOPE_TEACHER_API_KEY"
-"""The API key comes from the environment and from nowhere else."""
 SERVE = "VLLM_SERVER_DEV_MODE=1 vllm serve ... --worker-extension-cls scope_openrlhf.teacher_engine.EngineTemperature --no-enable-prefix-caching"
 
 
@@ -57,7 +56,7 @@ class HttpEndpoint:
         """Since when each worker's engine runs. Raises TeacherError if one is at another temperature."""
         answer = await self._call("POST", "/collective_rpc", {"method": method, "args": args})
         if any(worker["temperature"] != self.temperature for worker in answer["results"]):
-            raise TeacherError(f"its workers answered {answer}")
+            raise TeacherError(keys.masked(f"its workers answered {answer}"))
         return [worker["since"] for worker in answer["results"]]
 
     async def _require_untouched(self) -> None:
@@ -67,7 +66,7 @@ class HttpEndpoint:
         except TeacherError:
             return
         if any(worker["temperature"] != 1.0 for worker in answer["results"]):
-            raise TeacherError(f"{self.name} was set to another temperature than 1 by another run ({answer}); start it again")
+            raise TeacherError(keys.masked(f"{self.name} was set to another temperature than 1 by another run ({answer}); start it again"))
 
     async def close(self) -> None:
         if self.session:
@@ -94,15 +93,15 @@ class HttpEndpoint:
 
     async def _call(self, verb: str, path: str, body: dict | None = None) -> dict[str, Any]:
         if self.session is None:
-            key = os.environ.get(KEY_VARIABLE)
+            key = os.environ.get(keys.TEACHER)
             self.session = aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=aiohttp.ClientTimeout())
         try:
-            async with self.session.request(verb, self.name + path, json=body) as response:
+            async with self.session.request(verb, self.name + path, json=body, allow_redirects=False) as response:
                 if response.status != 200:
-                    raise TeacherError(f"{self.name}{path} answered {response.status}: {(await response.text())[:200]}")
+                    raise TeacherError(f"{self.name}{path} answered {response.status}: {keys.masked(await response.text())[:200]}")
                 return await response.json()
         except (aiohttp.ClientError, ValueError) as error:
-            raise TeacherError(f"{self.name}{path}: {type(error).__name__}: {error}") from None
+            raise TeacherError(keys.masked(f"{self.name}{path}: {type(error).__name__}: {error}")) from None
 
 
 def parse_positions(token_ids: list[int], positions: list[dict | None], top_k: int, name: str) -> Score:

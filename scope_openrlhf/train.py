@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import yaml
 
-from scope_openrlhf import __version__, cpu_platform, data, report
+from scope_openrlhf import __version__, checkpoint, cpu_platform, data, report
 from scope_openrlhf.config import RUN_VARIABLE, Config, ConfigError, flatten, section_of
 from scope_openrlhf.plan import Plan, make_plan, temperatures
 from scope_openrlhf.terminal import quiet
@@ -34,6 +34,10 @@ if TYPE_CHECKING:  # it imports torch, which takes seconds and prints; a wrong k
 
 class RunError(RuntimeError):
     """A run that started and could not go on. The message says why and where to look."""
+
+
+class LostError(RunError):
+    """Ray lost a part of the run, or nothing moves any more: another attempt may go further."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -89,9 +93,8 @@ def train(config: Config, fresh: bool = False) -> int:
         clock = time.time()
         done = len(report.read_jsonl(run / "metrics.jsonl"))
         if done < plan.steps or not (run / "model" / "tokenizer_config.json").exists():  # OpenRLHF writes it last
-            forget_torn_checkpoint(run)
-            with ray_session(plan, out), report.Progress(run / "metrics.jsonl", out) as progress:
-                launch(plan)
+            with report.Progress(run / "metrics.jsonl", out) as progress:
+                train_to_the_end(plan, out)
             seconds["train"] = progress.seconds
             seconds["startup"] = time.time() - clock - progress.seconds
         rows = report.read_jsonl(run / "metrics.jsonl")
@@ -181,11 +184,43 @@ def open_run(config: Config) -> bool:
     return False
 
 
-def forget_torn_checkpoint(run: Path) -> None:
-    """DeepSpeed names a checkpoint in `latest` once it is whole; a folder without it was cut short and would stop a resume."""
-    folder = run / "checkpoints" / "_actor"
-    if folder.exists() and not (folder / "latest").exists():
-        shutil.rmtree(folder)
+def train_to_the_end(plan: Plan, out: TextIO) -> None:
+    """Train, and again from the last whole checkpoint when Ray has lost a part of the run. Raises RunError when that does not help."""
+    checkpoints, stage = plan.config.run_dir / "checkpoints", report.Stage(plan.config.run_dir)
+    failures = 0
+    while True:
+        for line in checkpoint.recover(checkpoints):
+            print(f"  {line}", file=out, flush=True)
+        begun_at = checkpoint.latest(checkpoints)
+        stage("starting Ray")
+        try:
+            with ray_session(plan, out), deadline(stage, plan.config.ray.hang_seconds):
+                stage("placing and starting student, rollout engines and teacher")
+                return launch(plan)
+        except LostError as error:
+            reached = checkpoint.latest(checkpoints)
+            failures = failures + 1 if reached == begun_at else 1
+            if failures > plan.config.ray.restarts:
+                raise
+            print(f"  {error}\n  starting again from {reached or 'step 0'}", file=out, flush=True)
+
+
+@contextlib.contextmanager
+def deadline(stage: report.Stage, seconds: float) -> Iterator[None]:
+    """While it is open, raise LostError in the main thread, whatever it waits for, once no stage of the run has moved for so long."""
+
+    def look(*_) -> None:
+        if stuck := stage.stalled(seconds):
+            stage("stopping")  # which may take as long again
+            raise LostError(f"nothing has moved for {seconds:g} s (ray.hang_seconds); the run was at: {stuck}")
+
+    before = signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, min(seconds, 10), min(seconds, 10))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextlib.contextmanager
@@ -257,9 +292,21 @@ def launch(plan: Plan) -> None:
             host.launch(plan.args, shared)
     except RayError as error:
         print(error, file=sys.stderr, flush=True)  # whole, into driver.log
-        raise RunError(
+        raise (LostError if lost(error) else RunError)(
             f"training stopped: {cause_of(error)}\n  see {plan.config.run_dir}/logs/driver.log; the same command resumes from the last checkpoint"
         ) from None
+
+
+def lost(error: BaseException) -> bool:
+    """Whether a process, a node or an object is gone, rather than that the run's own code would not go on."""
+    from ray.exceptions import ObjectStoreFullError, OutOfDiskError, RayError, RayTaskError
+
+    while isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
+        error = error.cause
+    if isinstance(error, RayError):
+        return not isinstance(error, RayTaskError | ObjectStoreFullError | OutOfDiskError)
+    # what is left of it in a process that talked to the lost one
+    return type(error).__name__ in ("EngineDeadError", "DistBackendError", "DistNetworkError") or "gloo/transport" in str(error)
 
 
 def cause_of(error: Exception) -> str:

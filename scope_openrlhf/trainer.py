@@ -1,18 +1,21 @@
-"""The single controller of a run: OpenRLHF's PPO trainer with our generator, experience maker and report. [host]"""
+"""The single controller of a run: OpenRLHF's PPO trainer, plain or asynchronous, with our generator, experience maker and report. [host]"""
 
 import json
 from collections import Counter
 
+import openrlhf.trainer.ppo_trainer_async as ppo_trainer_async
 import ray
 import transformers
-from openrlhf.trainer.ppo_trainer import PPOTrainer
+from openrlhf.trainer.ppo_trainer import BasePPOTrainer, PPOTrainer
+from openrlhf.trainer.ppo_trainer_async import GenerateSamplesActor, PPOTrainerAsync, TrainingActor
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from scope_openrlhf import algorithms, cpu_platform
-from scope_openrlhf.config import Config
+from scope_openrlhf.config import Config, TeacherConfig
 from scope_openrlhf.experience import ScopeExperienceMaker
 from scope_openrlhf.health import overlap, path_health
 from scope_openrlhf.probe import probe_run, tolerated
-from scope_openrlhf.report import StepLog
+from scope_openrlhf.report import Stage, StepLog, read_jsonl
 from scope_openrlhf.rollout import ScopeSamplesGenerator
 from scope_openrlhf.score_log import identities
 from scope_openrlhf.teacher import Score, TeacherError
@@ -42,44 +45,36 @@ def refuse_other_scores(name: str, then: list[float] | None, now: list[float], t
         )
 
 
-class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
-    """fit() is OpenRLHF's: generate, make experience, update, sync params, checkpoint. Here its parts are exchanged."""
+class ScopeTraining(BasePPOTrainer):
+    """What OpenRLHF's plain trainer and its asynchronous one have in common here. Mixed into them: it exchanges parts of BasePPOTrainer."""
 
-    def __init__(self, pretrain, strategy, actor_group, critic_group, reward_group, reference_group, vllm_engines, **generate):
-        cpu_platform.install_openrlhf()
+    def exchange_parts(self) -> None:
+        """At the end of the trainer's construction."""
         self.config = Config.of_this_run()
-        transformers.set_seed(self.config.seed)
-        super().__init__(pretrain, strategy, actor_group, critic_group, reward_group, reference_group, vllm_engines, **generate)
-        dataset = self.prompts_dataloader.dataset
-        # the rows of the run stand in their final order already (data.order_rows), so that a resumed run sees the same
-        self.prompts_dataloader = strategy.setup_dataloader(dataset, 1, False, False, dataset.collate_fn)
         algorithm = algorithms.load(**self.config.algorithm)
         self.teachers = self.config.all_teachers if algorithm.uses_teacher else {}
-        sleepers = [actor for name, t in self.teachers.items() if t.sleep and t.started_here for actor in actor_names(name, t.replicas)]
-        self.samples_generator = ScopeSamplesGenerator(
-            top_k=algorithm.top_k, sleepers=sleepers, patience_seconds=self.config.teacher.hang_seconds, strategy=strategy, prompts_dataloader=self.prompts_dataloader, eval_dataloader=self.eval_dataloader,
-            tokenizer=self.tokenizer, vllm_engines=vllm_engines,
-        )  # fmt: skip
         maker = self.experience_maker
-        self.experience_maker = ScopeExperienceMaker(
+        self.experience_maker: ScopeExperienceMaker = ScopeExperienceMaker(
             algorithm, maker.actor_model_group, maker.critic_model_group, maker.reward_model_group, maker.initial_model_group,
-            maker.kl_ctl, strategy, self.tokenizer,
+            maker.kl_ctl, self.strategy, self.tokenizer,
         )  # fmt: skip
-        self.identity = {"teacher": identities(self.config) if self.teachers else None, "teacher_probe": {}}
+        self.identity: dict = {"teacher": identities(self.config) if self.teachers else None, "teacher_probe": {}}
         """What a checkpoint keeps of the teachers."""
         self.saved: tuple[int, dict] | None = None
         """The last whole step and what OpenRLHF's checkpoint needs beside the model to resume after it."""
-        self.log = StepLog(self.config.run_dir)
+        self.log, self.stage = StepLog(self.config.run_dir), Stage(self.config.run_dir)
+        self.steps_of_run = len(read_jsonl(self.config.run_dir / "prompts.jsonl")) // self.args.rollout.batch_size
 
-    def fit(self, global_step: int = 0) -> None:
+    def resume(self) -> None:
+        """Before the first step: the log goes back to the checkpoint that was loaded, and the teachers must be those of then."""
         states = self.init_checkpoint_states()
         self.log.forget_after(states["global_step"])
         if self.teachers:
             refuse_another_teacher(states.get("teacher"), self.identity["teacher"])
             if not self.config.teacher.replay:
-                with awake(self.samples_generator.sleepers, self.config.teacher.hang_seconds):  # which sleep from then on
+                self.stage("probing the teacher")
+                with awake(sleepers(self.teachers), self.config.teacher.hang_seconds):  # which sleep from then on
                     self._probe_teachers(states.get("teacher_probe") or {})
-        super().fit(global_step)
 
     def train_step(self, rollout_samples, global_step):
         scored = [r.info["scored"][0] for r in rollout_samples]
@@ -92,6 +87,7 @@ class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
         ]  # fmt: skip
         grader_failed = sum(float(r.info["grader_failed"][0]) for r in rollout_samples)
         self.experience_maker.step = global_step
+        self.stage(f"step {global_step + 1}: log-probs of the rollouts by the student")
         status, step = super().train_step(rollout_samples, global_step)
         status |= self.experience_maker.metrics | path_health(status, self.experience_maker.algorithm.paths)
         status["temperature"] = self.args.rollout.temperature
@@ -132,11 +128,85 @@ class ScopeTrainer(PPOTrainer.__ray_metadata__.modified_class):
             f"{len(failures)} rollouts of a step could not be scored, teacher.drop_budget is {budget}. The first: {failures[0]}"
         )
 
+    def ppo_train(self, global_steps):
+        self.stage(f"step {global_steps + 1}: the optimiser")
+        return super().ppo_train(global_steps)
+
+    def broadcast_to_vllm(self):
+        self.stage("sending the student's params to the rollout engines")
+        super().broadcast_to_vllm()
+
     def save_logs_and_checkpoints(self, global_step, logs_dict=None, client_states=None):
         client_states = (client_states or {}) | self.identity
         self.saved = global_step, client_states
-        self.log.step(global_step, self.max_steps_of_run(), logs_dict or {})
+        self.stage(f"step {global_step}: writing logs and checkpoint")
+        self.log.step(global_step, self.steps_of_run, logs_dict or {})
         super().save_logs_and_checkpoints(global_step, logs_dict, client_states)
 
-    def max_steps_of_run(self) -> int:
-        return len(self.prompts_dataloader) // self.args.rollout.batch_size
+
+class ScopeTrainer(ScopeTraining, PPOTrainer.__ray_metadata__.modified_class):
+    """fit() is OpenRLHF's: generate, make experience, update, sync params, checkpoint. Here its parts are exchanged."""
+
+    def __init__(self, pretrain, strategy, actor_group, critic_group, reward_group, reference_group, vllm_engines, **generate):
+        cpu_platform.install_openrlhf()
+        transformers.set_seed(Config.of_this_run().seed)
+        super().__init__(pretrain, strategy, actor_group, critic_group, reward_group, reference_group, vllm_engines, **generate)
+        self.exchange_parts()
+        self.prompts_dataloader, self.samples_generator = rollout_source(self, strategy, vllm_engines)
+
+    def fit(self, global_step: int = 0) -> None:
+        self.resume()
+        super().fit(global_step)
+
+
+class ScopeTrainingActor(ScopeTraining, TrainingActor.__ray_metadata__.modified_class):
+    """The training half of an asynchronous run."""
+
+    def __init__(self, *args, **kwargs):
+        cpu_platform.install_openrlhf()
+        transformers.set_seed(Config.of_this_run().seed)
+        super().__init__(*args, **kwargs)
+        self.exchange_parts()
+
+    def fit(self, global_step: int = 0) -> None:
+        self.resume()
+        super().fit(global_step)
+
+
+class ScopeGenerateActor(GenerateSamplesActor.__ray_metadata__.modified_class):
+    """The generating half of an asynchronous run."""
+
+    def __init__(self, pretrain, strategy, vllm_engines, **kwargs):
+        cpu_platform.install_openrlhf()
+        super().__init__(pretrain, strategy, vllm_engines, **kwargs)
+        self.prompts_dataloader, self.samples_generator = rollout_source(self, strategy, vllm_engines)
+
+
+class ScopeAsyncTrainer(PPOTrainerAsync.__ray_metadata__.modified_class):
+    """OpenRLHF's asynchronous run: it names its two halves as globals of its module, and ours are put there, on this node."""
+
+    def __init__(self, *args, **kwargs):
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        ppo_trainer_async.GenerateSamplesActor = ray.remote(num_cpus=0, scheduling_strategy=here)(ScopeGenerateActor)
+        ppo_trainer_async.TrainingActor = ray.remote(num_cpus=0, scheduling_strategy=here)(ScopeTrainingActor)
+        super().__init__(*args, **kwargs)
+
+
+def rollout_source(trainer, strategy, vllm_engines) -> tuple:
+    """The run's prompts in their order, and what draws rollouts of them."""
+    config = Config.of_this_run()
+    algorithm = algorithms.load(**config.algorithm)
+    dataset = trainer.prompts_dataloader.dataset
+    # the rows of the run stand in their final order already (data.order_rows), so that a resumed run sees the same
+    prompts = strategy.setup_dataloader(dataset, 1, False, False, dataset.collate_fn)
+    generator = ScopeSamplesGenerator(
+        top_k=algorithm.top_k, sleepers=sleepers(config.all_teachers if algorithm.uses_teacher else {}), stage=Stage(config.run_dir),
+        patience_seconds=config.teacher.hang_seconds, strategy=strategy, prompts_dataloader=prompts, eval_dataloader=trainer.eval_dataloader,
+        tokenizer=trainer.samples_generator.tokenizer, vllm_engines=vllm_engines,
+    )  # fmt: skip
+    return prompts, generator
+
+
+def sleepers(teachers: dict[str, TeacherConfig]) -> list[str]:
+    """Ray names of the teacher replicas that are awake only while rollouts are generated."""
+    return [actor for name, t in teachers.items() if t.sleep and t.started_here for actor in actor_names(name, t.replicas)]

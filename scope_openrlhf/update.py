@@ -4,18 +4,24 @@ Each path of the loss is divided by its own count, taken over the whole optimise
 gradient does not depend on how the batch is cut into micro-batches.
 """
 
+import contextlib
 import functools
 import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
 import openrlhf.trainer.ray.ppo_actor as ppo_actor
 import torch
 import torch.distributed as dist
 from openrlhf.trainer.ray.ppo_actor import ActorPPOTrainer, PolicyModelActor
 from openrlhf.utils.loss_utils import iter_grad_accum_global_norm
+from peft import PeftModel
+from peft.tuners.lora import LoraLayer
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint as recomputed
 
-from scope_openrlhf import algorithms, cpu_platform, health, losses
+from scope_openrlhf import algorithms, checkpoint, cpu_platform, health, losses
 from scope_openrlhf.algorithms.base import Algorithm
 from scope_openrlhf.batch import LossInput, TopK
 from scope_openrlhf.config import Config
@@ -24,9 +30,10 @@ from scope_openrlhf.config import Config
 class PathLoss(torch.nn.Module):
     """Stands where OpenRLHF's PolicyLoss stood, with the same call. `bind` and `read_logits` tell it the rest of a micro-batch."""
 
-    def __init__(self, algorithm: Algorithm) -> None:
+    def __init__(self, algorithm: Algorithm, correction: SimpleNamespace | None = None) -> None:
+        """correction: OpenRLHF's `algo.advantage` flags, of which is_correction_* are read; None corrects nothing."""
         super().__init__()
-        self.algorithm = algorithm
+        self.algorithm, self.correction = algorithm, correction
         self.path_losses: dict[str, Tensor] = {}
         self.path_sums: dict[str, Tensor] = {}
         self.vocabulary: tuple[Tensor, Tensor] | None = None
@@ -71,7 +78,7 @@ class PathLoss(torch.nn.Module):
             rows, ids = flat_logits[scored], flatten(ids_NTK)[scored]
             # in chunks that are made again in the backward: a whole softmax more would not fit beside a large vocabulary
             student = [
-                checkpoint(losses.student_topk, *part, use_reentrant=False) for part in zip(rows.split(256), ids.split(256), strict=True)
+                recomputed(losses.student_topk, *part, use_reentrant=False) for part in zip(rows.split(256), ids.split(256), strict=True)
             ]
             blank = flat_logits.new_full((len(flat_logits), self.algorithm.top_k + 1), torch.nan)
             self.topk = TopK(at_positions(blank.index_put((scored,), torch.cat(student))), losses.with_tail(teacher_NTK))
@@ -83,6 +90,16 @@ class PathLoss(torch.nn.Module):
         weight_NT = self.weight_N[:, None] * mask
         if self.algorithm.config.normalize == "sequences":
             weight_NT = weight_NT / mask.sum(dim=1, keepdim=True).clamp(min=1)
+        tokens = mask.sum().clamp(min=1)
+        engine_kl = filtered = None
+        if self.correction and self.correction.is_correction_level != "off":
+            c = self.correction
+            ratio_NT, outside_NT = losses.importance_weight(
+                old_log_probs, rollout_log_probs, action_mask.bool(), c.is_correction_level, c.is_correction_mode,
+                c.is_correction_gating, *c.is_correction_threshold,
+            )  # fmt: skip
+            weight_NT = weight_NT * ratio_NT
+            filtered, engine_kl = outside_NT.sum() / tokens, ((rollout_log_probs - old_log_probs) * mask).sum() / tokens
         # off the mask, log-probs and advantages are zeros or padding: they meet a weight of zero
         of_path = self.algorithm.loss(LossInput(log_probs, old_log_probs, advantages, weight_NT, self.path_N, self.topk))
         self.path_losses = {
@@ -90,10 +107,9 @@ class PathLoss(torch.nn.Module):
         }
         self.path_sums = self._describe(of_path, log_probs, weight_NT)
         loss = torch.stack(list(self.path_losses.values())).sum()
-        tokens = mask.sum().clamp(min=1)
         clipped = sum((sums.get("clip_ratio", torch.zeros(())) for _, sums in of_path.values()), torch.zeros(()))
         ppo_kl = ((old_log_probs - log_probs).detach() * mask).sum() / tokens
-        return loss, clipped / tokens, ppo_kl, None, None
+        return loss, clipped / tokens, ppo_kl, engine_kl, filtered
 
     def _describe(self, of_path: dict, log_probs: Tensor, weight_NT: Tensor) -> dict[str, Tensor]:
         """Sums over the micro-batch's tokens of each path, for health.path_health."""
@@ -148,7 +164,7 @@ class ScopeActorTrainer(ActorPPOTrainer):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.algorithm = algorithms.load(**Config.of_this_run().algorithm)
-        self.actor_loss_fn = PathLoss(self.algorithm)
+        self.actor_loss_fn = PathLoss(self.algorithm, self.args.algo.advantage)
         if not self._shards_logits():
             self.actor.register_forward_hook(self._read_logits, with_kwargs=True)
         ppo_actor.iter_grad_accum_global_norm = functools.partial(iter_windows, self.algorithm)
@@ -157,6 +173,10 @@ class ScopeActorTrainer(ActorPPOTrainer):
         # the order of micro-batches follows from the step alone, so that a resumed run repeats an uncut one
         torch.manual_seed(self.args.train.seed + self.actor.model.global_steps)
         return super().ppo_train(kl_ctl)
+
+    def broadcast_to_vllm(self):
+        with plain_params(self):
+            super().broadcast_to_vllm()
 
     def _shards_logits(self) -> bool:
         return self.strategy.ring_attn_group is not None or self.args.ds.tensor_parallel_size > 1
@@ -228,10 +248,85 @@ def iter_windows(algorithm: Algorithm, data_iter, strategy, accumulated_gradient
         yield from iter_grad_accum_global_norm(iter(window), strategy, accumulated_gradient, mask_fn)
 
 
+@contextlib.contextmanager
+def plain_params(trainer: ActorPPOTrainer) -> Iterator[None]:
+    """While it is open the trainer's model shows OpenRLHF's weight sync the names and params of the plain model, LoRA adapters added in.
+
+    OpenRLHF 0.11.2 would send the names of the adapted model, which the rollout engines do not know.
+    """
+    actor, peft = trainer.actor, trainer.actor.model.module
+    if not isinstance(peft, PeftModel):
+        yield
+        return
+    trainer.actor = SimpleNamespace(model=SimpleNamespace(module=SimpleNamespace(named_parameters=lambda: merged_params(peft))))
+    try:
+        yield
+    finally:
+        trainer.actor = actor
+
+
+@torch.no_grad()
+def merged_params(peft: PeftModel) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    """(name in the plain model, param with its adapter added) of every param; the model itself stays as it is."""
+    adapted = {id(m.base_layer.weight): m for m in peft.modules() if isinstance(m, LoraLayer)}
+    for name, param in peft.get_base_model().named_parameters():
+        if ".lora_" in name:
+            continue
+        layer = adapted.get(id(param))
+        if layer is not None:
+            adapters = sum(layer.get_delta_weight(a) for a in layer.active_adapters)  # type: ignore[attr-defined]
+            param = torch.nn.Parameter(param + adapters)
+        yield name.replace(".base_layer.", "."), param
+
+
 class ScopePolicyActor(PolicyModelActor.__ray_metadata__.modified_class):
-    """OpenRLHF's policy actor, which names its trainer as a global of its module: ours is put there."""
+    """OpenRLHF's policy actor. Adds: our trainer, atomic checkpoints that hold the EMA too, and a trained model with its adapters merged."""
 
     def init_model_from_pretrained(self, *args, **kwargs):
         cpu_platform.install_openrlhf()
         ppo_actor.ActorPPOTrainer = ScopeActorTrainer
-        return super().init_model_from_pretrained(*args, **kwargs)
+        super().init_model_from_pretrained(*args, **kwargs)
+        self.disable_ds_ckpt = True  # `save_checkpoint` of OpenRLHF leaves that part to ours
+        latest = self._checkpoints / "latest"
+        if self.ema_model and latest.exists():
+            saved = torch.load(self._checkpoints / latest.read_text() / self._ema_file(), weights_only=True)
+            for name, param in self._ema_shards():
+                param.copy_(saved[name])
+
+    def save_checkpoint(self, tag, client_states=None, metric_value=None, metric_key=None):
+        """OpenRLHF's deletes old checkpoints before the new one is written, and has nothing to check it by."""
+        ckpt, first = self.strategy.args.ckpt, dist.get_rank() == 0
+        if first:
+            checkpoint.begin(self._checkpoints, tag)
+        dist.barrier()
+        part = self._checkpoints / f"{tag}{checkpoint.PART}"
+        self.actor.model.save_checkpoint(str(self._checkpoints), tag=part.name, client_state=client_states or {}, save_latest=False)
+        if self.ema_model and (first or self.strategy.stage == 3):
+            torch.save(dict(self._ema_shards()), part / self._ema_file())
+        dist.barrier()
+        if first:
+            checkpoint.commit(part, ckpt.max_num, ckpt.max_mem * 2**30)
+        super().save_checkpoint(tag, client_states, metric_value, metric_key)
+
+    def save_model(self):
+        peft = self.actor.model.module
+        if not isinstance(peft, PeftModel):
+            return super().save_model()
+        if dist.get_rank() == 0:  # params are whole on every rank: LoRA is refused with ZeRO-3 and tensor parallel training
+            folder = self.strategy.args.ckpt.output_dir
+            peft.save_pretrained(Path(folder) / "adapter")
+            peft.get_base_model().save_pretrained(folder, state_dict={name: param.contiguous() for name, param in merged_params(peft)})
+            self.tokenizer.save_pretrained(folder)
+        dist.barrier()
+
+    @property
+    def _checkpoints(self) -> Path:
+        return Path(self.strategy.args.ckpt.path) / "_actor"
+
+    def _ema_file(self) -> str:
+        return f"ema_rank_{dist.get_rank() if self.strategy.stage == 3 else 0}.pt"
+
+    def _ema_shards(self) -> Iterator[tuple[str, Tensor]]:
+        """Of each param of the moving average what this rank holds: all of it, or with ZeRO-3 its part."""
+        for name, param in self.ema_model.model.module.named_parameters():
+            yield name, getattr(param, "ds_tensor", param).data

@@ -85,7 +85,6 @@ def test_every_flag_goes_through_openrlhfs_own_parser_and_checks():
         ({"train__seed": 3}, "openrlhf.train.seed is set by this plugin; change seed"),
         ({"actor__model_name_or_path": "x"}, "change student.path"),
         ({"actor__dual_clip": 3.0}, "openrlhf.actor.dual_clip has no effect here"),
-        ({"train__async_enable": True}, "asynchronous rollouts"),
         ({"rollout__temperature": 0.0}, "temperature must be greater than 0"),
     ],
 )

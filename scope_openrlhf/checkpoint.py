@@ -1,0 +1,110 @@
+"""Checkpoints that are whole or not there: written beside the old ones, named when every byte is on the disk, checked before a resume.
+
+checkpoints/_actor/global_step25/      DeepSpeed's files, and MANIFEST to check them by
+checkpoints/_actor/latest              the newest of them; DeepSpeed loads what it names
+checkpoints/_actor/global_step50.part  under way; what a killed run leaves of it is deleted
+checkpoints/torn/                      what was found damaged; nobody deletes it but you
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from scope_openrlhf.fingerprint import files_fingerprint
+
+MANIFEST, PART = "MANIFEST", ".part"  # without a suffix the fingerprint does not count it
+
+
+def begin(folder: Path, tag: str) -> Path:
+    """An empty folder to write checkpoint `tag` into."""
+    part = folder / f"{tag}{PART}"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    return part
+
+
+def commit(part: Path, keep: int, max_bytes: float = float("inf")) -> Path:
+    """Give a written checkpoint its name, point `latest` to it, and only then delete the oldest beyond `keep` or `max_bytes`."""
+    whole, folder = part.with_suffix(""), part.parent
+    files = {file.name: file.stat().st_size for file in part.iterdir() if file.is_file()}
+    (part / MANIFEST).write_text(json.dumps({"bytes": files, "fingerprint": files_fingerprint(part)}))
+    for file in [*part.iterdir(), part]:
+        _to_disk(file)
+    shutil.rmtree(whole, ignore_errors=True)
+    part.rename(whole)
+    write_whole(folder / "latest", whole.name)
+    *older, newest = by_step(folder)
+    while older and (len(older) >= keep or _size([*older, newest]) > max_bytes):
+        shutil.rmtree(older.pop(0))
+    return whole
+
+
+def recover(checkpoints: Path) -> list[str]:
+    """Make `latest` name the newest whole checkpoint; damaged ones go to torn/. Returns what was found, as sentences."""
+    folder, said = checkpoints / "_actor", []
+    if not folder.exists():
+        return []
+    for part in folder.glob(f"*{PART}"):
+        shutil.rmtree(part)
+    while (found := by_step(folder)) and (fault := damage(found[-1])):
+        torn = checkpoints / "torn" / found[-1].name
+        torn.parent.mkdir(exist_ok=True)
+        shutil.rmtree(torn, ignore_errors=True)
+        found[-1].rename(torn)
+        previous = by_step(folder)
+        instead = f"going on from {previous[-1].name}" if previous else "there is no other, so the run starts again at step 0"
+        said.append(f"checkpoint {torn.name} is torn ({fault}), see {torn}; {instead}")
+    if found:
+        write_whole(folder / "latest", found[-1].name)
+    else:
+        shutil.rmtree(folder)  # OpenRLHF takes an empty folder for a checkpoint
+    return said
+
+
+def latest(checkpoints: Path) -> str:
+    """Name of the checkpoint that a resume would load; empty if there is none."""
+    file = checkpoints / "_actor" / "latest"
+    return file.read_text() if file.exists() else ""
+
+
+def damage(checkpoint: Path) -> str:
+    """What is wrong with a checkpoint; empty if it is as it was written."""
+    try:
+        manifest = json.loads((checkpoint / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return f"no readable {MANIFEST}"
+    for name, size in manifest["bytes"].items():
+        file = checkpoint / name
+        if not file.exists():
+            return f"{name} is missing"
+        if file.stat().st_size != size:
+            return f"{name} has {file.stat().st_size:,} of {size:,} bytes"
+    return "" if files_fingerprint(checkpoint) == manifest["fingerprint"] else "its files are not those that were written"
+
+
+def by_step(folder: Path) -> list[Path]:
+    """Checkpoints under their final names, oldest first."""
+    found = [p for p in folder.glob("global_step*") if p.name.removeprefix("global_step").isdigit()]
+    return sorted(found, key=lambda p: int(p.name.removeprefix("global_step")))
+
+
+def write_whole(file: Path, text: str) -> None:
+    """The old text or the new one stands in file, whatever happens in between."""
+    new = file.with_name(file.name + ".new")
+    new.write_text(text)
+    _to_disk(new)
+    new.replace(file)
+    _to_disk(file.parent)
+
+
+def _to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _size(folders: list[Path]) -> int:
+    return sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())

@@ -1,0 +1,19 @@
+"""API keys come from the environment, and nobody writes them down again."""
+
+import os
+
+TEACHER, EVAL, WANDB = "SCOPE_TEACHER_API_KEY", "SCOPE_EVAL_API_KEY", "WANDB_API_KEY"
+"""Of served teachers, of the server that scope-eval samples from, of W&B. The last is read by wandb itself."""
+
+
+def with_secret(url: str) -> bool:
+    """Whether it has a place where keys are put: user:password@, ?api_key=... An address needs none of these."""
+    return any(c in url for c in "@?#")
+
+
+def masked(text: str) -> str:
+    """What somebody else said, without our keys: some servers repeat the key that they refuse."""
+    for name in (TEACHER, EVAL, WANDB):
+        if key := os.environ.get(name):
+            text = text.replace(key, f"<{name}>")
+    return text
