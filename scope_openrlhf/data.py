@@ -42,6 +42,12 @@ def load_rows(config: DataConfig, teachers: Collection[str] = ()) -> list[dict]:
             f"{len(bad)} of {len(rows)} rows of {config.path} have an empty {config.prompt_key!r} or {config.answer_key!r} "
             f"(the first: rows {bad[:5]}, counted from 0); a rollout without a gold answer cannot be routed: remove or repair them"
         )
+    pictures = [number for number, row in enumerate(rows) if "<image>" in json.dumps(row["prompt"], default=str)]
+    if pictures:
+        raise ConfigError(
+            f"{len(pictures)} of {len(rows)} prompts of {config.path} hold <image> (the first: rows {pictures[:5]}, counted from 0), where OpenRLHF "
+            "would put a picture and not the text; write it otherwise, or remove them"
+        )
     if teachers:
         _check_teachers(rows, teachers, config.teacher_key)
     return rows

@@ -61,7 +61,7 @@ class Stage:
         self.file = run_dir / "logs" / "stage"
 
     def __call__(self, what: str) -> None:
-        write_whole(self.file, what)
+        self.file.write_text(what)
 
     def goes_on(self) -> None:
         """The same stage still makes progress."""
@@ -71,7 +71,7 @@ class Stage:
         """The stage, if nothing has moved for so long; empty otherwise."""
         if not self.file.exists() or time.time() - self.file.stat().st_mtime < seconds:
             return ""
-        return self.file.read_text()
+        return self.file.read_text() or "nothing known"
 
 
 def _append(file: Path, rows: list[dict]) -> None:

@@ -194,7 +194,7 @@ def train_to_the_end(plan: Plan, out: TextIO) -> None:
         begun_at = checkpoint.latest(checkpoints)
         stage("starting Ray")
         try:
-            with ray_session(plan, out), deadline(stage, plan.config.ray.hang_seconds):
+            with deadline(stage, plan.config.ray.hang_seconds), ray_session(plan, out):
                 stage("placing and starting student, rollout engines and teacher")
                 return launch(plan)
         except LostError as error:

@@ -67,6 +67,20 @@ def test_the_names_that_openrlhf_reads_are_where_we_put_ours():
     step = inspect.getsource(ppo_actor.ActorPPOTrainer.training_step)
     assert "self.actor(\n            sequences,\n" in step and "attention_mask=attention_mask" in step and "return_output=True" in step
     assert "self.actor_loss_fn(" in inspect.getsource(ppo_actor.ActorPPOTrainer.training_step)
+    assert "model = self.actor.model.module\n" in inspect.getsource(ppo_actor.ActorPPOTrainer.broadcast_to_vllm)
+    save = inspect.getsource(ppo_actor.PolicyModelActor.__ray_metadata__.modified_class.save_checkpoint)
+    assert "if not self.disable_ds_ckpt:\n            self.strategy.save_ckpt(" in save
+
+
+def test_an_asynchronous_run_reads_its_two_halves_as_globals_of_its_module():
+    import openrlhf.cli.train_ppo_ray as cli
+    import openrlhf.trainer.ppo_trainer_async as module
+
+    assert "from openrlhf.trainer.ppo_trainer_async import PPOTrainerAsync as PPOTrainer" in inspect.getsource(cli.train)
+    built = inspect.getsource(module.PPOTrainerAsync.__ray_metadata__.modified_class.__init__)
+    assert "GenerateSamplesActor.remote(" in built and "TrainingActor.remote(" in built
+    assert parameters(module.TrainingActor.__ray_metadata__.modified_class.fit) == ["self", "global_step"]
+    assert parameters(module.GenerateSamplesActor.__ray_metadata__.modified_class.__init__)[1:4] == ["pretrain", "strategy", "vllm_engines"]
 
 
 def test_every_flag_goes_through_openrlhfs_own_parser_and_checks():

@@ -2,10 +2,11 @@
 
 import json
 import shutil
+import time
 
 import pytest
 
-from scope_openrlhf import train
+from scope_openrlhf import report, train
 
 
 @pytest.fixture
@@ -115,6 +116,38 @@ def test_the_cause_of_a_workers_error_is_its_last_telling_line():
         "Traceback:\n  File x\nValidationError: 1 error\n  Value error, no model there\n    For further information visit https://errors\n"
     )
     assert train.cause_of(RuntimeError(said)) == "Value error, no model there"
+
+
+def test_a_wait_in_which_nothing_moves_ends_and_says_what_it_waited_for(tmp_path):
+    (tmp_path / "logs").mkdir()
+    stage = report.Stage(tmp_path)
+    stage("generating rollouts")
+    with train.deadline(stage, 1.0):
+        for _ in range(8):
+            time.sleep(0.25)
+            stage.goes_on()
+    with (
+        pytest.raises(train.LostError, match="nothing has moved for 1 s .* the run was at: generating rollouts"),
+        train.deadline(stage, 1.0),
+    ):
+        time.sleep(30)
+
+
+def test_only_what_another_attempt_may_mend_is_started_again():
+    from ray.exceptions import ActorDiedError, ObjectStoreFullError, RayTaskError
+
+    def raised_in_a_worker(cause):
+        return RayTaskError("fit", "Traceback", cause)
+
+    gone = [ActorDiedError(), raised_in_a_worker(ActorDiedError()), raised_in_a_worker(raised_in_a_worker(ActorDiedError())),
+            raised_in_a_worker(RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer"))]  # fmt: skip
+    assert all(train.lost(error) for error in gone)
+    mine = [
+        raised_in_a_worker(ValueError("all 128 rollouts were dropped")),
+        ObjectStoreFullError(),
+        raised_in_a_worker(OSError(28, "No space")),
+    ]
+    assert not any(train.lost(error) for error in mine)
 
 
 def test_overrides_may_stand_before_and_after_flags(scope_train):
