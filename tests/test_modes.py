@@ -54,9 +54,9 @@ def test_a_mode_of_openrlhf_trains_with_scope(mode, tmp_path):
     assert old.keys() == new.keys() and 1e-6 < max((old[k] - new[k]).abs().max().item() for k in old) < 1e-1
     apart = [abs(row["vllm_kl"]) for row in rows]
     if "async" in mode:
-        assert apart[0] < 1e-4 < apart[2]  # the first batch is drawn by the params that it trains, a later one by older params
+        assert apart[0] < 1e-5 < apart[2]  # the first batch is drawn by the params that it trains, a later one by older params
     else:
-        assert max(apart) < 1e-4, apart  # after each sync the engines hold the params that train
+        assert max(apart) < 1e-5, apart  # after each sync the engines hold the params that train
     if "several epochs" in mode:
         assert rows[-1]["ppo_kl"] != 0
 
