@@ -53,7 +53,8 @@ class ScopeVLLM(LM):
 
         super().__init__()
         self.positions = positions(check_model(pretrained, "--model", revision))
-        self.tokenizer = AutoTokenizer.from_pretrained(pretrained, revision=revision or "main")
+        # False, not None: transformers would ask whoever sits at the terminal whether the model's Python files may run
+        self.tokenizer = AutoTokenizer.from_pretrained(pretrained, revision=revision or "main", trust_remote_code=False)
         self.settings = partial(
             EngineSettings, path=pretrained, revision=revision, engines=int(engines), tensor_parallel_size=int(tensor_parallel_size), dtype=dtype,
             gpu_memory_utilization=float(gpu_memory_utilization), seed=int(seed), ray_address=ray_address,

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from scope_eval.store import Sample
-from scope_openrlhf import cpu_platform
+from scope_openrlhf import cpu_platform, keys, loopback
 from scope_openrlhf.config import RUN_VARIABLE, ConfigError
 
 SILENT_SECONDS = 600.0
 """An engine that tells nothing for so long hangs. It reports every few seconds, whether something is finished or not."""
 LOADING_SECONDS = 1800.0
 """Longest wait for all engines to load the model."""
-API_KEY = "SCOPE_EVAL_API_KEY"
 
 
 class SamplingError(RuntimeError):
@@ -150,6 +149,7 @@ class EngineGroup:
         os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # idle workers would each import torch for nothing
         kwargs: dict[str, Any] = {"address": settings.ray_address}
         if settings.ray_address == "local":
+            loopback.enter()
             kwargs |= {"num_cpus": max(os.cpu_count() or 1, settings.engines + 1), "include_dashboard": False}
             if cpu_platform.active():
                 kwargs |= {"num_gpus": settings.engines * settings.tensor_parallel_size, "object_store_memory": 256 * 2**20}
@@ -210,13 +210,18 @@ class Server:
         """model: as the server calls it; empty: the only one that it serves. Raises ConfigError if the server does not answer or has no such model."""
         from openai import OpenAI, OpenAIError
 
+        if keys.with_secret(url):
+            raise ConfigError(
+                f"--base-url must be an address alone, for instance http://host:8000: no user, no password, no parameters. The API key is read from {keys.EVAL}"
+            )
         url = url.rstrip("/")
         self.url = url if url.endswith("/v1") else f"{url}/v1"
-        self.access = {"base_url": self.url, "api_key": os.environ.get(API_KEY) or "none"}
+        self.access = {"base_url": self.url, "api_key": os.environ.get(keys.EVAL) or "none"}
         try:
             served = {m.id: getattr(m, "root", None) for m in OpenAI(**self.access, timeout=10.0, max_retries=1).models.list()}
         except OpenAIError as error:
-            raise ConfigError(f"--base-url {url} does not answer ({error}); is it up, and is {API_KEY} set if it wants a key?") from None
+            said = keys.masked(str(error))
+            raise ConfigError(f"--base-url {url} does not answer ({said}); is it up, and is {keys.EVAL} set if it wants a key?") from None
         if not model and len(served) == 1:
             (model,) = served
         if model not in served:
@@ -250,7 +255,7 @@ class Server:
                 yield finished
             if failure:
                 again = "" if isinstance(failure, BadRequestError) else "; run the same again, it continues where it was"
-                raise SamplingError(f"{self.url}: {failure}{again}") from failure
+                raise SamplingError(keys.masked(f"{self.url}: {failure}{again}")) from None
         finally:
             for task in running:
                 task.cancel()

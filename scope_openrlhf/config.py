@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 import yaml
 
+from scope_openrlhf import keys
+
 RUN_VARIABLE = "SCOPE_RUN"
 """Set in the environment of every worker of a run: its config as JSON."""
 
@@ -252,6 +254,11 @@ def check_teacher(key: str, teacher: TeacherConfig) -> None:
     for name, least in (("replicas", 1), ("tensor_parallel_size", 1), ("max_model_len", 0), ("drop_budget", 0)):
         if (value := getattr(teacher, name)) < least:
             raise ConfigError(f"{key}.{name} must be at least {least}, got {value}")
+    if any(keys.with_secret(url) for url in teacher.urls):
+        raise ConfigError(
+            f"{key}.urls must be addresses alone, for instance http://host:8000: no user, no password, no parameters. "
+            f"The API key is read from {keys.TEACHER} in the environment"
+        )
     if teacher.revision and (not teacher.path or Path(teacher.path).exists()):
         raise ConfigError(f"{key}.revision is a commit of the hub, {key}.path is none of its ids; remove one of them")
     if teacher.replay and not teacher.score_log:
@@ -328,7 +335,7 @@ def convert(hint, value, key: str):
         return _build(hint, value, f"{key}.")
     if typing.get_origin(hint) is list:
         if not isinstance(value, list):
-            raise ConfigError(f"{key} must be a list, got {value!r}")
+            raise ConfigError(f"{key} must be a list, got {type(value).__name__}")
         return [convert(typing.get_args(hint)[0], v, f"{key}[{i}]") for i, v in enumerate(value)]
     if typing.get_origin(hint) is dict:
         if not isinstance(value, dict):

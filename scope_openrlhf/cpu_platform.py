@@ -16,6 +16,8 @@ import os
 import sys
 import types
 
+from scope_openrlhf import loopback
+
 _installed = False
 
 
@@ -50,8 +52,9 @@ def environment() -> dict[str, str]:
 
 
 def install() -> None:
-    """Substitute torch's CUDA calls and flash_attn's padding functions. Idempotent; does nothing where CUDA is present."""
+    """Substitute torch's CUDA calls and flash_attn's padding functions. Idempotent; where CUDA is present only the sockets are seen to."""
     global _installed
+    loopback.install()
     if _installed or not active():
         return
     _installed = True
@@ -211,7 +214,7 @@ class GlooGroup:
         import torch.distributed as dist
 
         timeout = timedelta(minutes=5)
-        store = dist.TCPStore(master_address, master_port, world_size, is_master=rank == 0, timeout=timeout)
+        store = loopback.tcp_store(master_address, master_port, world_size, is_master=rank == 0, timeout=timeout)
         self.group = dist.ProcessGroupGloo(store, rank, world_size, timeout)
 
     def broadcast(self, tensor, src: int, stream=None) -> None:
@@ -279,4 +282,15 @@ class CpuWorkerWrap:
         self.pending.append((name, param))
         if empty_cache:  # OpenRLHF sets it on the last tensor of a sync
             self.model_runner.reload_weights(weights_iterator=iter(self.pending))  # type: ignore[attr-defined]
+            pack_shared_anew(self.model_runner.get_model())  # type: ignore[attr-defined]
             self.pending = []
+
+
+def pack_shared_anew(model) -> None:
+    """vLLM's reload packs every layer that was sent params. A head that shares the embedding's is sent none and would go on with its first ones."""
+    seen: set[int] = set()
+    for module in model.modules():
+        weight = getattr(module, "weight", None)
+        if weight is not None and id(weight) in seen:
+            module.quant_method.process_weights_after_loading(module)
+        seen.add(id(weight))

@@ -15,9 +15,11 @@ actor of ActorPPOTrainer                 shown with plain params while it sends 
 --train.agent_func_path                  OpenRLHF's own door                                     rollout.AgentExecutor
 """
 
+import argparse
 import ast
 import contextlib
 import io
+import os
 import sys
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -25,7 +27,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from scope_openrlhf import cpu_platform
+from scope_openrlhf import cpu_platform, keys
 from scope_openrlhf.config import Config, ConfigError, TeacherConfig, nearest
 from scope_openrlhf.data import LABEL_COLUMN, PROMPT_COLUMN
 
@@ -55,6 +57,9 @@ REFUSED = {
     "ds.use_universal_ckpt": "checkpoints are DeepSpeed's plain ones; leave it out",
     "ds.load_in_4bit": "the rollout engines would get 4-bit params that they cannot read; leave it out",
     "eval.dataset": "set eval.path",
+    "data.image_key": "prompts are texts; leave it out",
+    "data.max_images_per_prompt": "prompts are texts; leave it out",
+    "use_ms": "models are checked where Hugging Face's hub has them; download yours and give its folder",
 }
 
 
@@ -88,6 +93,7 @@ def to_argv(config: Config) -> list[str]:
             raise ConfigError(f"openrlhf.{flag} is set by this plugin; change {derived[flag][1]}")
         if flag in REFUSED and config.openrlhf[flag] not in (None, False):
             raise ConfigError(f"openrlhf.{flag} has no effect here: {REFUSED[flag]}")
+    check_wandb_key(config.openrlhf.get("logger.wandb.key"))
     argv = []
     for flag, value in (config.openrlhf | {flag: value for flag, (value, _) in derived.items()}).items():
         if value is False or value is None:
@@ -96,6 +102,17 @@ def to_argv(config: Config) -> list[str]:
         if value is not True:
             argv += [str(v) for v in value] if isinstance(value, list) else [str(value)]
     return argv
+
+
+def check_wandb_key(value: Any) -> None:
+    """OpenRLHF switches W&B on by its key, prints the key and sends it along. Here the flag holds the name of wandb's own variable."""
+    if value not in (None, False, keys.WANDB):
+        raise ConfigError(
+            f"openrlhf.logger.wandb.key holds a key, which logs and W&B would show; put the key into the environment as {keys.WANDB} and set "
+            f"openrlhf.logger.wandb.key={keys.WANDB}, which switches W&B on"
+        )
+    if value == keys.WANDB and not os.environ.get(keys.WANDB):
+        raise ConfigError(f"openrlhf.logger.wandb.key switches W&B on, but {keys.WANDB} is not in the environment; put the key there")
 
 
 def resolve_args(config: Config) -> SimpleNamespace:
@@ -114,20 +131,25 @@ def resolve_args(config: Config) -> SimpleNamespace:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
             exec(compile(ast.Module(guard.body, []), train_ppo_ray.__file__, "exec"), scope)
     except SystemExit:
-        flags = [s[2:] for action in scope["parser"]._actions for s in action.option_strings if s.startswith("--")]
-        for flag in config.openrlhf:
-            if flag not in flags:
-                hint = nearest(f"openrlhf.{flag}", ["openrlhf." + f for f in flags])
-                raise ConfigError(f"unknown key openrlhf.{flag}; {hint}") from None
+        refuse_unknown(config.openrlhf, scope["parser"])
         raise ConfigError(f"OpenRLHF's parser refuses the openrlhf section: {said.getvalue().strip().splitlines()[-1]}") from None
     except (AssertionError, ValueError) as error:
         raise ConfigError(f"OpenRLHF refuses the openrlhf section: {error}") from None
     finally:
         sys.argv = old_argv
+    refuse_unknown(config.openrlhf, scope["parser"])  # the parser takes abbreviations, which our own checks would not know
     if not resolved[0].rollout.temperature > 0:
         raise ConfigError("openrlhf.rollout.temperature must be greater than 0: log-probs and perplexities are taken at it")
     cpu_platform.adjust(resolved[0])
     return resolved[0]
+
+
+def refuse_unknown(flags: dict[str, Any], parser: argparse.ArgumentParser) -> None:
+    known = [s[2:] for action in parser._actions for s in action.option_strings if s.startswith("--")]
+    for flag in flags:
+        if flag not in known:
+            hint = nearest(f"openrlhf.{flag}", ["openrlhf." + f for f in known])
+            raise ConfigError(f"unknown key openrlhf.{flag}; {hint}") from None
 
 
 def assert_pinned() -> None:

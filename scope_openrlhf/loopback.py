@@ -35,6 +35,17 @@ def enter() -> None:
     ray_constants.ENABLE_RAY_CLUSTER = os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] != "0"  # Ray may have been imported before
 
 
+def command_line() -> None:
+    """Ray's own, `python -m scope_openrlhf.loopback start ...`, for a cluster of several nodes on this machine alone."""
+    from ray._private import services
+
+    services.resolve_ip_for_localhost = lambda host: host  # Ray would take 127.0.0.1 for a word for this machine's address in its network
+    os.environ.update(environment())  # of the node's processes, and of the jobs that join it
+    from ray.scripts.scripts import main
+
+    main()
+
+
 def install() -> None:
     """In every worker: torch.distributed makes its stores by `tcp_store`. Idempotent; does nothing in a Ray that was joined."""
     if VARIABLE in os.environ:
@@ -50,3 +61,7 @@ def tcp_store(host_name: str, port: int, *args, is_master: bool = False, **kwarg
         with contextlib.suppress(OSError):  # the port is taken: torch shares it where a store of this process has it, or says so
             kwargs["master_listen_fd"] = socket.create_server((host_name, port)).detach()
     return TCPStore(host_name, port, *args, is_master=is_master, **kwargs)
+
+
+if __name__ == "__main__":
+    command_line()

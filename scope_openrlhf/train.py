@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import yaml
 
-from scope_openrlhf import __version__, checkpoint, cpu_platform, data, report
+from scope_openrlhf import __version__, checkpoint, cpu_platform, data, loopback, report
 from scope_openrlhf.config import RUN_VARIABLE, Config, ConfigError, flatten, section_of
 from scope_openrlhf.plan import Plan, make_plan, temperatures
 from scope_openrlhf.terminal import quiet
@@ -235,6 +235,7 @@ def ray_session(plan: Plan, out: TextIO) -> Iterator[None]:
     local = config.ray.address == "local"
     kwargs: dict = {"address": config.ray.address}
     if local:
+        loopback.enter()
         os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # idle workers would each import torch for nothing
         kwargs |= {"num_cpus": max(os.cpu_count() or 1, plan.gpus + 2), "include_dashboard": False}
         if cpu_platform.active():

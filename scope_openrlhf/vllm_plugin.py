@@ -8,14 +8,15 @@ from scope_openrlhf.config import RUN_VARIABLE
 
 
 def register() -> None:
-    """Tie the engine core's life to its parent's and install the CPU platform. Does nothing outside a run of ours."""
+    """Tie the engine core's life to its parent's, its sockets to loopback where the run's are, and install the CPU platform. Nothing outside a run of ours."""
     if RUN_VARIABLE not in os.environ:
         return
     if _is_engine_core():
         # An engine core outlives a Ray actor that is killed; ask the kernel to end it with its parent (Linux prctl, PR_SET_PDEATHSIG).
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-    from scope_openrlhf import cpu_platform
+    from scope_openrlhf import cpu_platform, loopback
 
+    loopback.install()
     cpu_platform.install_vllm()
 
 

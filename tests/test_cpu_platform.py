@@ -1,6 +1,7 @@
 """Each substitution has a test that says why it is there. They are active only where CUDA is absent."""
 
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -117,9 +118,8 @@ def test_the_engine_gathers_a_sync_and_reloads_once():
 
         @property
         def model_runner(self):
-            return type(
-                "Runner", (), {"reload_weights": staticmethod(lambda weights_iterator: self.reloads.append(list(weights_iterator)))}
-            )
+            reload = staticmethod(lambda weights_iterator: self.reloads.append(list(weights_iterator)))
+            return type("Runner", (), {"reload_weights": reload, "get_model": torch.nn.Module})
 
     engine = Engine()
     engine.update_weight("a", torch.float32, (2,))
@@ -128,6 +128,13 @@ def test_the_engine_gathers_a_sync_and_reloads_once():
     assert [(name, t.tolist()) for name, t in engine.reloads[0]] == [("a", [7.0, 7.0]), ("b", [7.0])] and not engine.pending
     with pytest.raises(ValueError, match="arrives as torch.bfloat16"):
         engine.update_weight("a", torch.bfloat16, (2,))
+
+
+def test_after_a_sync_a_real_engine_scores_as_the_trainer_does():
+    """Param group by param group: the head of a tied model once kept the embedding of the start."""
+    out = subprocess.run([sys.executable, "tests/sync_worker.py"], capture_output=True, text=True, env=os.environ | {"SCOPE_RUN": "{}"})
+    gaps = json.loads(out.stdout.strip().splitlines()[-1])
+    assert len(gaps) == 7 and max(gaps.values()) < 1e-4, gaps
 
 
 def test_vllm_builds_float32_engines_without_partial_prefills_inside_a_run():

@@ -13,12 +13,13 @@ from scope_openrlhf import cpu_platform, losses
 
 cpu_platform.install_openrlhf()
 
+RANKS = ["actor.num_gpus_per_node=2", "train.micro_batch_size=32", "rollout.micro_batch_size=64"]
 MODES = {
     "async": ["train.async_enable=true", "algo.advantage.is_correction_level=token", "algo.advantage.is_correction_mode=clip"],
     "async, partial rollouts": ["train.async_enable=true", "train.partial_rollout_enable=true", "algo.advantage.is_correction_level=seq"],
     "several engines": ["vllm.num_engines=2"],
-    "two ranks, ZeRO-2": ["actor.num_gpus_per_node=2", "train.micro_batch_size=32"],
-    "two ranks, ZeRO-3": ["actor.num_gpus_per_node=2", "train.micro_batch_size=32", "ds.zero_stage=3", "train.enable_ema=true"],
+    "two ranks, ZeRO-2": [*RANKS],
+    "two ranks, ZeRO-3": [*RANKS, "ds.zero_stage=3", "train.enable_ema=true"],
     "LoRA": ["ds.lora.rank=4", "ds.lora.dropout=0.1", "actor.adam.lr=2e-3"],
     "packing and dynamic batching": ["ds.packing_samples=true", "train.dynamic_batch_enable=true", "train.max_tokens_per_gpu=2000",
                                      "rollout.max_tokens_per_gpu=4000"],

@@ -100,7 +100,8 @@ def test_it_goes_on_by_itself_when_a_part_of_it_is_killed(uncut, tmp_path):
 
 
 def test_a_killed_training_rank_and_a_hanging_engine_are_noticed(tmp_path):
-    run = Run(tmp_path, "openrlhf.actor.num_gpus_per_node=2", "openrlhf.train.micro_batch_size=32", "steps=8", "ray.hang_seconds=100")
+    run = Run(tmp_path, "openrlhf.actor.num_gpus_per_node=2", "openrlhf.train.micro_batch_size=32", "openrlhf.rollout.micro_batch_size=64",
+              "steps=8", "ray.hang_seconds=100")  # fmt: skip
     run.until(3)
     run.parts("ScopePolicyActor")[1].send_signal(signal.SIGKILL)
     run.until(4, "generating")
