@@ -11,14 +11,14 @@ COMPILE := $(BIN)/uv pip compile --quiet pyproject.toml --extra dev --python-ver
 COMPILE_CPU := $(COMPILE) --extra cpu --overrides requirements/cpu-overrides.txt $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend cpu)
 COMPILE_GPU := $(COMPILE) --extra gpu --python-platform x86_64-manylinux_2_28
 
-.PHONY: help setup train eval cluster-up cluster-down submit test test-all check browser bench-weights bench-teacher bench-verifier bench-eval tiny-models lock lock-check
+.PHONY: help setup train eval cluster-up cluster-down submit test test-all check browser bench-weights bench-teacher bench-verifier bench-eval bench-driver tiny-models lock lock-check
 help:
 	@echo "make train       SCOPE on the embedded default -> runs/$(NAME)/   (ARGS='key=value ...', NAME=, CONFIG=)"
 	@echo "make eval        the last trained model against its student; or MODEL=path [BENCH=aime24,amc23] [N=32] [DATA=folder] [OUT=folder]"
 	@echo "make cluster-up, submit, cluster-down   three Ray nodes on this machine, and the run submitted to them"
 	@echo "make test        fast tests and one end-to-end run; make test-all: everything"
 	@echo "make check       ruff and mypy; make lock-check: both locks still resolve"
-	@echo "make bench-weights, bench-teacher, bench-verifier, bench-eval   ours against the published way, one JSON line each"
+	@echo "make bench-weights, bench-teacher, bench-verifier, bench-eval, bench-driver   ours against the published way, one JSON line each"
 	@echo "make tiny-models rebuild the embedded student, teacher and problems"
 
 setup: $(READY)
@@ -72,6 +72,9 @@ bench-teacher: $(READY)
 
 bench-eval: $(READY)
 	@$(BIN)/python tests/bench_eval.py
+
+bench-driver: $(READY)
+	@$(BIN)/python tests/bench_driver.py
 
 bench-verifier: $(READY)
 	@$(BIN)/python tests/bench_verifier.py

@@ -170,6 +170,11 @@ def check_modes(args: SimpleNamespace) -> None:
             "openrlhf.ds.lora.rank needs whole params on each rank to merge the adapters for the rollout engines; "
             "set openrlhf.ds.zero_stage to 2 or lower and openrlhf.ds.tensor_parallel_size to 1"
         )
+    if args.train.enable_ema and args.ds.zero_stage == 3:
+        raise ConfigError(
+            "openrlhf.train.enable_ema with openrlhf.ds.zero_stage 3 gives the student other log-probs than its params have (seen on two CPU ranks); "
+            "set openrlhf.ds.zero_stage to 2 or lower, or leave the average out"
+        )
     if args.ds.lora.rank and args.train.enable_ema:
         raise ConfigError(
             "openrlhf.train.enable_ema averages the params of a model without adapters; leave it or openrlhf.ds.lora.rank out"

@@ -16,6 +16,7 @@ from openrlhf.utils.agent import SingleTurnAgentExecutor
 
 from scope_openrlhf import algorithms
 from scope_openrlhf.batch import Attempt
+from scope_openrlhf.checks import load_tokenizer
 from scope_openrlhf.config import Config
 from scope_openrlhf.data import sample_seed
 from scope_openrlhf.report import Stage
@@ -33,6 +34,7 @@ class AgentExecutor(SingleTurnAgentExecutor):
         super().__init__(remote_rm_url=None)
         config = Config.of_this_run()
         self.seed = config.seed
+        self.tokenizer = load_tokenizer(config.student.path, trust_remote_code=config.student.trust_remote_code)
         self.algorithm = algorithms.load(**config.algorithm)
         self.teachers: dict[str, TeacherClient] = {}
         for name, teacher in config.all_teachers.items() if self.algorithm.uses_teacher else ():
@@ -44,6 +46,7 @@ class AgentExecutor(SingleTurnAgentExecutor):
         """Of the prompts under way: a sequence that is drawn twice is scored once."""
 
     async def execute(self, prompt, label, sampling_params, max_length, hf_tokenizer, llm_engine, images=None):
+        hf_tokenizer = self.tokenizer  # OpenRLHF would pickle and send one with every prompt
         row = json.loads(label)  # data.py wrote it: prompt, gold answer, the row's id and its place in the run
         order = row["order"]
         sampling_params = copy(sampling_params)
@@ -86,7 +89,7 @@ class ScopeSamplesGenerator(SamplesGenerator):
 
     def __init__(self, top_k: int, sleepers: list[str], patience_seconds: float, stage: Stage, **kwargs) -> None:
         """sleepers: Ray names of the teacher replicas that are awake only while rollouts are generated."""
-        super().__init__(**kwargs)
+        super().__init__(tokenizer=None, **kwargs)  # the executors have their own
         self.top_k, self.sleepers, self.patience_seconds, self.stage = top_k, sleepers, patience_seconds, stage
 
     def _process_response_into_experience(self, response, **generate_kwargs):

@@ -202,7 +202,7 @@ def rollout_source(trainer, strategy, vllm_engines) -> tuple:
     generator = ScopeSamplesGenerator(
         top_k=algorithm.top_k, sleepers=sleepers(config.all_teachers if algorithm.uses_teacher else {}), stage=Stage(config.run_dir),
         patience_seconds=config.teacher.hang_seconds, strategy=strategy, prompts_dataloader=prompts, eval_dataloader=trainer.eval_dataloader,
-        tokenizer=trainer.samples_generator.tokenizer, vllm_engines=vllm_engines,
+        vllm_engines=vllm_engines,
     )  # fmt: skip
     return prompts, generator
 

@@ -26,6 +26,9 @@ from scope_openrlhf.algorithms.base import Algorithm
 from scope_openrlhf.batch import LossInput, TopK
 from scope_openrlhf.config import Config
 
+EMA = "moving_average.pt"
+"""In a checkpoint, the params' average where the run keeps one. OpenRLHF's checkpoints leave it out."""
+
 
 class PathLoss(torch.nn.Module):
     """Stands where OpenRLHF's PolicyLoss stood, with the same call. `bind` and `read_logits` tell it the rest of a micro-batch."""
@@ -289,9 +292,7 @@ class ScopePolicyActor(PolicyModelActor.__ray_metadata__.modified_class):
         self.disable_ds_ckpt = True  # `save_checkpoint` of OpenRLHF leaves that part to ours
         latest = self._checkpoints / "latest"
         if self.ema_model and latest.exists():
-            saved = torch.load(self._checkpoints / latest.read_text() / self._ema_file(), weights_only=True)
-            for name, param in self._ema_shards():
-                param.copy_(saved[name])
+            self.ema_model.model.module.load_state_dict(torch.load(self._checkpoints / latest.read_text() / EMA, weights_only=True))
 
     def save_checkpoint(self, tag, client_states=None, metric_value=None, metric_key=None):
         """OpenRLHF's deletes old checkpoints before the new one is written, and has nothing to check it by."""
@@ -301,8 +302,8 @@ class ScopePolicyActor(PolicyModelActor.__ray_metadata__.modified_class):
         dist.barrier()
         part = self._checkpoints / f"{tag}{checkpoint.PART}"
         self.actor.model.save_checkpoint(str(self._checkpoints), tag=part.name, client_state=client_states or {}, save_latest=False)
-        if self.ema_model and (first or self.strategy.stage == 3):
-            torch.save(dict(self._ema_shards()), part / self._ema_file())
+        if self.ema_model and first:  # it is whole on every rank: refused with ZeRO-3
+            torch.save(self.ema_model.model.module.state_dict(), part / EMA)
         dist.barrier()
         if first:
             checkpoint.commit(part, ckpt.max_num, ckpt.max_mem * 2**30)
@@ -322,11 +323,3 @@ class ScopePolicyActor(PolicyModelActor.__ray_metadata__.modified_class):
     @property
     def _checkpoints(self) -> Path:
         return Path(self.strategy.args.ckpt.path) / "_actor"
-
-    def _ema_file(self) -> str:
-        return f"ema_rank_{dist.get_rank() if self.strategy.stage == 3 else 0}.pt"
-
-    def _ema_shards(self) -> Iterator[tuple[str, Tensor]]:
-        """Of each param of the moving average what this rank holds: all of it, or with ZeRO-3 its part."""
-        for name, param in self.ema_model.model.module.named_parameters():
-            yield name, getattr(param, "ds_tensor", param).data

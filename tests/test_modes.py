@@ -19,7 +19,7 @@ MODES = {
     "async, partial rollouts": ["train.async_enable=true", "train.partial_rollout_enable=true", "algo.advantage.is_correction_level=seq"],
     "several engines": ["vllm.num_engines=2"],
     "two ranks, ZeRO-2": [*RANKS],
-    "two ranks, ZeRO-3": [*RANKS, "ds.zero_stage=3", "train.enable_ema=true"],
+    "two ranks, ZeRO-3": [*RANKS, "ds.zero_stage=3"],
     "LoRA": ["ds.lora.rank=4", "ds.lora.dropout=0.1", "actor.adam.lr=2e-3"],
     "packing and dynamic batching": ["ds.packing_samples=true", "train.dynamic_batch_enable=true", "train.max_tokens_per_gpu=2000",
                                      "rollout.max_tokens_per_gpu=4000"],
@@ -103,6 +103,7 @@ def test_the_importance_weight_by_hand():
     ("flags", "message"),
     [
         ({"ds.lora.rank": 4, "ds.zero_stage": 3}, "set openrlhf.ds.zero_stage to 2 or lower"),
+        ({"train.enable_ema": True, "ds.zero_stage": 3}, "or leave the average out"),
         ({"ds.lora.rank": 4, "train.enable_ema": True}, "averages the params of a model without adapters"),
         ({"rollout.vllm_generate_batch_size": 32}, "would be lost in a resume"),
         ({"ckpt.disable_ds": True}, "a run that is cut could not go on"),
