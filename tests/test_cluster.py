@@ -1,12 +1,16 @@
 """The examples for clusters say what scope-train understands; a real Ray of three nodes on this machine runs one (slow)."""
 
+import contextlib
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from test_dry_run import deepmath  # noqa: F401  the fixture
@@ -57,28 +61,76 @@ def test_the_scripts_are_sound_shell(file):
     assert subprocess.run([shell, "-n", CLUSTER / file]).returncode == 0
 
 
-@pytest.mark.slow
-def test_a_run_submitted_to_three_nodes_has_student_rollouts_and_teacher_on_one_each(tmp_path):
+@pytest.fixture
+def three_nodes():
     env = os.environ | {"BIN": str(BIN)}
-    subprocess.run(["sh", CLUSTER / "local.sh", "up"], env=env, check=True, timeout=180, stdout=subprocess.DEVNULL)
-    try:
-        driver = (f"cd {Path.cwd()} && {BIN}/scope-train --config examples/cpu_tiny.yaml ray.address=auto runs={tmp_path} name=job steps=2 eval.path= "
-                  "openrlhf.rollout.max_new_tokens=40")  # fmt: skip
-        submit = [BIN / "ray", "job", "submit", "--address", "http://127.0.0.1:8265", "--", "sh", "-c", driver]
-        for _ in range(6):  # the dashboard may still be starting
-            done = subprocess.run(submit, capture_output=True, text=True, timeout=420)
-            if "No available agent" not in done.stdout + done.stderr:
-                break
-        assert done.returncode == 0, done.stdout[-3000:]
-        assert (tmp_path / "job" / "summary.json").exists()
-        who = subprocess.run([BIN / "ray", "list", "actors", "--address", "http://127.0.0.1:8265", "--limit", "1000", "--format", "yaml"],
-                             capture_output=True, text=True, timeout=60, check=True)  # fmt: skip
-        nodes = {a["class_name"]: a["node_id"] for a in yaml.safe_load(who.stdout)}
-        on = {
-            name: node
-            for name, node in nodes.items()
-            if any(part in name for part in ("PolicyModelActor", "TeacherReplica", "RolloutRayActor"))
-        }
-        assert len(on) == 3 and len(set(on.values())) == 3, nodes
-    finally:
-        subprocess.run(["sh", CLUSTER / "local.sh", "down"], env=env, timeout=120, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def local(what: str) -> None:
+        subprocess.run(
+            ["sh", CLUSTER / "local.sh", what],
+            env=env,
+            check=what == "up",
+            timeout=180,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    local("up")
+    yield local
+    local("down")
+
+
+def submit(folder: Path, *overrides: str) -> subprocess.Popen:
+    """scope-train as a job of the cluster, its output into a file of this folder."""
+    driver = (f"cd {Path.cwd()} && {BIN}/scope-train --config examples/cpu_tiny.yaml ray.address=auto runs={folder} name=job eval.path= "
+              f"openrlhf.rollout.max_new_tokens=40 {' '.join(overrides)}")  # fmt: skip
+    command = [BIN / "ray", "job", "submit", "--address", "http://127.0.0.1:8265", "--", "sh", "-c", driver]
+    for _ in range(6):  # the dashboard may still be starting
+        job = subprocess.Popen(command, stdout=(folder / "said").open("a"), stderr=subprocess.STDOUT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            job.wait(timeout=15)
+        if "No available agent" not in (folder / "said").read_text():
+            return job
+        (folder / "said").write_text("")
+    raise AssertionError("the dashboard's agent did not start")
+
+
+def steps_done(folder: Path) -> int:
+    file = folder / "job" / "metrics.jsonl"
+    return file.read_text().count("\n") if file.exists() else 0
+
+
+@pytest.mark.slow
+def test_a_run_submitted_to_three_nodes_has_student_rollouts_and_teacher_on_one_each(three_nodes, tmp_path):
+    job = submit(tmp_path, "steps=2")
+    assert job.wait(timeout=420) == 0, (tmp_path / "said").read_text()[-3000:]
+    assert (tmp_path / "job" / "summary.json").exists()
+    who = subprocess.run([BIN / "ray", "list", "actors", "--address", "http://127.0.0.1:8265", "--limit", "1000", "--format", "yaml"],
+                         capture_output=True, text=True, timeout=60, check=True)  # fmt: skip
+    nodes = {a["class_name"]: a["node_id"] for a in yaml.safe_load(who.stdout)}
+    parts = ("PolicyModelActor", "TeacherReplica", "RolloutRayActor")
+    on = {name: node for name, node in nodes.items() if any(part in name for part in parts)}
+    assert len(on) == 3 and len(set(on.values())) == 3, nodes
+
+
+@pytest.mark.slow
+def test_a_job_goes_on_where_an_engine_died_and_where_the_head_was_restarted(three_nodes, tmp_path):
+    overrides = ("steps=8", "openrlhf.ckpt.save_steps=2")
+    job = submit(tmp_path, *overrides)
+    deadline = time.time() + 400
+    while steps_done(tmp_path) < 3:
+        assert job.poll() is None and time.time() < deadline, (tmp_path / "said").read_text()[-3000:]
+        time.sleep(0.1)
+    engines = [p for p in psutil.process_iter() if p.cmdline() and "RolloutRayActor" in p.cmdline()[0]]
+    (engine,) = [p for p in engines if str(tmp_path) in p.environ().get("SCOPE_RUN", "")]  # of this run, of no other
+    engine.kill()
+    while "starting again from global_step2" not in (tmp_path / "said").read_text() or steps_done(tmp_path) < 5:
+        assert job.poll() is None and time.time() < deadline, (tmp_path / "said").read_text()[-3000:]
+        time.sleep(0.1)
+    three_nodes("down")
+    assert job.wait(timeout=60) != 0 and 5 <= steps_done(tmp_path) < 8
+    three_nodes("up")
+    job = submit(tmp_path, *overrides)
+    assert job.wait(timeout=420) == 0, (tmp_path / "said").read_text()[-3000:]
+    rows = [json.loads(line) for line in (tmp_path / "job" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, 9))
