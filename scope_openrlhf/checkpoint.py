@@ -3,7 +3,7 @@
 checkpoints/_actor/global_step25/      DeepSpeed's files, and MANIFEST to check them by
 checkpoints/_actor/latest              the newest of them; DeepSpeed loads what it names
 checkpoints/_actor/global_step50.part  under way; what a killed run leaves of it is deleted
-checkpoints/torn/                      what was found damaged; nobody deletes it but you
+checkpoints/torn/                      what was found damaged, by step
 """
 
 import json
@@ -28,7 +28,7 @@ def commit(part: Path, keep: int, max_bytes: float = float("inf")) -> Path:
     """Give a written checkpoint its name, point `latest` to it, and only then delete the oldest beyond `keep` or `max_bytes`."""
     whole, folder = part.with_suffix(""), part.parent
     files = {file.name: file.stat().st_size for file in part.iterdir() if file.is_file()}
-    (part / MANIFEST).write_text(json.dumps({"bytes": files, "fingerprint": files_fingerprint(part)}))
+    (part / MANIFEST).write_text(json.dumps({"bytes": files, "fingerprint": files_fingerprint(part, files)}))
     for file in [*part.iterdir(), part]:
         _to_disk(file)
     shutil.rmtree(whole, ignore_errors=True)
@@ -46,7 +46,9 @@ def recover(checkpoints: Path) -> list[str]:
     if not folder.exists():
         return []
     for part in folder.glob(f"*{PART}"):
-        shutil.rmtree(part)
+        shutil.rmtree(part, ignore_errors=True)
+    if (folder / latest(checkpoints)).is_dir() and latest(checkpoints) and not any(folder.glob(f"*/{MANIFEST}")):
+        return []  # of a version that wrote no manifests: DeepSpeed named it when it was written
     while (found := by_step(folder)) and (fault := damage(found[-1])):
         torn = checkpoints / "torn" / found[-1].name
         torn.parent.mkdir(exist_ok=True)
@@ -55,9 +57,9 @@ def recover(checkpoints: Path) -> list[str]:
         previous = by_step(folder)
         instead = f"going on from {previous[-1].name}" if previous else "there is no other, so the run starts again at step 0"
         said.append(f"checkpoint {torn.name} is torn ({fault}), see {torn}; {instead}")
-    if found:
+    if found and latest(checkpoints) != found[-1].name:
         write_whole(folder / "latest", found[-1].name)
-    else:
+    if not found:
         shutil.rmtree(folder)  # OpenRLHF takes an empty folder for a checkpoint
     return said
 
@@ -80,13 +82,20 @@ def damage(checkpoint: Path) -> str:
             return f"{name} is missing"
         if file.stat().st_size != size:
             return f"{name} has {file.stat().st_size:,} of {size:,} bytes"
-    return "" if files_fingerprint(checkpoint) == manifest["fingerprint"] else "its files are not those that were written"
+    return (
+        "" if files_fingerprint(checkpoint, manifest["bytes"]) == manifest["fingerprint"] else "its files are not those that were written"
+    )
 
 
 def by_step(folder: Path) -> list[Path]:
     """Checkpoints under their final names, oldest first."""
-    found = [p for p in folder.glob("global_step*") if p.name.removeprefix("global_step").isdigit()]
-    return sorted(found, key=lambda p: int(p.name.removeprefix("global_step")))
+    return sorted((p for p in folder.glob("global_step*") if step_of(p.name)), key=lambda p: step_of(p.name))
+
+
+def step_of(tag: str) -> int:
+    """global_step25 -> 25; 0 for any other name."""
+    number = tag.removeprefix("global_step")
+    return int(number) if number.isdigit() else 0
 
 
 def write_whole(file: Path, text: str) -> None:

@@ -170,6 +170,10 @@ def check_modes(args: SimpleNamespace) -> None:
             "openrlhf.ds.lora.rank needs whole params on each rank to merge the adapters for the rollout engines; "
             "set openrlhf.ds.zero_stage to 2 or lower and openrlhf.ds.tensor_parallel_size to 1"
         )
+    if args.train.enable_ema and args.ds.tensor_parallel_size > 1:
+        raise ConfigError(
+            "openrlhf.train.enable_ema is kept whole on each rank; set openrlhf.ds.tensor_parallel_size to 1, or leave it out"
+        )
     if args.train.enable_ema and args.ds.zero_stage == 3:
         raise ConfigError(
             "openrlhf.train.enable_ema with openrlhf.ds.zero_stage 3 gives the student other log-probs than its params have (seen on two CPU ranks); "
@@ -194,6 +198,8 @@ def check_placement(teachers: dict[str, TeacherConfig], args: SimpleNamespace) -
 
 
 def _check_placement(config: TeacherConfig, key: str, args: SimpleNamespace) -> None:
+    if config.sleep and args.train.async_enable:
+        raise ConfigError(f"{key}.sleep gives memory back between rollouts, and asynchronous ones have no between; leave it out")
     if config.placement == "colocate" and (not args.train.colocate_all or args.train.async_enable):
         raise ConfigError(
             f"{key}.placement=colocate needs openrlhf.train.colocate_all=true (and no async); set it, or {key}.placement=pack"

@@ -53,6 +53,8 @@ REFUSED = {
     "reward.stop_properly_penalty_coef": "the algorithm reads the verdict, not a shaped reward",
     "data.max_samples": "set steps",
     "rollout.vllm_generate_batch_size": "rollouts that were drawn ahead would be lost in a resume; leave it out",
+    "ckpt.save_hf": "model/ is written at the end; zero_to_fp32.py beside the checkpoints turns one into params",
+    "data.disable_fast_tokenizer": "student, teacher and harness read with the fast one; leave it out",
     "ckpt.disable_ds": "a run that is cut could not go on; set ckpt.save_steps",
     "ds.use_universal_ckpt": "checkpoints are DeepSpeed's plain ones; leave it out",
     "ds.load_in_4bit": "the rollout engines would get 4-bit params that they cannot read; leave it out",
@@ -120,6 +122,7 @@ def resolve_args(config: Config) -> SimpleNamespace:
     argv = to_argv(config)
     assert_pinned()
     from openrlhf.cli import train_ppo_ray
+    from openrlhf.models import PolicyLoss
 
     source = ast.parse(Path(str(train_ppo_ray.__file__)).read_text())
     guard = next(n for n in source.body if isinstance(n, ast.If) and "__main__" in ast.dump(n.test))
@@ -138,6 +141,10 @@ def resolve_args(config: Config) -> SimpleNamespace:
     finally:
         sys.argv = old_argv
     refuse_unknown(config.openrlhf, scope["parser"])  # the parser takes abbreviations, which our own checks would not know
+    try:  # what OpenRLHF would say once its engines stand
+        PolicyLoss(**{k: v for k, v in vars(resolved[0].algo.advantage).items() if k.startswith("is_correction_")})
+    except ValueError as error:
+        raise ConfigError(f"OpenRLHF refuses openrlhf.algo.advantage: {error}") from None
     if not resolved[0].rollout.temperature > 0:
         raise ConfigError("openrlhf.rollout.temperature must be greater than 0: log-probs and perplexities are taken at it")
     cpu_platform.adjust(resolved[0])

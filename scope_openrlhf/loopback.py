@@ -14,7 +14,7 @@ VARIABLE = "SCOPE_LOOPBACK"
 
 
 def environment() -> dict[str, str]:
-    """Of every worker. What the user has set already stays as it is."""
+    """Of every worker, whatever the user has set for clusters."""
     device = "lo" if sys.platform == "linux" else "lo0"
     chosen = {
         VARIABLE: "1",
@@ -24,7 +24,7 @@ def environment() -> dict[str, str]:
         "NCCL_SOCKET_IFNAME": device,
         "VLLM_HOST_IP": ADDRESS,
     }
-    return {name: os.environ.get(name, value) for name, value in chosen.items()}
+    return chosen
 
 
 def enter() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from scope_openrlhf import cpu_platform, data, report
+from scope_openrlhf.checkpoint import write_whole
 from scope_openrlhf.config import Config, ConfigError, section_of
 
 if TYPE_CHECKING:  # it imports torch, which takes seconds and prints; a wrong key is told before that
@@ -104,8 +105,10 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
         raise ConfigError(
             f"the problems in {config.data.path} have changed since {config.run_dir} began; choose another name=..., or --fresh"
         )
-    file.write_text(prompts)
-    (config.run_dir / "config.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(as_given.to_dict())), sort_keys=False))
+    given = yaml.safe_dump(json.loads(json.dumps(as_given.to_dict())), sort_keys=False)
+    for path, text in ((file, prompts), (config.run_dir / "config.yaml", given)):
+        if not path.exists() or path.read_text() != text:
+            write_whole(path, text)
     return plan
 
 

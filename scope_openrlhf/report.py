@@ -1,7 +1,9 @@
 """What a run writes and prints: metrics.jsonl, rollouts.jsonl, progress lines, summary.json with its table and plot."""
 
+import contextlib
 import json
 import math
+import os
 import threading
 import time
 from pathlib import Path
@@ -55,28 +57,42 @@ class StepLog:
 
 
 class Stage:
-    """What a run is doing, in a file of its folder, for whoever waits for it (train.py)."""
+    """What a run is doing, in a file of its folder for each part that says it, for whoever waits for it (train.py).
 
-    def __init__(self, run_dir: Path) -> None:
-        self.file = run_dir / "logs" / "stage"
+    It is no loss if the disk is full and it cannot be written.
+    """
+
+    def __init__(self, run_dir: Path, part: str = "run") -> None:
+        self.file = run_dir / "logs" / f"stage.{part}"
 
     def __call__(self, what: str) -> None:
-        self.file.write_text(what)
+        with contextlib.suppress(OSError):
+            self.file.write_text(what)
 
     def goes_on(self) -> None:
         """The same stage still makes progress."""
-        self.file.touch()
+        with contextlib.suppress(OSError):
+            self.file.touch()
+
+    def begin(self, what: str) -> None:
+        """The first stage of an attempt: what others said before counts no more."""
+        for file in self.file.parent.glob("stage.*"):
+            file.unlink(missing_ok=True)
+        self(what)
 
     def stalled(self, seconds: float) -> str:
-        """The stage, if nothing has moved for so long; empty otherwise."""
-        if not self.file.exists() or time.time() - self.file.stat().st_mtime < seconds:
+        """The stages, the newest first, if nothing has moved for so long; empty otherwise."""
+        files = sorted(self.file.parent.glob("stage.*"), key=lambda f: -f.stat().st_mtime)
+        if not files or time.time() - files[0].stat().st_mtime < seconds:
             return ""
-        return self.file.read_text() or "nothing known"
+        return "; ".join(text for f in files if (text := f.read_text())) or "nothing known"
 
 
 def _append(file: Path, rows: list[dict]) -> None:
     with file.open("a") as f:
         f.write("".join(json.dumps(row) + "\n" for row in rows))
+        f.flush()
+        os.fsync(f.fileno())  # before the checkpoint of the step is
 
 
 def read_jsonl(file: Path) -> list[dict]:

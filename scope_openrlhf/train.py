@@ -9,6 +9,7 @@ Exit code 0: done, or done before. 1: the run failed. 2: the config cannot work.
 import argparse
 import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import shutil
@@ -30,6 +31,10 @@ from scope_openrlhf.terminal import quiet
 
 if TYPE_CHECKING:  # it imports torch, which takes seconds and prints; a wrong key is told before that
     from ray.util.placement_group import PlacementGroup
+
+
+WHOLE = ".whole"
+"""In the folder of the trained model, once all its files are written."""
 
 
 class RunError(RuntimeError):
@@ -85,14 +90,14 @@ def train(config: Config, fresh: bool = False) -> int:
     if open_run(config):
         return 0
     print(f"scope-train {config.name}: {config.algorithm['name']} -> {run}/", flush=True)
-    with quiet(run / "logs" / "driver.log") as (out, _):
+    with quiet(run / "logs" / "driver.log") as (out, _), alone(run):
         plan = make_plan(config)
         print(f"  logs: {run}/logs/driver.log (OpenRLHF), {run}/logs/ray (Ray, vLLM and DeepSpeed workers)", file=out, flush=True)
         print(f"  {temperatures(plan)}", file=out, flush=True)
         seconds = {"setup": time.time() - clock, "startup": 0.0, "train": 0.0}
         clock = time.time()
         done = len(report.read_jsonl(run / "metrics.jsonl"))
-        if done < plan.steps or not (run / "model" / "tokenizer_config.json").exists():  # OpenRLHF writes it last
+        if done < plan.steps or not (run / "model" / WHOLE).exists():
             with report.Progress(run / "metrics.jsonl", out) as progress:
                 train_to_the_end(plan, out)
             seconds["train"] = progress.seconds
@@ -103,7 +108,7 @@ def train(config: Config, fresh: bool = False) -> int:
         seconds["eval"] = time.time() - clock
         summary = make_summary(config, rows, seconds, evaluation)
         report.draw_summary(rows, evaluation, run / "summary.png")
-        (run / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        checkpoint.write_whole(run / "summary.json", json.dumps(summary, indent=2) + "\n")
         print(f"\n{report.summary_table(summary)}\nwritten: {run}/summary.json, {run}/summary.png", file=out, flush=True)
     return 0
 
@@ -184,48 +189,79 @@ def open_run(config: Config) -> bool:
     return False
 
 
+@contextlib.contextmanager
+def alone(run: Path) -> Iterator[None]:
+    """No other scope-train may work on this run. Raises ConfigError if one does; the lock goes with its process."""
+    with (run / "logs" / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(f"another scope-train works on {run}; wait for it, or choose another name=...") from None
+        yield
+
+
 def train_to_the_end(plan: Plan, out: TextIO) -> None:
     """Train, and again from the last whole checkpoint when Ray has lost a part of the run. Raises RunError when that does not help."""
     checkpoints, stage = plan.config.run_dir / "checkpoints", report.Stage(plan.config.run_dir)
-    failures = 0
+    failures, furthest, again = 0, 0, False
     while True:
-        for line in checkpoint.recover(checkpoints):
-            print(f"  {line}", file=out, flush=True)
-        begun_at = checkpoint.latest(checkpoints)
-        stage("starting Ray")
         try:
-            with deadline(stage, plan.config.ray.hang_seconds), ray_session(plan, out):
+            for line in checkpoint.recover(checkpoints):
+                print(f"  {line}", file=out, flush=True)
+        except OSError as error:
+            raise RunError(
+                f"{checkpoints} cannot be put in order ({error}); free the disk or mend its rights, then run the same again"
+            ) from None
+        reached = checkpoint.latest(checkpoints)
+        if (step := checkpoint.step_of(reached)) > furthest:  # this many steps are safe: a new count begins
+            failures, furthest = 0, step
+        if again:
+            print(f"  starting again from {reached or 'step 0'}", file=out, flush=True)
+        stage.begin("starting Ray")
+        try:
+            with deadline(stage, plan.config.ray.hang_seconds), ray_session(plan, out, again):
                 stage("placing and starting student, rollout engines and teacher")
-                return launch(plan)
+                launch(plan)
+                (plan.config.run_dir / "model" / WHOLE).touch()
+                return
         except LostError as error:
-            reached = checkpoint.latest(checkpoints)
-            failures = failures + 1 if reached == begun_at else 1
+            failures, again = failures + 1, True
             if failures > plan.config.ray.restarts:
                 raise
-            print(f"  {error}\n  starting again from {reached or 'step 0'}", file=out, flush=True)
+            print(f"  {error}", file=out, flush=True)
 
 
 @contextlib.contextmanager
 def deadline(stage: report.Stage, seconds: float) -> Iterator[None]:
     """While it is open, raise LostError in the main thread, whatever it waits for, once no stage of the run has moved for so long."""
+    stuck = ""
 
     def look(*_) -> None:
-        if stuck := stage.stalled(seconds):
-            stage("stopping")  # which may take as long again
-            raise LostError(f"nothing has moved for {seconds:g} s (ray.hang_seconds); the run was at: {stuck}")
+        nonlocal stuck
+        if at := stage.stalled(seconds):
+            stuck = stuck or at
+            stage.begin("stopping")  # which may take as long again
+            raise KeyboardInterrupt  # the only exception that ends a wait inside Ray
 
     before = signal.signal(signal.SIGALRM, look)
     signal.setitimer(signal.ITIMER_REAL, min(seconds, 10), min(seconds, 10))
     try:
         yield
+    except KeyboardInterrupt:
+        if not stuck:
+            raise
+        raise LostError(f"nothing has moved for {seconds:g} s (ray.hang_seconds); the run was at: {stuck}") from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
 
 @contextlib.contextmanager
-def ray_session(plan: Plan, out: TextIO) -> Iterator[None]:
-    """Ray, started for the run or joined, with our environment in every worker; stopped on the way out if it was ours."""
+def ray_session(plan: Plan, out: TextIO, patient: bool = False) -> Iterator[None]:
+    """Ray, started for the run or joined, with our environment in every worker; stopped on the way out if it was ours.
+
+    patient: wait for GPUs that a joined Ray lacks (a lost node may be coming back), as long as `deadline` lets it, instead of refusing.
+    """
     import ray
 
     config = plan.config
@@ -242,17 +278,23 @@ def ray_session(plan: Plan, out: TextIO) -> Iterator[None]:
             kwargs |= {"num_gpus": config.ray.num_gpus or plan.gpus, "object_store_memory": 512 * 2**20}
     env |= cpu_platform.environment()
     try:
-        ray.init(runtime_env=runtime_env, log_to_driver=False, **kwargs)
-    except ConnectionError as error:
-        raise ConfigError(
-            f"ray.address {config.ray.address}: no Ray answers ({error}); start one (ray start --head) or set it to local"
-        ) from None
-    try:
+        try:
+            ray.init(runtime_env=runtime_env, log_to_driver=False, **kwargs)
+        except ConnectionError as error:
+            raise (LostError if patient else ConfigError)(
+                f"ray.address {config.ray.address}: no Ray answers ({error}); start one (ray start --head) or set it to local"
+            ) from None
         logs = Path(ray._private.worker._global_node.get_logs_dir_path())
         link = config.run_dir / "logs" / "ray"
         link.unlink(missing_ok=True)
         link.symlink_to(logs)
         have = ray.cluster_resources().get("GPU", 0)
+        if patient and have < plan.gpus:
+            print(f"  waiting for {plan.gpus} GPUs, Ray has {have:g}", file=out, flush=True)
+            report.Stage(config.run_dir)(f"waiting for {plan.gpus} GPUs of Ray, which had {have:g}")
+        while patient and have < plan.gpus:
+            time.sleep(2)
+            have = ray.cluster_resources().get("GPU", 0)
         if have < plan.gpus:
             raise ConfigError(
                 f"the run asks for {plan.gpus} (logical) GPUs, Ray at {config.ray.address} has {have:g}; start Ray with --num-gpus {plan.gpus} "
@@ -300,14 +342,16 @@ def launch(plan: Plan) -> None:
 
 def lost(error: BaseException) -> bool:
     """Whether a process, a node or an object is gone, rather than that the run's own code would not go on."""
-    from ray.exceptions import ObjectStoreFullError, OutOfDiskError, RayError, RayTaskError
+    from ray import exceptions as ray
 
-    while isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
+    while isinstance(error, ray.RayTaskError) and isinstance(error.cause, Exception):
         error = error.cause
-    if isinstance(error, RayError):
-        return not isinstance(error, RayTaskError | ObjectStoreFullError | OutOfDiskError)
+    if isinstance(error, ray.RayError):
+        mine = ray.RayTaskError, ray.ObjectStoreFullError, ray.OutOfDiskError, ray.RuntimeEnvSetupError, ray.ActorUnschedulableError
+        return not isinstance(error, mine) and not getattr(error, "actor_init_failed", False)  # one that cannot start will not later
     # what is left of it in a process that talked to the lost one
-    return type(error).__name__ in ("EngineDeadError", "DistBackendError", "DistNetworkError") or "gloo/transport" in str(error)
+    names = ("EngineDeadError", "DistBackendError", "DistNetworkError", "DistStoreError")
+    return type(error).__name__ in names or any(sign in str(error) for sign in ("gloo/transport", "NCCL error"))
 
 
 def cause_of(error: Exception) -> str:

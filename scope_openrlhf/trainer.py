@@ -200,7 +200,7 @@ def rollout_source(trainer, strategy, vllm_engines) -> tuple:
     # the rows of the run stand in their final order already (data.order_rows), so that a resumed run sees the same
     prompts = strategy.setup_dataloader(dataset, 1, False, False, dataset.collate_fn)
     generator = ScopeSamplesGenerator(
-        top_k=algorithm.top_k, sleepers=sleepers(config.all_teachers if algorithm.uses_teacher else {}), stage=Stage(config.run_dir),
+        top_k=algorithm.top_k, sleepers=sleepers(config.all_teachers if algorithm.uses_teacher else {}), stage=Stage(config.run_dir, "generator"),
         patience_seconds=config.teacher.hang_seconds, strategy=strategy, prompts_dataloader=prompts, eval_dataloader=trainer.eval_dataloader,
         vllm_engines=vllm_engines,
     )  # fmt: skip

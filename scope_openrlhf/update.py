@@ -7,11 +7,13 @@ gradient does not depend on how the batch is cut into micro-batches.
 import contextlib
 import functools
 import itertools
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import openrlhf.trainer.ray.ppo_actor as ppo_actor
+import ray
 import torch
 import torch.distributed as dist
 from openrlhf.trainer.ray.ppo_actor import ActorPPOTrainer, PolicyModelActor
@@ -102,7 +104,8 @@ class PathLoss(torch.nn.Module):
                 c.is_correction_gating, *c.is_correction_threshold,
             )  # fmt: skip
             weight_NT = weight_NT * ratio_NT
-            filtered, engine_kl = outside_NT.sum() / tokens, ((rollout_log_probs - old_log_probs) * mask).sum() / tokens
+            filtered = outside_NT.any(dim=1).float().mean() if c.is_correction_level == "seq" else outside_NT.sum() / tokens
+            engine_kl = ((rollout_log_probs - old_log_probs) * mask).sum() / tokens
         # off the mask, log-probs and advantages are zeros or padding: they meet a weight of zero
         of_path = self.algorithm.loss(LossInput(log_probs, old_log_probs, advantages, weight_NT, self.path_N, self.topk))
         self.path_losses = {
@@ -164,8 +167,10 @@ def path_counts(algorithm: Algorithm, path_N: Tensor, mask_NT: Tensor) -> Tensor
 class ScopeActorTrainer(ActorPPOTrainer):
     """OpenRLHF's optimiser loop. Adds: the path counts of each optimiser step, our loss, and its metrics by path."""
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *args, vllm_engines=None, **kwargs) -> None:
+        # an engine that cannot start says so here; the group for the params' sync would wait for it in vain
+        ray.get([engine.get_num_unfinished_requests.remote() for engine in vllm_engines or ()])
+        super().__init__(*args, vllm_engines=vllm_engines, **kwargs)
         self.algorithm = algorithms.load(**Config.of_this_run().algorithm)
         self.actor_loss_fn = PathLoss(self.algorithm, self.args.algo.advantage)
         if not self._shards_logits():
@@ -268,18 +273,30 @@ def plain_params(trainer: ActorPPOTrainer) -> Iterator[None]:
         trainer.actor = actor
 
 
-@torch.no_grad()
-def merged_params(peft: PeftModel) -> Iterator[tuple[str, torch.nn.Parameter]]:
-    """(name in the plain model, param with its adapter added) of every param; the model itself stays as it is."""
+class MergedParam:
+    """A param with its adapters added when `data` is read, so that a sync holds one of them at a time. Looks like a Parameter to OpenRLHF."""
+
+    requires_grad = True
+
+    def __init__(self, param: Tensor, layer: LoraLayer | None) -> None:
+        self.param, self.layer, self.shape, self.dtype = param, layer, param.shape, param.dtype
+
+    @property
+    def data(self) -> Tensor:
+        if self.layer is None:
+            return self.param.data
+        with torch.no_grad():
+            adapters = sum(self.layer.get_delta_weight(name) for name in self.layer.active_adapters)  # type: ignore[attr-defined]
+            return (self.param + adapters).contiguous()
+
+
+def merged_params(peft: PeftModel) -> Iterator[tuple[str, MergedParam]]:
+    """(name in the plain model, param with its adapters added) of every param; the model itself stays as it is."""
     adapted = {id(m.base_layer.weight): m for m in peft.modules() if isinstance(m, LoraLayer)}
     for name, param in peft.get_base_model().named_parameters():
         if ".lora_" in name:
             continue
-        layer = adapted.get(id(param))
-        if layer is not None:
-            adapters = sum(layer.get_delta_weight(a) for a in layer.active_adapters)  # type: ignore[attr-defined]
-            param = torch.nn.Parameter(param + adapters)
-        yield name.replace(".base_layer.", "."), param
+        yield name.replace(".base_layer.", "."), MergedParam(param, adapted.get(id(param)))
 
 
 class ScopePolicyActor(PolicyModelActor.__ray_metadata__.modified_class):
@@ -287,6 +304,10 @@ class ScopePolicyActor(PolicyModelActor.__ray_metadata__.modified_class):
 
     def init_model_from_pretrained(self, *args, **kwargs):
         cpu_platform.install_openrlhf()
+        if not (run := Config.of_this_run().run_dir).joinpath("prompts.jsonl").exists():
+            raise RuntimeError(
+                f"{run} is not there on the student's node {ray.util.get_node_ip_address()}; set runs to a folder that all nodes share"
+            )
         ppo_actor.ActorPPOTrainer = ScopeActorTrainer
         super().init_model_from_pretrained(*args, **kwargs)
         self.disable_ds_ckpt = True  # `save_checkpoint` of OpenRLHF leaves that part to ours
@@ -301,12 +322,19 @@ class ScopePolicyActor(PolicyModelActor.__ray_metadata__.modified_class):
             checkpoint.begin(self._checkpoints, tag)
         dist.barrier()
         part = self._checkpoints / f"{tag}{checkpoint.PART}"
-        self.actor.model.save_checkpoint(str(self._checkpoints), tag=part.name, client_state=client_states or {}, save_latest=False)
-        if self.ema_model and first:  # it is whole on every rank: refused with ZeRO-3
-            torch.save(self.ema_model.model.module.state_dict(), part / EMA)
-        dist.barrier()
-        if first:
-            checkpoint.commit(part, ckpt.max_num, ckpt.max_mem * 2**30)
+        try:
+            self.actor.model.save_checkpoint(str(self._checkpoints), tag=part.name, client_state=client_states or {}, save_latest=False)
+            if self.ema_model and first:  # it is whole on every rank: refused with ZeRO-3 and tensor parallel training
+                torch.save(self.ema_model.model.module.state_dict(), part / EMA)
+            dist.barrier()
+            if first:
+                checkpoint.commit(part, ckpt.max_num, ckpt.max_mem * 2**30)
+        except (OSError, RuntimeError) as error:  # of a full disk torch says "unexpected pos"
+            room = shutil.disk_usage(self._checkpoints).free
+            raise OSError(
+                f"the checkpoint {part.with_suffix('')} could not be written, {room:,} bytes are free there: free the disk, then run the same again; "
+                f"the older checkpoints are whole ({str(error).splitlines()[0]})"
+            ) from error
         super().save_checkpoint(tag, client_states, metric_value, metric_key)
 
     def save_model(self):
@@ -316,7 +344,7 @@ class ScopePolicyActor(PolicyModelActor.__ray_metadata__.modified_class):
         if dist.get_rank() == 0:  # params are whole on every rank: LoRA is refused with ZeRO-3 and tensor parallel training
             folder = self.strategy.args.ckpt.output_dir
             peft.save_pretrained(Path(folder) / "adapter")
-            peft.get_base_model().save_pretrained(folder, state_dict={name: param.contiguous() for name, param in merged_params(peft)})
+            peft.get_base_model().save_pretrained(folder, state_dict={name: param.data for name, param in merged_params(peft)})
             self.tokenizer.save_pretrained(folder)
         dist.barrier()
 

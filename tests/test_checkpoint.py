@@ -78,10 +78,16 @@ def test_a_torn_checkpoint_is_found_and_the_previous_one_is_used(tmp_path, harm,
 
 def test_without_a_whole_one_the_run_starts_again_and_says_so(tmp_path):
     checkpoint.commit(write(tmp_path, 5), keep=2)
-    (tmp_path / "_actor" / "global_step5" / checkpoint.MANIFEST).unlink()
+    (tmp_path / "_actor" / "global_step5" / checkpoint.MANIFEST).write_text("{")
     (line,) = checkpoint.recover(tmp_path)
     assert "no readable MANIFEST" in line and "starts again at step 0" in line
     assert not (tmp_path / "_actor").exists() and checkpoint.latest(tmp_path) == ""
+
+
+def test_checkpoints_of_before_manifests_are_taken_as_deepspeed_named_them(tmp_path):
+    checkpoint.commit(write(tmp_path, 5), keep=2)
+    (tmp_path / "_actor" / "global_step5" / checkpoint.MANIFEST).unlink()
+    assert checkpoint.recover(tmp_path) == [] and checkpoint.latest(tmp_path) == "global_step5"
 
 
 def test_rewriting_a_log_where_nothing_can_be_written_keeps_the_old_one(tmp_path):

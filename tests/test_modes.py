@@ -109,6 +109,11 @@ def test_the_importance_weight_by_hand():
         ({"ckpt.disable_ds": True}, "a run that is cut could not go on"),
         ({"ds.load_in_4bit": True}, "4-bit params that they cannot read"),
         ({"critic.model_name_or_path": "x"}, "no algorithm here has a critic"),
+        ({"ckpt.save_hf": True}, "model/ is written at the end"),
+        (
+            {"algo.advantage.is_correction_level": "seq", "algo.advantage.is_correction_mode": "clip"},
+            "OpenRLHF refuses openrlhf.algo.advantage",
+        ),
     ],
 )
 def test_modes_that_do_not_go_together_are_refused(flags, message):
@@ -131,6 +136,7 @@ def test_adapters_are_merged_under_the_names_of_the_plain_model():
     peft = get_peft_model(plain, LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False))
     merged = dict(merged_params(peft))
     assert list(merged) == names
+    merged = {name: param.data for name, param in merged.items()}
     ids = torch.tensor([[3, 9, 6, 4, 7, 8]])
     adapted = peft(ids).logits
     fresh = AutoModelForCausalLM.from_pretrained("examples/tiny/student", dtype=torch.float32)

@@ -34,10 +34,14 @@ class Run:
         text = file.read_text() if file.exists() else ""
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
+    def stage(self) -> str:
+        """What was said last."""
+        return max((self.folder / "logs").glob("stage.*"), key=lambda f: f.stat().st_mtime).read_text()
+
     def until(self, step: int, stage: str = "") -> None:
         """Wait until so many steps are done and, where it is said, the next is in this stage."""
         deadline = time.time() + 400
-        while len(self.rows()) < step or stage not in (self.folder / "logs" / "stage").read_text():
+        while len(self.rows()) < step or stage not in self.stage():
             assert self.process.poll() is None and time.time() < deadline, self.said.read_text()[-3000:]
             time.sleep(0.02)
 

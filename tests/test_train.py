@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import time
 
 import pytest
@@ -133,8 +134,32 @@ def test_a_wait_in_which_nothing_moves_ends_and_says_what_it_waited_for(tmp_path
         time.sleep(30)
 
 
+def test_a_wait_inside_ray_ends_too_and_ctrl_c_is_still_ctrl_c(ray_session, tmp_path):
+    (tmp_path / "logs").mkdir()
+    stage, began = report.Stage(tmp_path), time.monotonic()
+    stage("the optimiser")
+    time.sleep(0.05)
+    report.Stage(tmp_path, "generator")("generating rollouts")
+    never = ray_session.remote(num_cpus=0)(time.sleep).remote(60)
+    with pytest.raises(train.LostError, match="the run was at: generating rollouts; the optimiser"), train.deadline(stage, 1.0):
+        ray_session.get(never)
+    assert time.monotonic() - began < 30
+    with pytest.raises(KeyboardInterrupt), train.deadline(stage, 1000.0):
+        signal.raise_signal(signal.SIGINT)
+    ray_session.cancel(never, force=True)
+
+
+def test_two_of_scope_train_do_not_work_on_one_run(scope_train, tmp_path):
+    (tmp_path / "r" / "logs").mkdir(parents=True)
+    with train.alone(tmp_path / "r"):
+        code, error = scope_train("student.path=examples")
+    assert code == 2 and f"another scope-train works on {tmp_path / 'r'}" in error
+    code, error = scope_train("student.path=examples")
+    assert code == 2 and "is no model" in error
+
+
 def test_only_what_another_attempt_may_mend_is_started_again():
-    from ray.exceptions import ActorDiedError, ObjectStoreFullError, RayTaskError
+    from ray.exceptions import ActorDiedError, ObjectStoreFullError, RayTaskError, RuntimeEnvSetupError
 
     def raised_in_a_worker(cause):
         return RayTaskError("fit", "Traceback", cause)
@@ -142,7 +167,10 @@ def test_only_what_another_attempt_may_mend_is_started_again():
     gone = [ActorDiedError(), raised_in_a_worker(ActorDiedError()), raised_in_a_worker(raised_in_a_worker(ActorDiedError())),
             raised_in_a_worker(RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer"))]  # fmt: skip
     assert all(train.lost(error) for error in gone)
+    unfit = ActorDiedError(raised_in_a_worker(ValueError("No available memory for the cache blocks")))  # its constructor failed
     mine = [
+        unfit,
+        RuntimeEnvSetupError("no such package"),
         raised_in_a_worker(ValueError("all 128 rollouts were dropped")),
         ObjectStoreFullError(),
         raised_in_a_worker(OSError(28, "No space")),
