@@ -140,7 +140,7 @@ def test_a_wait_inside_ray_ends_too_and_ctrl_c_is_still_ctrl_c(ray_session, tmp_
     stage("the optimiser")
     time.sleep(0.05)
     report.Stage(tmp_path, "generator")("generating rollouts")
-    never = ray_session.remote(num_cpus=0)(time.sleep).remote(60)
+    never = ray_session.remote(num_cpus=0)(lambda: time.sleep(60)).remote()
     with pytest.raises(train.LostError, match="the run was at: generating rollouts; the optimiser"), train.deadline(stage, 1.0):
         ray_session.get(never)
     assert time.monotonic() - began < 30
