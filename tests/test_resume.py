@@ -19,8 +19,11 @@ TIMES = ("seconds", "teacher_hidden")
 class Run:
     """A run of the embedded default in a process group of its own."""
 
+    started: list["Run"] = []
+
     def __init__(self, folder: Path, *overrides: str) -> None:
         self.folder, self.overrides = folder / "r", overrides
+        self.started.append(self)
         self.start()
 
     def start(self) -> None:
@@ -46,7 +49,7 @@ class Run:
             time.sleep(0.02)
 
     def parts(self, name: str) -> list[psutil.Process]:
-        """Processes of the run's Ray whose title holds this name."""
+        """Processes of the run's Ray whose title holds this name: an actor is ray::ScopeTrainer, or ray::PPOTrainer.fit while it works."""
         found = []
         for p in psutil.Process(self.process.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
@@ -64,6 +67,14 @@ class Run:
     def ends(self) -> list[dict]:
         assert self.process.wait(timeout=900) == 0, self.said.read_text()[-3000:]
         return self.rows()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left():
+    yield
+    for run in Run.started:
+        if run.process.poll() is None:  # of a test that failed
+            run.kill_all()
 
 
 def numbers(rows: list[dict]) -> list[dict]:
@@ -94,7 +105,7 @@ def test_cut_at_step_7_and_again_with_a_torn_checkpoint_it_equals_an_uncut_run(u
 
 def test_it_goes_on_by_itself_when_a_part_of_it_is_killed(uncut, tmp_path):
     run = Run(tmp_path)
-    for step, part, stage in ((4, "RolloutRayActor", "generating"), (8, "ScopePolicyActor", "optimiser"), (12, "ScopeTrainer", "")):
+    for step, part, stage in ((4, "RolloutRayActor", "generating"), (8, "Policy", "optimiser"), (12, "Trainer", "")):
         run.until(step, stage)
         (victim,) = run.parts(part)
         victim.send_signal(signal.SIGKILL)
@@ -107,7 +118,7 @@ def test_a_killed_training_rank_and_a_hanging_engine_are_noticed(tmp_path):
     run = Run(tmp_path, "openrlhf.actor.num_gpus_per_node=2", "openrlhf.train.micro_batch_size=32", "openrlhf.rollout.micro_batch_size=64",
               "steps=8", "ray.hang_seconds=100")  # fmt: skip
     run.until(3)
-    run.parts("ScopePolicyActor")[1].send_signal(signal.SIGKILL)
+    run.parts("Policy")[1].send_signal(signal.SIGKILL)
     run.until(4, "generating")
     said = run.said.read_text()
     (engine,) = run.parts("RolloutRayActor")
