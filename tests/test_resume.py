@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+import safetensors.torch
+import torch
 
 pytestmark = pytest.mark.slow
 TIMES = ("seconds", "teacher_hidden")
@@ -101,6 +103,27 @@ def test_cut_at_step_7_and_again_with_a_torn_checkpoint_it_equals_an_uncut_run(u
     rows = run.ends()
     assert len(uncut) == 20 and numbers(rows) == uncut
     assert f"checkpoint {newest.name} is torn ({shard.name} has" in run.said.read_text()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("train.enable_ema=true", "train.ema_beta=0.5"), ("ds.lora.rank=4", "ds.lora.dropout=0.1", "actor.adam.lr=2e-3")],
+    ids=["EMA", "LoRA"],
+)
+def test_what_a_mode_adds_to_the_params_survives_a_cut(flags, tmp_path):
+    overrides = ["steps=4", "openrlhf.ckpt.save_steps=2", *(f"openrlhf.{flag}" for flag in flags)]
+    models, rows = [], []
+    for name in ("uncut", "cut"):
+        (tmp_path / name).mkdir()
+        run = Run(tmp_path / name, *overrides)
+        if name == "cut":
+            run.until(3)
+            run.kill_all()
+            run.start()
+        rows.append(numbers(run.ends()))
+        models.append(safetensors.torch.load_file(run.folder / "model" / "model.safetensors"))
+    assert rows[0] == rows[1] and models[0].keys() == models[1].keys()
+    assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
 
 
 def test_it_goes_on_by_itself_when_a_part_of_it_is_killed(uncut, tmp_path):
