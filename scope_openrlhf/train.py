@@ -9,9 +9,7 @@ Exit code 0: done, or done before. 1: the run failed. 2: the config cannot work.
 import argparse
 import contextlib
 import dataclasses
-import fcntl
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -24,9 +22,10 @@ from typing import TYPE_CHECKING, TextIO
 
 import yaml
 
-from scope_openrlhf import __version__, checkpoint, cpu_platform, data, loopback, report
-from scope_openrlhf.config import RUN_VARIABLE, Config, ConfigError, flatten, section_of
+from scope_openrlhf import __version__, checkpoint, data, report
+from scope_openrlhf.config import Config, ConfigError, flatten, section_of
 from scope_openrlhf.plan import Plan, make_plan, temperatures
+from scope_openrlhf.session import LostError, RunError, alone, cause_of, deadline, lost, ray_session
 from scope_openrlhf.terminal import quiet
 
 if TYPE_CHECKING:  # it imports torch, which takes seconds and prints; a wrong key is told before that
@@ -35,14 +34,6 @@ if TYPE_CHECKING:  # it imports torch, which takes seconds and prints; a wrong k
 
 WHOLE = ".whole"
 """In the folder of the trained model, once all its files are written."""
-
-
-class RunError(RuntimeError):
-    """A run that started and could not go on. The message says why and where to look."""
-
-
-class LostError(RunError):
-    """Ray lost a part of the run, or nothing moves any more: another attempt may go further."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -189,17 +180,6 @@ def open_run(config: Config) -> bool:
     return False
 
 
-@contextlib.contextmanager
-def alone(run: Path) -> Iterator[None]:
-    """No other scope-train may work on this run. Raises ConfigError if one does; the lock goes with its process."""
-    with (run / "logs" / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigError(f"another scope-train works on {run}; wait for it, or choose another name=...") from None
-        yield
-
-
 def train_to_the_end(plan: Plan, out: TextIO) -> None:
     """Train, and again from the last whole checkpoint when Ray has lost a part of the run. Raises RunError when that does not help."""
     checkpoints, stage = plan.config.run_dir / "checkpoints", report.Stage(plan.config.run_dir)
@@ -229,81 +209,6 @@ def train_to_the_end(plan: Plan, out: TextIO) -> None:
             if failures > plan.config.ray.restarts:
                 raise
             print(f"  {error}", file=out, flush=True)
-
-
-@contextlib.contextmanager
-def deadline(stage: report.Stage, seconds: float) -> Iterator[None]:
-    """While it is open, raise LostError in the main thread, whatever it waits for, once no stage of the run has moved for so long."""
-    stuck = ""
-
-    def look(*_) -> None:
-        nonlocal stuck
-        if at := stage.stalled(seconds):
-            stuck = stuck or at
-            stage.begin("stopping")  # which may take as long again
-            raise KeyboardInterrupt  # the only exception that ends a wait inside Ray
-
-    before = signal.signal(signal.SIGALRM, look)
-    signal.setitimer(signal.ITIMER_REAL, min(seconds, 10), min(seconds, 10))
-    try:
-        yield
-    except KeyboardInterrupt:
-        if not stuck:
-            raise
-        raise LostError(f"nothing has moved for {seconds:g} s (ray.hang_seconds); the run was at: {stuck}") from None
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-@contextlib.contextmanager
-def ray_session(plan: Plan, out: TextIO, patient: bool = False) -> Iterator[None]:
-    """Ray, started for the run or joined, with our environment in every worker; stopped on the way out if it was ours.
-
-    patient: wait for GPUs that a joined Ray lacks (a lost node may be coming back), as long as `deadline` lets it, instead of refusing.
-    """
-    import ray
-
-    config = plan.config
-    env = {"TOKENIZERS_PARALLELISM": "true", "NCCL_DEBUG": "WARN", "RAY_ENABLE_ZERO_COPY_TORCH_TENSORS": "1"}
-    env[RUN_VARIABLE] = json.dumps(config.to_dict())
-    runtime_env: dict = {"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.cpu_platform.install"}
-    local = config.ray.address == "local"
-    kwargs: dict = {"address": config.ray.address}
-    if local:
-        loopback.enter()
-        os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # idle workers would each import torch for nothing
-        kwargs |= {"num_cpus": max(os.cpu_count() or 1, plan.gpus + 2), "include_dashboard": False}
-        if cpu_platform.active():
-            kwargs |= {"num_gpus": config.ray.num_gpus or plan.gpus, "object_store_memory": 512 * 2**20}
-    env |= cpu_platform.environment()
-    try:
-        try:
-            ray.init(runtime_env=runtime_env, log_to_driver=False, **kwargs)
-        except ConnectionError as error:
-            raise (LostError if patient else ConfigError)(
-                f"ray.address {config.ray.address}: no Ray answers ({error}); start one (ray start --head) or set it to local"
-            ) from None
-        logs = Path(ray._private.worker._global_node.get_logs_dir_path())
-        link = config.run_dir / "logs" / "ray"
-        link.unlink(missing_ok=True)
-        link.symlink_to(logs)
-        have = ray.cluster_resources().get("GPU", 0)
-        if patient and have < plan.gpus:
-            print(f"  waiting for {plan.gpus} GPUs, Ray has {have:g}", file=out, flush=True)
-            report.Stage(config.run_dir)(f"waiting for {plan.gpus} GPUs of Ray, which had {have:g}")
-        while patient and have < plan.gpus:
-            time.sleep(2)
-            have = ray.cluster_resources().get("GPU", 0)
-        if have < plan.gpus:
-            raise ConfigError(
-                f"the run asks for {plan.gpus} (logical) GPUs, Ray at {config.ray.address} has {have:g}; start Ray with --num-gpus {plan.gpus} "
-                "or more, or lower openrlhf.actor.num_gpus_per_node, openrlhf.vllm.num_engines, teacher.replicas or teacher.gpu_fraction"
-            )
-        print(f"  Ray: {plan.gpus} {'logical ' if cpu_platform.active() else ''}GPUs; starting engines", file=out, flush=True)
-        yield
-    finally:
-        ray.shutdown()
 
 
 @contextlib.contextmanager
@@ -338,25 +243,6 @@ def launch(plan: Plan) -> None:
         raise (LostError if lost(error) else RunError)(
             f"training stopped: {cause_of(error)}\n  see {plan.config.run_dir}/logs/driver.log; the same command resumes from the last checkpoint"
         ) from None
-
-
-def lost(error: BaseException) -> bool:
-    """Whether a process, a node or an object is gone, rather than that the run's own code would not go on."""
-    from ray import exceptions as ray
-
-    while isinstance(error, ray.RayTaskError) and isinstance(error.cause, Exception):
-        error = error.cause
-    if isinstance(error, ray.RayError):
-        mine = ray.RayTaskError, ray.ObjectStoreFullError, ray.OutOfDiskError, ray.RuntimeEnvSetupError, ray.ActorUnschedulableError
-        return not isinstance(error, mine) and not getattr(error, "actor_init_failed", False)  # one that cannot start will not later
-    # what is left of it in a process that talked to the lost one
-    names = ("EngineDeadError", "DistBackendError", "DistNetworkError", "DistStoreError")
-    return type(error).__name__ in names or any(sign in str(error) for sign in ("gloo/transport", "NCCL error"))
-
-
-def cause_of(error: Exception) -> str:
-    """The line of a worker's traceback that says what happened: the last one, pydantic's pointer to its website left out."""
-    return [line.strip() for line in str(error).splitlines() if line.strip() and "For further information" not in line][-1]
 
 
 def evaluate(config: Config, run: Path, out: TextIO) -> dict | None:

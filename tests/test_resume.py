@@ -142,12 +142,13 @@ def test_a_killed_training_rank_and_a_hanging_engine_are_noticed(tmp_path):
               "steps=8", "ray.hang_seconds=100")  # fmt: skip
     run.until(3)
     run.parts("Policy")[1].send_signal(signal.SIGKILL)
+    while "starting again" not in run.said.read_text():
+        run.until(3)
     run.until(4, "generating")
-    said = run.said.read_text()
     (engine,) = run.parts("RolloutRayActor")
     engine.send_signal(signal.SIGSTOP)
     assert [row["step"] for row in run.ends()] == list(range(1, 9))
-    assert said.count("starting again from global_step3") == 1
+    assert run.said.read_text().count("starting again from global_step3") == 2
     assert "nothing has moved for 100 s (ray.hang_seconds); the run was at: generating rollouts" in run.said.read_text()
     assert not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE
 
