@@ -131,7 +131,7 @@ def _from_hub(path: str) -> list[dict]:
 
 
 def refuse_foreign_files(path: str, files: Any) -> None:
-    """Raise ConfigError if a dataset's card names files that are not on the hub: it may say /home/..., and that would be read."""
+    """Raise ConfigError if a dataset's card names files that are not on the hub: a path of this machine would be read."""
     for file in (str(f) for of_split in (files or {}).values() for f in of_split):
         if not file.startswith("hf://datasets/"):
             raise ConfigError(f"data.path {path}: its card names {file}, which is no file of the hub's; choose another dataset")
