@@ -139,7 +139,7 @@ def test_it_goes_on_by_itself_when_a_part_of_it_is_killed(uncut, tmp_path):
 
 def test_a_killed_training_rank_and_a_hanging_engine_are_noticed(tmp_path):
     run = Run(tmp_path, "openrlhf.actor.num_gpus_per_node=2", "openrlhf.train.micro_batch_size=32", "openrlhf.rollout.micro_batch_size=64",
-              "steps=8", "ray.hang_seconds=100")  # fmt: skip
+              "steps=8", "ray.hang_seconds=150")  # fmt: skip
     run.until(3)
     run.parts("Policy")[1].send_signal(signal.SIGKILL)
     while "starting again" not in run.said.read_text():
@@ -149,7 +149,7 @@ def test_a_killed_training_rank_and_a_hanging_engine_are_noticed(tmp_path):
     engine.send_signal(signal.SIGSTOP)
     assert [row["step"] for row in run.ends()] == list(range(1, 9))
     assert run.said.read_text().count("starting again from global_step3") == 2
-    assert "nothing has moved for 100 s (ray.hang_seconds); the run was at: generating rollouts" in run.said.read_text()
+    assert "nothing has moved for 150 s (ray.hang_seconds); the run was at: generating rollouts" in run.said.read_text()
     assert not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE
 
 

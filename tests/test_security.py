@@ -87,8 +87,8 @@ def test_our_code_trusts_no_model_loads_no_pickle_and_calls_no_shell():
                 if doors.match(name) or (name == "torch.load" and options.get("weights_only") != "True"):
                     calls.add((file.name, name))
                 calls |= {(file.name, o) for o in ("shell", "trust_remote_code") if options.get(o, "False") != "False"}
-    # host.py runs OpenRLHF's own parser; checks.py and plan.py hand on what student.trust_remote_code says
-    assert calls == {("host.py", "exec"), ("checks.py", "trust_remote_code"), ("plan.py", "trust_remote_code")}
+    # host.py runs OpenRLHF's own parser; the others hand on what student.trust_remote_code says
+    assert calls == {("host.py", "exec"), *((file, "trust_remote_code") for file in ("checks.py", "plan.py", "rollout.py"))}
 
 
 # --- pickles
