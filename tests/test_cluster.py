@@ -128,7 +128,8 @@ def test_a_job_goes_on_where_an_engine_died_and_where_the_head_was_restarted(thr
         assert job.poll() is None and time.time() < deadline, (tmp_path / "said").read_text()[-3000:]
         time.sleep(0.1)
     three_nodes("down")
-    assert job.wait(timeout=60) != 0 and 5 <= steps_done(tmp_path) < 8
+    job.wait(timeout=60)  # with 0, though its cluster went: what Ray's command says then
+    assert 5 <= steps_done(tmp_path) < 8
     three_nodes("up")
     job = submit(tmp_path, *overrides)
     assert job.wait(timeout=420) == 0, (tmp_path / "said").read_text()[-3000:]
