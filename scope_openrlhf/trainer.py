@@ -65,6 +65,10 @@ class ScopeTraining(BasePPOTrainer):
         self.log, self.stage = StepLog(self.config.run_dir), Stage(self.config.run_dir)
         self.steps_of_run = len(read_jsonl(self.config.run_dir / "prompts.jsonl")) // self.args.rollout.batch_size
 
+    def fit(self, global_step: int = 0) -> None:
+        self.resume()
+        super().fit(global_step)
+
     def resume(self) -> None:
         """Before the first step: the log goes back to the checkpoint that was loaded, and the teachers must be those of then."""
         states = self.init_checkpoint_states()
@@ -154,10 +158,6 @@ class ScopeTrainer(ScopeTraining, PPOTrainer.__ray_metadata__.modified_class):
         self.exchange_parts()
         self.prompts_dataloader, self.samples_generator = rollout_source(self, strategy, vllm_engines)
 
-    def fit(self, global_step: int = 0) -> None:
-        self.resume()
-        super().fit(global_step)
-
 
 class ScopeTrainingActor(ScopeTraining, TrainingActor.__ray_metadata__.modified_class):
     """The training half of an asynchronous run."""
@@ -167,10 +167,6 @@ class ScopeTrainingActor(ScopeTraining, TrainingActor.__ray_metadata__.modified_
         transformers.set_seed(Config.of_this_run().seed)
         super().__init__(*args, **kwargs)
         self.exchange_parts()
-
-    def fit(self, global_step: int = 0) -> None:
-        self.resume()
-        super().fit(global_step)
 
 
 class ScopeGenerateActor(GenerateSamplesActor.__ray_metadata__.modified_class):
