@@ -37,6 +37,8 @@ class DataConfig:
     """Column of the gold answer. Dots reach inside: `reward_model.ground_truth`."""
     teacher_key: str = "teacher"
     """Column that names each problem's teacher. Read only where there are `teachers`; a row without it goes to `teacher`."""
+    trace_key: str = "expert_trace"
+    """Column of a worked solution. Read only by algorithms that show it (smepo, opsd); `scope-train --traces FILE` has the teacher write it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +145,8 @@ class Config:
     """Further ones by name, for the problems that name them. What one leaves out is as in `teacher`, but for path, revision and urls."""
     algorithm: dict[str, Any] = field(default_factory=lambda: {"name": "scope"})
     """name = a file of scope_openrlhf/algorithms, and its knobs. `algorithm=opd` is short for {name: opd}."""
+    algorithms: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Knobs that algorithms need on these data, by name: `algorithm=rlsd` takes those of rlsd. What stands under `algorithm` itself comes first."""
     eval: EvalConfig = EvalConfig()
     ray: RayConfig = RayConfig()
     openrlhf: dict[str, Any] = field(default_factory=dict)
@@ -161,6 +165,8 @@ class Config:
         if isinstance(raw.get("teachers"), dict) and isinstance(raw.get("teacher", {}), dict):
             shared = {k: v for k, v in raw.get("teacher", {}).items() if k not in ("path", "revision", "urls")}
             raw["teachers"] = {str(name): shared | t if isinstance(t, dict) else t for name, t in raw["teachers"].items()}
+        if isinstance(chosen := raw.get("algorithm"), dict) and isinstance(knobs := (raw.get("algorithms") or {}).get(chosen.get("name")), dict):
+            raw["algorithm"] = knobs | chosen
         config = _build(cls, raw, "")
         if not config.name or Path(config.name).name != config.name:
             raise ConfigError(f"name must be a plain folder name, got {config.name!r}")
