@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from scope_openrlhf.routing import Route
-from scope_openrlhf.weights import masked_mean
+from scope_openrlhf.weights import masked_mean, require_finite
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Rollouts:
     step: int = 0
     """Rollout batches trained on before this one: what a schedule depends on."""
     context_logp: dict[str, Tensor] = field(default_factory=dict)
-    """For each of the algorithm's contexts, log p of each response token by the student, shown the hint after the problem: (N, T).
-    A whole row is NaN where the algorithm gave no hint."""
+    """For each of the algorithm's contexts at this step, log p of each response token by whoever scores it, shown the hint after the
+    problem: (N, T). A whole row is NaN where the algorithm gave no hint."""
 
     @cached_property
     def student_mean_N(self) -> Tensor:
@@ -46,6 +46,13 @@ class Rollouts:
     def teacher_mean_N(self) -> Tensor:
         """The same of the teacher, -log PPL_T; not finite where there is no whole score."""
         return masked_mean(self.teacher_logp_NT, self.mask_NT)
+
+    def scored_under(self, context: str) -> Tensor:
+        """(N,) bool, which rollouts have a score under this context. Raises ValueError naming those whose score has holes."""
+        logp_NT = self.context_logp[context]
+        scored_N = (self.mask_NT & ~logp_NT.isnan()).any(dim=1)
+        require_finite(masked_mean(logp_NT, self.mask_NT), scored_N)
+        return scored_N
 
     def select(self, keep_N: Tensor) -> "Rollouts":
         """The rollouts where keep_N is true."""
@@ -69,6 +76,9 @@ class Attempt:
     """The answer that the verifier found in the response."""
     route: Route
     """right, wrong, or drop: nobody knows, or it must not count."""
+    truncated: bool = False
+    trace: str = ""
+    """The data's worked solution, where the algorithm asks for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,17 +150,31 @@ def positions(model_config) -> int:
     return getattr(model_config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
 
 
-def check_hints(algorithm, args: SimpleNamespace, rows: list[dict], tokenizer, student_config) -> None:
-    """Whether the longest rollout still fits the student beside the longest hint, as far as the rows alone tell it."""
-    room = positions(student_config) - args.data.max_len
+def check_hints(algorithm, args: SimpleNamespace, rows: list[dict], tokenizer, key: str, model_config) -> int:
+    """The tokens of the longest rollout beside its hint, as far as the rows alone tell it: what stands in other rollouts nobody knows yet.
+
+    key, model_config: of whoever scores contexts. Raises ConfigError if it does not fit.
+    """
+    longest, limit = args.data.max_len, positions(model_config)
+    bare = prompt_lengths(tokenizer, [r["prompt"] for r in rows]) if algorithm.contexts else []
     for context in algorithm.contexts:
-        hints = [algorithm.hint(context, 0, [Attempt(r["prompt"], r["answer"], "", r["answer"], "wrong")]) or "" for r in rows]
-        longest = max((len(ids) for ids in tokenizer(hints, add_special_tokens=False)["input_ids"]), default=0)
-        if longest > room:
-            raise ConfigError(
-                f"the hint of context {context} has up to {longest} tokens, beside openrlhf.data.max_len {args.data.max_len} the student's "
-                f"{positions(student_config)} positions leave {max(room, 0)}; lower data.max_len"
-            )
+        attempts = [Attempt(r["prompt"], r["answer"], "", r["answer"], "wrong", trace=r.get("trace", "")) for r in rows]
+        hints = tokenizer([algorithm.hint(context, 0, [a]) or "" for a in attempts], add_special_tokens=False)["input_ids"]
+        for row, length, hint in zip(rows, bare, hints, strict=True):
+            whole = min(length + (args.rollout.max_new_tokens or args.data.max_len), args.data.max_len) + len(hint)
+            if whole > limit:
+                raise ConfigError(
+                    f"row {row['id']} may have {whole} tokens with the {len(hint)} of its hint ({context}), {key} has {limit} positions; "
+                    "lower openrlhf.rollout.max_new_tokens, shorten algorithm.hint, or remove such rows"
+                )
+            longest = max(longest, whole)
+    return longest
+
+
+def prompt_lengths(tokenizer, prompts: list) -> list[int]:
+    """Tokens of each prompt as the model gets it."""
+    texts = [tokenizer.apply_chat_template(as_messages(prompt), tokenize=False, add_generation_prompt=True) for prompt in prompts]
+    return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
 
 
 def check_modes(args: SimpleNamespace) -> None:
@@ -232,8 +246,7 @@ def check_sizes(args: SimpleNamespace, rows: list[dict], tokenizer, model_config
             raise ConfigError(f"openrlhf.data.max_len {max_len} needs {needed} positions, {key} has {limit}; lower data.max_len")
     if tokenizer is None:
         return
-    texts = [tokenizer.apply_chat_template(as_messages(r["prompt"]), tokenize=False, add_generation_prompt=True) for r in rows]
-    lengths = [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
+    lengths = prompt_lengths(tokenizer, [r["prompt"] for r in rows])
     long = [(r["id"], length) for r, length in zip(rows, lengths, strict=True) if length + room > max_len]
     if long:
         raise ConfigError(

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from scope_openrlhf.config import ConfigError, DataConfig, nearest, section_of
+from scope_openrlhf.masking import leaks
 
 PROMPT_COLUMN, LABEL_COLUMN = "prompt", "label"
 
 
-def load_rows(config: DataConfig, teachers: Collection[str] = ()) -> list[dict]:
+def load_rows(config: DataConfig, teachers: Collection[str] = (), traces: bool = False) -> list[dict]:
     """Rows of the dataset as {"id", "prompt", "answer"}. Raises ConfigError naming the rows without prompt or answer.
 
     teachers: the names of several, "" being the one of rows that name none. Rows then have "teacher" too; it must be one of them.
+    traces: rows have "trace" too, a worked solution; ConfigError if one has none.
     """
     raw = _read(config.path)
     if not raw:
@@ -31,6 +33,8 @@ def load_rows(config: DataConfig, teachers: Collection[str] = ()) -> list[dict]:
         if teachers:
             named = _get(row, config.teacher_key)
             rows[-1]["teacher"] = "" if named is None else str(named)
+        if traces:
+            rows[-1]["trace"] = _get(row, config.trace_key)
     if len(bad) == len(rows):
         columns = ", ".join(map(str, raw[0]))
         raise ConfigError(
@@ -42,7 +46,7 @@ def load_rows(config: DataConfig, teachers: Collection[str] = ()) -> list[dict]:
             f"{len(bad)} of {len(rows)} rows of {config.path} have an empty {config.prompt_key!r} or {config.answer_key!r} "
             f"(the first: rows {bad[:5]}, counted from 0); a rollout without a gold answer cannot be routed: remove or repair them"
         )
-    pictures = [number for number, row in enumerate(rows) if "<image>" in json.dumps(row["prompt"], default=str)]
+    pictures = [number for number, row in enumerate(rows) if "<image>" in json.dumps([row["prompt"], row.get("trace")], default=str)]
     if pictures:
         raise ConfigError(
             f"{len(pictures)} of {len(rows)} prompts of {config.path} hold <image> (the first: rows {pictures[:5]}, counted from 0), where OpenRLHF "
@@ -50,6 +54,13 @@ def load_rows(config: DataConfig, teachers: Collection[str] = ()) -> list[dict]:
         )
     if teachers:
         _check_teachers(rows, teachers, config.teacher_key)
+    without = [number for number, row in enumerate(rows) if traces and not (isinstance(row["trace"], str) and row["trace"].strip())]
+    if without:
+        raise ConfigError(
+            f"{len(without)} of {len(rows)} rows of {config.path} have no worked solution in {config.trace_key!r} (the first: rows {without[:5]}, "
+            "counted from 0), which this algorithm shows; set data.trace_key, remove the rows, or have the teacher write them: "
+            "scope-train --config ... --traces FILE"
+        )
     return rows
 
 
@@ -65,6 +76,12 @@ def _check_teachers(rows: list[dict], teachers: Collection[str], key: str) -> No
         )
     for name in set(teachers) - named.keys():
         raise ConfigError(f"no row goes to {section_of(name)}, so its engines would stand idle; remove it")
+
+
+def show_trace(row: dict, hint: str) -> dict:
+    """The row with the hint in its prompt. Says whether there is one, and whether the gold answer can be read in it."""
+    shown = row | {"hinted": bool(hint), "leaks": leaks(hint, row["answer"])}
+    return shown | {"prompt": with_hint(row["prompt"], hint)} if hint else shown
 
 
 def order_rows(rows: list[dict], batch_size: int, steps: int, seed: int) -> list[dict]:
@@ -97,6 +114,14 @@ def sample_seed(run_seed: int, *draw: str | int) -> int:
 
 def as_messages(prompt: Any) -> list[dict]:
     return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+
+
+def with_hint(prompt: Any, hint: str) -> Any:
+    """The prompt with the hint at the end of its last message."""
+    if isinstance(prompt, str):
+        return prompt + hint
+    *before, last = prompt
+    return [*before, last | {"content": last["content"] + hint}]
 
 
 def _read(path: str) -> list[dict]:

@@ -1,6 +1,8 @@
 """The driver's stage between rollouts and update: OpenRLHF's experience maker, with the algorithm's weights in it. [host]"""
 
+import asyncio
 import functools
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import torch
@@ -9,20 +11,25 @@ from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
 from torch import Tensor
 
 from scope_openrlhf.algorithms.base import Algorithm
-from scope_openrlhf.batch import Rollouts, Signal
+from scope_openrlhf.batch import Attempt, Rollouts, Signal
 from scope_openrlhf.checks import positions
-from scope_openrlhf.data import as_messages
+from scope_openrlhf.config import TeacherConfig
+from scope_openrlhf.data import as_messages, with_hint
 from scope_openrlhf.health import step_health
 from scope_openrlhf.routing import mask_tails
+from scope_openrlhf.score_log import ScoreLog, teacher_identity
+from scope_openrlhf.teacher import Score, TeacherClient, TeacherError
+from scope_openrlhf.teacher_engine import connect
 from scope_openrlhf.weights import require_finite
 
 
 class ScopeExperienceMaker(RemoteExperienceMaker):
     """Rollouts with the student's log-probs (OpenRLHF's forward) and the teacher's -> advantages, weights and paths."""
 
-    def __init__(self, algorithm: Algorithm, *args, **kwargs) -> None:
+    def __init__(self, algorithm: Algorithm, teachers: dict[str, TeacherConfig], *args, **kwargs) -> None:
+        """teachers: of the run, by name; the only one of them scores contexts where the algorithm wants the teacher to."""
         super().__init__(*args, **kwargs)
-        self.algorithm = algorithm
+        self.algorithm, self.teachers = algorithm, teachers
         self.metrics: dict[str, float] = {}
         self.step = 0
         """Rollout batches trained on so far; the trainer sets it."""
@@ -32,12 +39,17 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
         """Replaces OpenRLHF's reward shaping and advantage estimators by `Algorithm.weigh` over the whole step."""
         knobs = self.algorithm.config
         rollouts, dropped_N = collect_rollouts(experiences, self.args.rollout.n_samples_per_prompt)
-        rollouts = replace(
-            rollouts, step=self.step, context_logp={c: self._score_under(c, experiences, rollouts) for c in self.algorithm.contexts}
-        )
+        asked: dict[str, float] = {}
+        contexts = {}
+        for context in self.algorithm.contexts_at(self.step):
+            contexts[context], failed_N, counts = self._score_under(context, experiences, rollouts, ~dropped_N)
+            dropped_N = dropped_N | failed_N
+            asked = {name: asked.get(name, 0.0) + count for name, count in counts.items()}
+        rollouts = replace(rollouts, step=self.step, context_logp=contexts)
         if knobs.truncated == "mask_tail":
             rollouts = replace(rollouts, mask_NT=mask_tails(rollouts.mask_NT, rollouts.truncated_N, knobs.masked_tail))
-        signal, self.metrics = weigh_kept(self.algorithm, rollouts, ~dropped_N)
+        signal, metrics = weigh_kept(self.algorithm, rollouts, ~dropped_N)
+        self.metrics = {"context_tokens": 0.0} | metrics | asked
         for e in experiences:
             rows, width = torch.tensor(e.index), e.action_mask.shape[1]
             e.action_mask = rollouts.mask_NT[rows, :width].to(e.action_mask.dtype)
@@ -50,32 +62,91 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
             e.kl = None
         return experiences
 
-    def _score_under(self, context: str, experiences, rollouts: Rollouts) -> Tensor:
-        """Log p of each response token by the student, shown the algorithm's hint: (N, T), NaN rows where it gives none.
+    def _score_under(self, context: str, experiences, rollouts: Rollouts, keep_N: Tensor) -> tuple[Tensor, Tensor, dict[str, float]]:
+        """Log p of each response token by whoever scores contexts, shown the algorithm's hint: (N, T), NaN rows where nothing is to be scored.
 
-        One forward of the training engine over the same micro-batches, so at the same temperature as the student's own log-probs.
+        Also which rollouts the teacher failed on, (N,) bool, and counts for the metrics. Raises TeacherError if those are too many.
         """
         n = self.args.rollout.n_samples_per_prompt
         attempts = {i: scored.attempt for e in experiences for i, scored in zip(e.index, e.info["scored"], strict=True)}
-        hints = {i: self.algorithm.hint(context, i % n, [attempts[j] for j in range(i - i % n, i - i % n + n)]) for i in attempts}
+        said = {i: row for e in experiences for i, row in zip(e.index, responses(e), strict=True)}
+        prompts: dict[int, Tensor] = {}
+        """Of the rollouts that are scored: the tokens of problem and hint."""
+        too_long = 0
+        for i in sorted(attempts):
+            hint = self.algorithm.hint(context, i % n, [attempts[j] for j in range(i - i % n, i - i % n + n)]) if keep_N[i] else None
+            if hint is not None:
+                ids = prompt_ids(self.tokenizer, with_hint(attempts[i].prompt, hint))
+                if len(ids) + len(said[i]) > self._context_positions:  # of a response that is shown nobody knows the length beforehand
+                    too_long += 1
+                else:
+                    prompts[i] = ids
+        by_teacher = self.algorithm.teacher_scores_contexts
+        scored = self._ask_teacher(experiences, prompts, said) if by_teacher else self._ask_student(experiences, prompts, said, attempts)
+        logp_NT, failed_N = torch.full_like(rollouts.student_logp_NT, torch.nan), torch.zeros_like(keep_N)
+        for i in prompts:
+            failed_N[i] = i not in scored
+            if i in scored:
+                if not scored[i].isfinite().all():
+                    raise ValueError(f"rollout {i} has a log-prob under the context {context} that is not finite; are the params sound?")
+                logp_NT[i, rollouts.mask_NT[i]] = scored[i].to(logp_NT)
+        counts = {
+            "context_scored": float(len(scored)),
+            "context_too_long": float(too_long),
+            "context_tokens": float(sum(len(prompts[i]) + len(said[i]) for i in prompts)),
+        }
+        return logp_NT, failed_N, counts
+
+    def _ask_student(
+        self, experiences, prompts: dict[int, Tensor], said: dict[int, Tensor], attempts: dict[int, Attempt]
+    ) -> dict[int, Tensor]:
+        """One forward of the training engine over the same micro-batches, so at the same temperature as the student's own log-probs.
+
+        Rollouts that are not to be scored go along with their bare prompt: the ranks must stay in step.
+        """
         batches = [
-            hinted_batch(self.tokenizer, [(attempts[i].prompt, hints[i] or "") for i in e.index], responses(e), self._student_positions)
+            padded(
+                [(prompts[i] if i in prompts else prompt_ids(self.tokenizer, attempts[i].prompt), said[i]) for i in e.index],
+                self.tokenizer.pad_token_id,
+            )
             for e in experiences
         ]
         names = ("sequences", "action_mask", "attention_mask")
         refs = self._dispatch_forward(
-            self.actor_model_group, self.args.train.colocate_all, **{name: [b[i] for b in batches] for i, name in enumerate(names)}
+            self.actor_model_group, self.args.train.colocate_all, **{name: [b[k] for b in batches] for k, name in enumerate(names)}
         )
-        scored = self._flatten_results(refs, self.args.ds.ring_attn_size * self.args.ds.tensor_parallel_size)
-        logp_NT = torch.full_like(rollouts.student_logp_NT, torch.nan)
-        for e, (_, mask, _), logp in zip(experiences, batches, scored, strict=True):
-            for row, i in enumerate(e.index):
-                if hints[i] is not None:
-                    logp_NT[i, rollouts.mask_NT[i]] = logp[row][mask[row].bool()].to(logp_NT.dtype)
-        return logp_NT
+        logps = self._flatten_results(refs, self.args.ds.ring_attn_size * self.args.ds.tensor_parallel_size)
+        return {
+            i: logp[row][mask[row].bool()]
+            for e, (_, mask, _), logp in zip(experiences, batches, logps, strict=True)
+            for row, i in enumerate(e.index)
+            if i in prompts
+        }
+
+    def _ask_teacher(self, experiences, prompts: dict[int, Tensor], said: dict[int, Tensor]) -> dict[int, Tensor]:
+        """Asks the teacher group, at its temperature. A rollout that it failed on is not in what comes back."""
+        ((name, teacher),) = self.teachers.items()
+        requests = [torch.cat([ids, said[i]]).tolist() for i, ids in prompts.items()]
+        scores = dict(zip(prompts, score_all(name, teacher, requests, self.algorithm.top_k), strict=True))
+        failures = [score for score in scores.values() if isinstance(score, TeacherError)]
+        if len(failures) > teacher.drop_budget:
+            raise TeacherError(
+                f"{len(failures)} rollouts of a step could not be scored, teacher.drop_budget is {teacher.drop_budget}. The first: {failures[0]}"
+            )
+        sound = {i: score for i, score in scores.items() if not isinstance(score, TeacherError)}
+        if self.algorithm.top_k:
+            nothing = torch.zeros(0, self.algorithm.top_k, dtype=torch.long), torch.zeros(0, self.algorithm.top_k)
+            for e in experiences:
+                e.info["teacher_topk"] = [
+                    topk_of_response(sound[i], mask_T) if i in sound else nothing for i, mask_T in zip(e.index, e.action_mask, strict=True)
+                ]
+        return {i: torch.from_numpy(score.logprobs[-len(said[i]) :]) for i, score in sound.items()}
 
     @functools.cached_property
-    def _student_positions(self) -> int:
+    def _context_positions(self) -> int:
+        """Tokens of the longest sequence that whoever scores contexts takes."""
+        if self.algorithm.teacher_scores_contexts:
+            return next(iter(self.teachers.values())).max_model_len - 1  # plan.py set it
         return positions(transformers.AutoConfig.from_pretrained(self.args.actor.model_name_or_path))
 
 
@@ -84,28 +155,55 @@ def responses(experience) -> list[Tensor]:
     return [ids[1:][mask.bool()] for ids, mask in zip(experience.sequences, experience.action_mask, strict=True)]
 
 
-def hinted_batch(tokenizer, prompts: list, responses: list[Tensor], max_positions: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(prompt, hint) pairs and their responses -> sequences (N, S), action mask (N, S - 1) and attention mask (N, S), padded right.
+def prompt_ids(tokenizer, prompt) -> Tensor:
+    """A prompt of the dataset as the model gets it: (L,)."""
+    text = tokenizer.apply_chat_template(as_messages(prompt), tokenize=False, add_generation_prompt=True)
+    return tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"][0]
 
-    The hint stands at the end of the last message. Raises ValueError if a sequence is longer than the student's max_positions.
-    """
-    rows = []
-    for (prompt, hint), response in zip(prompts, responses, strict=True):
-        *before, last = as_messages(prompt)
-        messages = [*before, last | {"content": last["content"] + hint}]
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        rows.append((tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"][0], response))
+
+def padded(rows: list[tuple[Tensor, Tensor]], pad: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens of prompts and of their responses -> sequences (N, S), action mask (N, S - 1) and attention mask (N, S), padded right."""
     width = max(len(p) + len(r) for p, r in rows)
-    if width > max_positions:
-        raise ValueError(
-            f"a rollout with its hint has {width} tokens, the student has {max_positions} positions; lower openrlhf.data.max_len"
-        )
-    sequences, masks = torch.full((len(rows), width), tokenizer.pad_token_id), torch.zeros(2, len(rows), width, dtype=torch.long)
+    sequences, masks = torch.full((len(rows), width), pad), torch.zeros(2, len(rows), width, dtype=torch.long)
     for i, (p, r) in enumerate(rows):
         sequences[i, : len(p) + len(r)] = torch.cat([p, r])
         masks[0, i, : len(p) + len(r)] = 1
         masks[1, i, len(p) : len(p) + len(r)] = 1
     return sequences, masks[1][:, 1:], masks[0]
+
+
+def score_all(name: str, teacher: TeacherConfig, requests: list[list[int]], top_k: int) -> list[Score | TeacherError]:
+    """The teacher's checked scores of many sequences, each a list of token ids; of one that could not be scored, its error."""
+
+    async def ask() -> list[Score | TeacherError]:
+        log = ScoreLog(teacher.score_log, teacher_identity(teacher)) if teacher.score_log else None
+        client = TeacherClient(connect(name, teacher), teacher.deadline_seconds, log=log)
+
+        async def score(token_ids: list[int]) -> Score | TeacherError:
+            try:
+                return await client.score(token_ids, top_k)
+            except TeacherError as error:
+                return error
+
+        try:
+            return await asyncio.gather(*map(score, requests))
+        finally:
+            for endpoint in client.endpoints:
+                await endpoint.close()
+            if log:
+                log.close()
+
+    with ThreadPoolExecutor(1) as thread:  # the caller's own may have an event loop already
+        return thread.submit(asyncio.run, ask()).result()
+
+
+def topk_of_response(score: Score, mask_T: Tensor) -> tuple[Tensor, Tensor]:
+    """The top-k of a response that was scored after another prompt, at its places in the rollout: ids (T, K), and log-probs, NaN elsewhere."""
+    num, top_k = int(mask_T.sum()), score.topk_ids.shape[1]
+    ids, logp = torch.zeros(len(mask_T), top_k, dtype=torch.long), torch.full((len(mask_T), top_k), torch.nan)
+    ids[mask_T.bool()] = torch.from_numpy(score.topk_ids[-num:]).long()
+    logp[mask_T.bool()] = torch.from_numpy(score.topk_logprobs[-num:])
+    return ids, logp
 
 
 def weigh_kept(algorithm: Algorithm, rollouts: Rollouts, keep_N: Tensor) -> tuple[Signal, dict[str, float]]:

@@ -4,6 +4,8 @@ Axes: N rollouts, T response positions, K tokens per position. weight_NT multipl
 metrics count the tokens of another weight than 0 alike.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -59,20 +61,27 @@ def topk_kl(student_logp_NTJ: Tensor, teacher_logp_NTJ: Tensor, weight_NT: Tenso
 
     Both hold log-probs of the same K tokens at each position, and last the log of the mass of all other tokens, so that both are
     distributions and the value is never negative (without the bucket it is no KL). Positions of weight 0 are not read.
-    direction: "reverse" = KL(student || teacher), "forward" = KL(teacher || student); anything else is a ValueError.
+    direction: "reverse" = KL(student || teacher), "forward" = KL(teacher || student), "jsd" = the mean of the KLs of both to their mean
+    (Jensen-Shannon, beta = 1/2 of arXiv 2306.13649); anything else is a ValueError.
     Metrics: kl with every weight 1, and student_tail, the student's mass in the bucket (a growing one is mass that the top K cannot steer).
     """
     on_NT = weight_NT != 0
     student, teacher = (torch.where(on_NT[..., None], x, 0.0) for x in (student_logp_NTJ, teacher_logp_NTJ))
     if direction == "reverse":
-        p, q = student, teacher
+        kl_NT = _kl(student, teacher)
     elif direction == "forward":
-        p, q = teacher, student
+        kl_NT = _kl(teacher, student)
+    elif direction == "jsd":
+        middle = torch.logaddexp(student, teacher) - math.log(2)
+        kl_NT = (_kl(student, middle) + _kl(teacher, middle)) / 2
     else:
-        raise ValueError(f"direction must be reverse or forward, got {direction!r}")
-    kl_NT = (p.exp() * (p - q)).sum(dim=-1)
+        raise ValueError(f"direction must be reverse, forward or jsd, got {direction!r}")
     metrics = {"kl": kl_NT.detach().sum(), "student_tail": (student.detach()[..., -1].exp() * on_NT).sum()}
     return (weight_NT * kl_NT).sum(), metrics
+
+
+def _kl(p_NTJ: Tensor, q_NTJ: Tensor) -> Tensor:
+    return (p_NTJ.exp() * (p_NTJ - q_NTJ)).sum(dim=-1)
 
 
 def importance_weight(

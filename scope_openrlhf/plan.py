@@ -41,12 +41,20 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
         check_address(config.ray.address)
     try:
         algorithm = algorithms.load(**config.algorithm)
+        for name, knobs in config.algorithms.items():
+            algorithms.load(name, **knobs)
     except (ValueError, TypeError) as error:
         raise ConfigError(str(error)) from None
     teachers = config.all_teachers if algorithm.uses_teacher else {}
     if algorithm.uses_teacher and not teachers:
         raise ConfigError(f"algorithm {config.algorithm['name']} needs a teacher; set teacher.path or teacher.urls")
-    rows = data.load_rows(config.data, teachers if config.teachers else ())
+    if algorithm.teacher_scores_contexts and (len(teachers) > 1 or config.teacher.sleep):
+        raise ConfigError(
+            "algorithm.context_scorer=teacher asks the one teacher after the rollouts have ended; leave teachers and teacher.sleep out"
+        )
+    rows = data.load_rows(config.data, teachers if config.teachers else (), algorithm.uses_trace)
+    if algorithm.uses_trace:
+        rows = [data.show_trace(row, algorithm.prompt_hint(row["answer"], row["trace"])) for row in rows]
     if config.eval.path and not Path(config.eval.path).is_file():
         raise ConfigError(f"eval.path {config.eval.path} does not exist")
     if config.eval.path and Path(config.eval.path).suffix != ".jsonl":
@@ -88,8 +96,11 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
     checks.check_modes(args)
     checks.check_placement(teachers, args)
     checks.check_sizes(args, rows, tokenizer, models)
-    if tokenizer:
-        checks.check_hints(algorithm, args, rows, tokenizer, models["student.path"])
+    by_teacher, longest = algorithm.teacher_scores_contexts, args.data.max_len
+    for key in {"teacher.path" if by_teacher else "student.path"} & models.keys() if tokenizer else ():
+        longest = checks.check_hints(algorithm, args, rows, tokenizer, key, models[key])
+    if by_teacher:  # its requests hold a hint too, and one token that vLLM must generate
+        config = config.with_teachers(lambda t: dataclasses.replace(t, max_model_len=max(t.max_model_len, longest + 1)))
     gpus = host.gpus_wanted(config, args, algorithm.uses_teacher)
     if config.ray.address == "local" and not dry and 0 < config.ray.num_gpus < gpus:
         raise ConfigError(f"the run asks for {gpus} GPUs, ray.num_gpus gives {config.ray.num_gpus}; set it to {gpus} or more, or to 0")

@@ -73,7 +73,12 @@ class AgentExecutor(SingleTurnAgentExecutor):
                 self.scores.pop(order, None)
         response["reward"] = response["scores"] = float(way == "right")
         response["extra_logs"] = {"grader_failed": float(verdict.verdict == "failed"), "dropped": float(way == "drop")}
-        response["scored"] = Scored(Attempt(row["prompt"], row["answer"], text, verdict.extracted, way), score, asked, time.time())
+        response["scored"] = Scored(
+            Attempt(row["prompt"], row["answer"], text, verdict.extracted, way, response["truncated"], row.get("trace", "")),
+            score,
+            asked,
+            time.time(),
+        )
         return response
 
     async def _score_once(self, order: int, teacher: str, tokens: list[int]) -> Score:

@@ -55,7 +55,7 @@ class ScopeTraining(BasePPOTrainer):
         self.teachers = self.config.all_teachers if algorithm.uses_teacher else {}
         maker = self.experience_maker
         self.experience_maker: ScopeExperienceMaker = ScopeExperienceMaker(
-            algorithm, maker.actor_model_group, maker.critic_model_group, maker.reward_model_group, maker.initial_model_group,
+            algorithm, self.teachers, maker.actor_model_group, maker.critic_model_group, maker.reward_model_group, maker.initial_model_group,
             maker.kl_ctl, self.strategy, self.tokenizer,
         )  # fmt: skip
         self.identity: dict = {"teacher": identities(self.config) if self.teachers else None, "teacher_probe": {}}
@@ -92,7 +92,11 @@ class ScopeTraining(BasePPOTrainer):
         grader_failed = sum(float(r.info["grader_failed"][0]) for r in rollout_samples)
         self.experience_maker.step = global_step
         self.stage(f"step {global_step + 1}: log-probs of the rollouts by the student")
-        status, step = super().train_step(rollout_samples, global_step)
+        try:
+            status, step = super().train_step(rollout_samples, global_step)
+        except TeacherError:  # on the contexts
+            self.keep_last_step()
+            raise
         status |= self.experience_maker.metrics | path_health(status, self.experience_maker.algorithm.paths)
         status["temperature"] = self.args.rollout.temperature
         status["teacher_temperature"] = self.config.teacher.temperature
@@ -101,6 +105,14 @@ class ScopeTraining(BasePPOTrainer):
         status["teacher_scored"] = len(answered)
         status["teacher_failed"] = sum(isinstance(s.score, TeacherError) for s in scored)
         status["teacher_skipped"] = len(scored) - status["teacher_scored"] - status["teacher_failed"]
+        # of the sequences that the teacher scored, prompt and response
+        status["teacher_tokens"] = sum(
+            int(r.attention_mask.sum()) for r, s in zip(rollout_samples, scored, strict=True) if isinstance(s.score, Score)
+        )
+        if self.experience_maker.algorithm.teacher_scores_contexts:
+            status["teacher_tokens"] += status["context_tokens"]
+        if self.experience_maker.algorithm.uses_trace:
+            status |= {f"trace_{what}": sum(json.loads(r.labels[0])[what] for r in rollout_samples) for what in ("hinted", "leaks")}
         if len(self.teachers) > 1:
             by_name = Counter(
                 json.loads(r.labels[0])["teacher"] for r, s in zip(rollout_samples, scored, strict=True) if s.score is not None
@@ -114,7 +126,8 @@ class ScopeTraining(BasePPOTrainer):
         """then: by name, what the probes got when the checkpoint was written."""
         prompts = self.config.run_dir / "prompts.jsonl"
         for name, teacher in self.teachers.items():
-            lines, logprobs = probe_run(name, teacher, self.config.student.path, prompts, self.args.data.max_len)
+            longest = teacher.max_model_len - 1 if self.experience_maker.algorithm.teacher_scores_contexts else self.args.data.max_len
+            lines, logprobs = probe_run(name, teacher, self.config.student.path, prompts, longest)
             for line in lines:
                 print(f"teacher probe: {line}", flush=True)
             refuse_other_scores(name, then.get(name), logprobs, tolerated(teacher.dtype))
@@ -125,12 +138,16 @@ class ScopeTraining(BasePPOTrainer):
         budget = self.config.teacher.drop_budget
         if len(failures) <= budget:
             return
-        if self.saved and self.saved[0] % self.args.ckpt.save_steps:
-            step, states = self.saved
-            ray.get(self.actor_model_group.async_run_method(method_name="save_checkpoint", tag=f"global_step{step}", client_states=states))
+        self.keep_last_step()
         raise TeacherError(
             f"{len(failures)} rollouts of a step could not be scored, teacher.drop_budget is {budget}. The first: {failures[0]}"
         )
+
+    def keep_last_step(self) -> None:
+        """A checkpoint of the last whole step, unless there is one."""
+        if self.saved and self.saved[0] % self.args.ckpt.save_steps:
+            step, states = self.saved
+            ray.get(self.actor_model_group.async_run_method(method_name="save_checkpoint", tag=f"global_step{step}", client_states=states))
 
     def ppo_train(self, global_steps):
         self.stage(f"step {global_steps + 1}: the optimiser")

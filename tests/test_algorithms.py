@@ -39,7 +39,7 @@ def total(losses: dict) -> torch.Tensor:
 
 def variants() -> list[dict]:
     """Every file in algorithms/ with its defaults, and the distillation losses that a knob chooses."""
-    distil = [{"name": "opd", "divergence": d} for d in ("k2", "k3")]
+    distil = [{"name": name, "divergence": d} for name in ("opd", "sdpo") for d in ("k2", "k3")]
     return [{"name": name} for name in algorithms.known()] + distil
 
 

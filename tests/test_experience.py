@@ -4,13 +4,16 @@ import math
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
-from scope_openrlhf import algorithms
+from scope_openrlhf import algorithms, experience
 from scope_openrlhf.batch import Attempt, Rollouts
-from scope_openrlhf.experience import ScopeExperienceMaker, collect_rollouts, hinted_batch, weigh_kept
-from scope_openrlhf.teacher import Scored
+from scope_openrlhf.config import TeacherConfig
+from scope_openrlhf.data import with_hint
+from scope_openrlhf.experience import ScopeExperienceMaker, collect_rollouts, padded, prompt_ids, topk_of_response, weigh_kept
+from scope_openrlhf.teacher import Score, Scored, TeacherError
 
 
 def group(*ppl_T: float) -> Rollouts:
@@ -19,7 +22,15 @@ def group(*ppl_T: float) -> Rollouts:
     teacher = -torch.tensor([[math.log(p)] for p in ppl_T])
     nobody = torch.zeros(num, dtype=torch.bool)
     mask, student = torch.ones(num, 1, dtype=torch.bool), -torch.ones(num, 1)
-    return Rollouts(student, teacher, mask, nobody, nobody.clone(), torch.zeros(num).long(), context_logp={"with_answer": student})
+    return Rollouts(
+        student,
+        teacher,
+        mask,
+        nobody,
+        nobody.clone(),
+        torch.zeros(num).long(),
+        context_logp={context: student for name in algorithms.known() for context in algorithms.load(name).contexts},
+    )
 
 
 def test_a_dropped_rollout_is_on_no_path_and_leaves_its_groups_normalisation():
@@ -57,25 +68,36 @@ def test_a_hint_stands_at_the_end_of_the_problem_and_the_response_is_the_same():
     tokenizer = AutoTokenizer.from_pretrained("examples/tiny/student")
     response = [tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"][0] for text in ("1+1=2", "7")]
     chat = [{"role": "user", "content": "1+1?"}]
-    sequences, action, attention = hinted_batch(tokenizer, [(chat, "2"), ("3+4?", "")], response, max_positions=128)
+    prompts = [prompt_ids(tokenizer, with_hint(chat, "2")), prompt_ids(tokenizer, with_hint("3+4?", ""))]
+    sequences, action, attention = padded(list(zip(prompts, response, strict=True)), tokenizer.pad_token_id)
     assert [tokenizer.decode(ids[keep.bool()]) for ids, keep in zip(sequences, attention, strict=True)] == [
         "<|user|>1+1?2<|assistant|>1+1=2", "<|user|>3+4?<|assistant|>7"]  # fmt: skip
     assert [ids[1:][mask.bool()].tolist() for ids, mask in zip(sequences, action, strict=True)] == [r.tolist() for r in response]
-    with pytest.raises(ValueError, match="has 12 tokens, the student has 8 positions"):
-        hinted_batch(tokenizer, [(chat, "2")], response[:1], max_positions=8)
+
+
+def test_the_top_k_of_a_response_lies_at_its_places_in_the_rollout_whatever_stood_before_it():
+    # five tokens after a longer prompt, of which the last two are the response; in the rollout it stands at positions 1 and 2
+    ids, logp = np.arange(10, dtype=np.int32).reshape(5, 2), -np.arange(10, dtype=np.float32).reshape(5, 2)
+    at, of = topk_of_response(Score(np.zeros(5), np.zeros(5), ids, logp), torch.tensor([0, 1, 1, 0]))
+    assert at[1:3].tolist() == [[6, 7], [8, 9]] and of[1:3].tolist() == [[-6, -7], [-8, -9]]
+    assert of[[0, 3]].isnan().all()
 
 
 class EmptyHint(algorithms.Algorithm):
+    """Shows nothing more; and nothing at all where a rollout was wrong."""
+
     contexts = ("nothing",)
+    hints = {"right": "", "wrong": None, "drop": ""}
 
     def hint(self, context, i, group):
-        return "" if group[i].route == "right" else None
+        return self.hints[group[i].route]
 
     weigh = loss = None
 
 
-def test_an_empty_hint_scores_what_the_student_said_and_no_hint_scores_nothing():
-    """Through the same OpenRLHF actor that makes a run's log-probs; only Ray's transport is left out."""
+@pytest.fixture
+def step():
+    """Four rollouts of two prompts in two micro-batches, and a maker that scores them through the OpenRLHF actor of a run; only Ray is left out."""
     from openrlhf.models import Actor
     from openrlhf.trainer.ppo_utils.experience import Experience
     from transformers import AutoTokenizer
@@ -86,34 +108,89 @@ def test_an_empty_hint_scores_what_the_student_said_and_no_hint_scores_nothing()
     experiences = []
     for first in (0, 2):
         rows = [(problems[i], answers[i]) for i in (first, first + 1)]
-        ids = [[tokenizer(t, add_special_tokens=False)["input_ids"] for t in (f"<|user|>{p}<|assistant|>", a)] for p, a in rows]
-        width = max(len(p) + len(a) for p, a in ids)
-        sequences, mask = torch.zeros(2, width, dtype=torch.long), torch.zeros(2, width, dtype=torch.long)
-        for row, (p, a) in enumerate(ids):
-            sequences[row, : len(p) + len(a)] = torch.tensor(p + a)
-            mask[row, len(p) : len(p) + len(a)] = 1
-        keep = (sequences > 0).long()
-        e = Experience(sequences=sequences, attention_mask=keep, action_mask=mask[:, 1:], rewards=torch.ones(2), truncated=torch.zeros(2))
+        tokens = [(prompt_ids(tokenizer, p), tokenizer(a, add_special_tokens=False, return_tensors="pt")["input_ids"][0]) for p, a in rows]
+        sequences, action, keep = padded(tokens, tokenizer.pad_token_id)
+        e = Experience(sequences=sequences, attention_mask=keep, action_mask=action, rewards=torch.ones(2), truncated=torch.zeros(2))
         e.index = [first, first + 1]
         with torch.no_grad():
-            e.action_log_probs = actor(sequences, e.action_mask, keep)
-        unscored = [torch.full((width - 1,), math.nan)] * 2
-        scored = [Scored(Attempt(p, a, a, a, "drop" if i == 1 else "right"), None, 0.0, 0.0) for i, (p, a) in enumerate(rows, first)]
+            e.action_log_probs = actor(sequences, action, keep)
+        unscored = [torch.full((action.shape[1],), math.nan)] * 2
+        scored = [Scored(Attempt(p, a, a, a, "wrong" if i == 1 else "right"), None, 0.0, 0.0) for i, (p, a) in enumerate(rows, first)]
         e.info = {"teacher_log_probs": unscored, "dropped": torch.zeros(2), "scored": scored}
         experiences.append(e)
-
     maker = ScopeExperienceMaker.__new__(ScopeExperienceMaker)
     args = {"actor.model_name_or_path": "examples/tiny/student", "rollout.n_samples_per_prompt": 2, "train.colocate_all": False,
             "ds.ring_attn_size": 1, "ds.tensor_parallel_size": 1}  # fmt: skip
     maker.args = SimpleNamespace(**{section: SimpleNamespace(**{k.split(".")[1]: v for k, v in args.items() if k.startswith(section)})
                                     for section in ("actor", "rollout", "train", "ds")})  # fmt: skip
-    maker.algorithm, maker.tokenizer, maker.actor_model_group = EmptyHint(None), tokenizer, None
+    maker.algorithm, maker.tokenizer, maker.actor_model_group, maker.teachers = EmptyHint(None), tokenizer, None, {}
     maker._dispatch_forward = lambda group, sync, **batches: batches
     maker._flatten_results = lambda b, copies: [
         actor(*row).detach() for row in zip(b["sequences"], b["action_mask"], b["attention_mask"], strict=True)
     ]
-    rollouts, _ = collect_rollouts(experiences, samples_per_prompt=2)
-    scored = maker._score_under("nothing", experiences, rollouts)
+    return maker, experiences, collect_rollouts(experiences, samples_per_prompt=2)[0]
+
+
+EVERY = torch.ones(4, dtype=torch.bool)
+
+
+def test_an_empty_hint_scores_what_the_student_said_and_no_hint_scores_nothing(step):
+    maker, experiences, rollouts = step
+    scored, failed, counts = maker._score_under("nothing", experiences, rollouts, EVERY)
     asked = torch.tensor([True, False, True, True])
     assert torch.allclose(scored[asked][rollouts.mask_NT[asked]], rollouts.student_logp_NT[asked][rollouts.mask_NT[asked]], atol=1e-5)
-    assert scored[1].isnan().all()
+    assert scored[1].isnan().all() and not failed.any()
+    tokens = sum(int(e.attention_mask[row].sum()) for e in experiences for row, i in enumerate(e.index) if i != 1)
+    assert counts == {"context_scored": 3, "context_too_long": 0, "context_tokens": tokens}
+
+
+def test_a_dropped_rollout_is_not_scored_and_one_too_long_for_the_model_is_counted(step):
+    maker, experiences, rollouts = step
+    maker.algorithm.hints = {"right": "", "wrong": "1" * 200, "drop": ""}
+    scored, _, counts = maker._score_under("nothing", experiences, rollouts, torch.tensor([True, True, False, True]))
+    assert scored.isfinite().any(dim=1).tolist() == [True, False, False, True]
+    assert (counts["context_scored"], counts["context_too_long"]) == (2, 1)
+
+
+def test_a_context_score_that_is_not_finite_stops_the_run(step):
+    maker, experiences, rollouts = step
+    maker._flatten_results = lambda b, copies: [torch.full(mask.shape, math.nan) for mask in b["action_mask"]]
+    with pytest.raises(ValueError, match="rollout 0 has a log-prob under the context nothing that is not finite"):
+        maker._score_under("nothing", experiences, rollouts, EVERY)
+
+
+class ByTeacher(EmptyHint):
+    teacher_scores_contexts, top_k = True, 2
+
+
+def answer(ids: list[int]) -> Score:
+    """Each token of the request scored with minus its place."""
+    num = len(ids) - 1
+    logp = -np.arange(1, num + 1, dtype=np.float32)
+    return Score(np.array(ids[1:]), logp, np.tile(np.arange(2, dtype=np.int32), (num, 1)), np.stack([logp, logp - 1], axis=1))
+
+
+@pytest.mark.parametrize("budget", [0, 1])
+def test_the_teacher_is_asked_with_the_hint_and_what_it_fails_on_is_dropped_up_to_the_budget(step, monkeypatch, budget):
+    maker, experiences, rollouts = step
+    asked = []
+
+    def score_all(name, teacher, requests, top_k):
+        asked.extend(maker.tokenizer.decode(ids) for ids in requests)
+        return [TeacherError("silent"), *map(answer, requests[1:])]
+
+    monkeypatch.setattr(experience, "score_all", score_all)
+    maker.algorithm = ByTeacher(None)
+    maker.algorithm.hints = {"right": "7", "wrong": None, "drop": ""}
+    maker.teachers = {"": TeacherConfig(path="t", drop_budget=budget, max_model_len=129)}
+    if not budget:
+        with pytest.raises(TeacherError, match="1 rollouts of a step could not be scored, teacher.drop_budget is 0. The first: silent"):
+            maker._score_under("nothing", experiences, rollouts, EVERY)
+        return
+    scored, failed, counts = maker._score_under("nothing", experiences, rollouts, EVERY)
+    assert asked[1:] == ["<|user|>9-4?7<|assistant|>9-4=5;\\boxed{5}", "<|user|>30-2?7<|assistant|>28"]
+    assert failed.tolist() == [True, False, False, False] and counts["context_scored"] == 2
+    assert scored[3][rollouts.mask_NT[3]].tolist() == [-8, -9]  # the last two of ten tokens
+    ids, logp = experiences[1].info["teacher_topk"][1]
+    assert logp[rollouts.mask_NT[3, : len(logp)]].tolist() == [[-8, -9], [-9, -10]] and ids.shape == logp.shape
+    assert [len(logp) for _, logp in experiences[0].info["teacher_topk"]] == [0, 0]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import yaml
 from transformers import AutoTokenizer
 
 from scope_openrlhf import algorithms
@@ -36,23 +37,30 @@ def rows(file: Path) -> list[dict]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
-KNOBS = {"rlsd": ['algorithm.hint="{answer}"', "openrlhf.data.max_len=100"]}  # the tiny vocabulary has no letters, its models 128 positions
+def last_config(run: Path) -> dict:
+    return yaml.safe_load((run / "config.yaml").read_text())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", [*([f"algorithm={name}"] for name in algorithms.known()),
                                      ["algorithm.divergence=topk_forward", "algorithm.top_k=4", "algorithm.truncated=drop"],
                                      ["algorithm=opd", "algorithm.divergence=k2", "algorithm.truncated=mask_tail"],
+                                     ["algorithm=opsd", "algorithm.context_scorer=teacher", "algorithm.divergence=topk_jsd", "algorithm.top_k=8",
+                                      "teacher.path=examples/tiny/student"],
+                                     ["algorithm=cepo", "algorithm.context_scorer=teacher", "algorithm.no_wrong=grpo"],
                                      ["openrlhf.train.colocate_all=true", "teacher.placement=colocate", "teacher.replicas=2"]], ids="-".join)  # fmt: skip
 def test_every_algorithm_trains_on_the_real_stack(variant, tmp_path):
-    name = variant[0].removeprefix("algorithm=")
     command = [sys.executable, "-m", "scope_openrlhf.train", "--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", "name=r", "steps=2",
-               "eval.path=", "openrlhf.rollout.max_new_tokens=40", *variant, *KNOBS.get(name, [])]  # fmt: skip
+               "eval.path=", "openrlhf.rollout.max_new_tokens=40", *variant]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     last = rows(tmp_path / "r" / "metrics.jsonl")[-1]
     assert last["grad_norm"] > 0 and last["truncated"] > 0 and last["entropy_" + ("policy" if "rollouts_policy" in last else "teacher")] > 0
     assert (last["dropped"] > 0) == ("algorithm.truncated=drop" in variant)
+    algorithm = algorithms.load(**last_config(tmp_path / "r")["algorithm"])
+    assert (last["teacher_tokens"] > 0) == algorithm.uses_teacher and (last["context_tokens"] > 0) == bool(algorithm.contexts)
+    if algorithm.uses_trace and not algorithm.contexts:
+        assert last["trace_hinted"] == 128 and last["trace_leaks"] == 0
 
 
 @pytest.mark.slow

@@ -68,8 +68,8 @@ def test_a_top_k_kl_counts_the_tail_as_one_bucket():
     assert student.grad[0, 0].isfinite().all() and not student.grad[0, 1].any()
     assert topk_kl(student, teacher, weight, "forward")[0].item() == pytest.approx(3 * (0.25 * math.log(0.5) + 0.5 * math.log(2)))
     assert topk_kl(student, student, weight, "reverse")[0].item() == pytest.approx(0)
-    with pytest.raises(ValueError, match="must be reverse or forward"):
-        topk_kl(student, teacher, weight, "jsd")
+    with pytest.raises(ValueError, match="must be reverse, forward or jsd"):
+        topk_kl(student, teacher, weight, "sideways")
 
 
 def test_the_bucket_pulls_mass_back_however_little_the_student_left_in_it():

@@ -21,6 +21,16 @@ def test_a_problem_and_its_two_right_traces():
     assert traces == {r"59-2=57;57-9=48;48-6=42;\boxed{42}", r"59-6=53;53-9=44;44-2=42;\boxed{42}"}
 
 
+def test_a_trace_goes_through_the_tokenizer_as_every_engine_loads_it():
+    from transformers import AutoTokenizer
+
+    for name in ("student", "teacher"):
+        tokenizer = AutoTokenizer.from_pretrained(f"examples/tiny/{name}")
+        trace = r"59-2=57;57-9=48;\boxed{48}"
+        ids = tokenizer(trace, add_special_tokens=False)["input_ids"]
+        assert len(ids) == 16 + 4 and tokenizer.decode(ids) == trace
+
+
 def test_clean_traces_are_right_and_the_students_habits_are_mostly_wrong():
     rng = random.Random(1)
     problems = [draw_problem(rng, 5) for _ in range(400)]

@@ -26,7 +26,12 @@ def scope_train(tmp_path, capfd):
         (["openrlhf.rollout.n_samples_per_prompt=1"], "openrlhf.rollout.n_samples_per_prompt is 1, but scope normalises inside a prompt's group; set it to 2"),
         (["algorithm.tau=0"], "algorithm.tau must be a finite number greater than 0, got 0"),
         (["algorithm=nosuch"], "there is no algorithm 'nosuch'; known:"),
-        (["openrlhf.data.max_len=100"], "3200 prompts do not fit: row train-0 has 11 tokens and 96 are kept"),
+        (["openrlhf.data.max_len=64"], "3200 prompts do not fit: row train-0 has 11 tokens and 54 are kept"),
+        (["algorithm=opsd", "openrlhf.rollout.max_new_tokens=80"], "of its hint (privileged), student.path has 128 positions; lower openrlhf.rollout.max_new_tokens"),
+        (["algorithm=smepo", "data.trace_key=solution"], "3200 of 3200 rows of examples/tiny/train.jsonl have no worked solution in 'solution'"),
+        (["algorithm=rlsd", "algorithm.context_scorer=teacher", "teachers.math.path=examples/tiny/teacher"], "asks the one teacher after the rollouts have ended; leave teachers and teacher.sleep out"),
+        (["algorithms.cepo.mixx=1"], "unknown key algorithm.mixx; did you mean 'mix'?"),
+        (["algorithms.copo={}"], "there is no algorithm 'copo'; known: cepo"),
         (["openrlhf.data.max_len=400"], "needs 400 positions, student.path has 128; lower data.max_len"),
         (["openrlhf.train.batch_size=100"], "must be a multiple of openrlhf.train.batch_size, but 128 is not a multiple of 100"),
         (["openrlhf.train.micro_batch_size=48"], "train.micro_batch_size * training ranks, but 128 is not a multiple of 48"),
@@ -62,7 +67,7 @@ def test_a_teacher_with_another_end_or_another_template_is_refused_unless_it_is_
     (other / "tokenizer_config.json").write_text(json.dumps(settings | {"eos_token": "<|pad|>"}))
     code, error = scope_train(f"teacher.path={other}", "teacher.accept=[template]")
     assert code == 2 and "the student ends with ['<|end|>'], the teacher with" in error and "'<|pad|>'" in error
-    code, error = scope_train(f"teacher.path={other}", "teacher.accept=[template, eos]", "openrlhf.data.max_len=100")
+    code, error = scope_train(f"teacher.path={other}", "teacher.accept=[template, eos]", "openrlhf.data.max_len=64")
     assert code == 2 and "3200 prompts do not fit" in error  # it went on to the next check
 
 

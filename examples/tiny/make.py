@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from task import CLEAN, STUDENT, Habits, Problem, draw_problem, write_trace
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, get_cosine_schedule_with_warmup
 
@@ -38,6 +38,8 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.WordLevel({t: i for i, t in enumerate(tokens)}, unk_token="<|unk|>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\\boxed\{|[\s\S]"), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
+    # transformers loads a Qwen2 model's tokenizer as byte-level BPE, whatever its file says; an added token is whole in both
+    tokenizer.add_tokens([AddedToken("\\boxed{", normalized=False)])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<|pad|>", eos_token="<|end|>", unk_token="<|unk|>",
         extra_special_tokens=["<|user|>", "<|assistant|>"], chat_template=CHAT_TEMPLATE, model_max_length=MAX_LENGTH,

@@ -62,12 +62,20 @@ class Clip(Knobs):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Contexts(Knobs):
+    """Knobs of algorithms that have rollouts scored again under a context."""
+
+    context_scorer: Literal["student", "teacher"] = "student"
+    """Who scores: the student as it is now, in its training engine, or the teacher group (teacher.path = student.path: the student as it was)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Distil(Clip):
     """Knobs of algorithms that distil from the teacher."""
 
-    divergence: Literal["policy_gradient", "k2", "k3", "topk_reverse", "topk_forward"] = "policy_gradient"
+    divergence: Literal["policy_gradient", "k2", "k3", "topk_reverse", "topk_forward", "topk_jsd"] = "policy_gradient"
     """policy_gradient: sampled reverse KL under the PPO clip (the paper). k2: its direct loss; k3: one whose gradient is that of the
-    forward KL. topk_*: KL over the teacher's top_k tokens and a tail bucket. Only the first corrects for a student that has moved
+    forward KL. topk_*: KL or Jensen-Shannon over the teacher's top_k tokens and a tail bucket. Only the first corrects for a student that has moved
     since it sampled, so the others want one optimiser step per rollout batch."""
     top_k: int = 0
     """Tokens per position that the teacher returns; only with divergence topk_reverse or topk_forward."""
@@ -93,30 +101,52 @@ class Algorithm(ABC):
 
     Log-probs by the student that sampled a rollout always come with it. What else an algorithm needs, and from whom, it declares:
     `needs_teacher` and `top_k`: of the teacher, on the rollout's own prompt, asked as soon as the rollout is verified;
-    `contexts` and `hint`: of the student itself, shown something more, asked of its training engine once the groups are whole.
+    `contexts` and `hint`: of the student itself or of the teacher, shown something more, asked once the groups are whole.
     """
 
     Config: ClassVar[type[Knobs]] = Knobs
     paths: ClassVar[tuple[str, ...]]
     """Each path of the loss has its own denominator."""
-    uses_teacher: ClassVar[bool] = False
     uses_groups: ClassVar[bool] = True
-    """Normalises inside a prompt's group, so it needs at least two rollouts of each prompt."""
+    """Compares the rollouts of a prompt, so it needs at least two of each."""
 
     contexts: ClassVar[tuple[str, ...]] = ()
-    """Names of the contexts under which the student scores its rollouts again; `hint` says what it is shown."""
+    """Names of the contexts under which rollouts are scored again; `hint` says what is shown there."""
 
     def __init__(self, config: Knobs) -> None:
         self.config = config
 
     @property
+    def uses_teacher(self) -> bool:
+        return self.teacher_scores_contexts
+
+    @property
+    def teacher_scores_contexts(self) -> bool:
+        return isinstance(self.config, Contexts) and self.config.context_scorer == "teacher"
+
+    @property
     def top_k(self) -> int:
-        """How many of the teacher's likeliest tokens `loss` reads at each position, in LossInput.topk."""
+        """How many of the teacher's likeliest tokens `loss` reads at each position, in LossInput.topk: on the rollout's own prompt, or
+        under the last of the contexts where the teacher scores those."""
         return 0
+
+    @property
+    def uses_trace(self) -> bool:
+        """Whether it shows the data's worked solutions (data.trace_key)."""
+        return False
 
     def needs_teacher(self, right: bool) -> bool:
         """Whether a verified rollout must be scored by the teacher before `weigh`."""
         return False
+
+    def prompt_hint(self, answer: str, trace: str) -> str:
+        """What is put after a problem for the rollouts themselves, from its gold answer and worked solution. It stays there for the loss;
+        held-out problems never carry it."""
+        return ""
+
+    def contexts_at(self, step: int) -> tuple[str, ...]:
+        """Those of `contexts` that `weigh` reads after `step` rollout batches: a schedule may have ended."""
+        return self.contexts
 
     def hint(self, context: str, i: int, group: list[Attempt]) -> str | None:
         """What is put after the problem of rollout i of a prompt's group under this context; None: not scored, its row stays NaN."""
@@ -158,10 +188,13 @@ class PolicyGradient(Algorithm):
 
 
 class Distillation(Algorithm):
-    """What SCOPE and OPD share: the teacher, and the distillation loss of the rows that carry the advantage log p_T - log p_S,old."""
+    """What SCOPE, OPD and self-distillation share: the distillation loss of the rows that carry the advantage log p_T - log p_S,old."""
 
     Config = Distil
-    uses_teacher = True
+
+    @property
+    def uses_teacher(self) -> bool:
+        return True
 
     @property
     def top_k(self) -> int:
@@ -175,3 +208,37 @@ class Distillation(Algorithm):
             return losses.reverse_kl(batch.logp_NT, batch.advantage_NT + batch.old_logp_NT, weight_NT, c.divergence)
         assert batch.topk is not None
         return losses.topk_kl(batch.topk.student_logp_NTJ, batch.topk.teacher_logp_NTJ, weight_NT, c.divergence.removeprefix("topk_"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfDistil(Contexts, Distil):
+    """Knobs of algorithms whose teacher is the student itself, shown something more."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.top_k and self.context_scorer == "student":
+            raise ValueError(
+                f"algorithm.divergence {self.divergence} reads the top k of the teacher group, the training engine scores sampled tokens alone: "
+                "set algorithm.context_scorer=teacher, and teacher.path to the student's for its copy as it was"
+            )
+
+
+class SelfDistillation(Distillation):
+    """What OPSD and SDPO share: every rollout with a hint is distilled alike from whoever was shown it; one without trains nothing."""
+
+    Config = SelfDistil
+    paths = ("teacher",)
+    contexts = ("privileged",)
+
+    @property
+    def uses_teacher(self) -> bool:
+        return self.teacher_scores_contexts
+
+    def weigh(self, rollouts: Rollouts) -> Signal:
+        scored_N = rollouts.scored_under("privileged")
+        off_path_NT = ~(rollouts.mask_NT & scored_N[:, None])
+        gap_NT = (rollouts.context_logp["privileged"] - rollouts.student_logp_NT).masked_fill(off_path_NT, 0.0)
+        return Signal(gap_NT, weight_N=scored_N.double(), path_N=scored_N.long() - 1, metrics={"privileged": float(scored_N.sum())})
+
+    def loss(self, batch: LossInput) -> dict[str, Loss]:
+        return {"teacher": self.distil(batch, batch.weight_NT)}

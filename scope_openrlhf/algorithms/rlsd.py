@@ -3,20 +3,25 @@
     A_t = A_i * [(1 - lambda) + lambda * clip(w_t, 1 - eps_w, 1 + eps_w)],   w_t = exp(sign(A_i) * delta_t)
     delta_t = log P_T+(y_t) - log P_S(y_t),   P_T+ = the student shown the gold answer after the problem; no gradient through w
 A_i is GRPO's advantage. lambda falls linearly from `mix` to 0 over `mix_steps` steps, after which it is GRPO.
+
+The published code differs from the paper in two things: its lambda ends after 60 steps, not 50 (`mix_steps`), and its P_T+ is a copy of the
+student that is renewed every 20 steps. Here it is the student of the moment, or with `context_scorer=teacher` a copy that stays as it was.
 """
 
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from scope_openrlhf import weights
+from scope_openrlhf.algorithms.base import Contexts
 from scope_openrlhf.algorithms.grpo import Grpo
 from scope_openrlhf.batch import Attempt, Rollouts, Signal
 
 
 class Rlsd(Grpo):
     @dataclass(frozen=True, kw_only=True)
-    class Config(Grpo.Config):
+    class Config(Contexts, Grpo.Config):
         mix: float = 0.5
         """lambda at the first step."""
         mix_steps: int = 50
@@ -38,19 +43,33 @@ class Rlsd(Grpo):
 
     contexts = ("with_answer",)
 
+    def mix(self, step: int) -> float:
+        """lambda after `step` rollout batches: a function of the step, which checkpoints hold."""
+        c: Rlsd.Config = self.config  # type: ignore[assignment]
+        return c.mix * max(0.0, 1 - step / c.mix_steps)
+
+    def contexts_at(self, step: int) -> tuple[str, ...]:
+        return self.contexts if self.mix(step) else ()
+
     def hint(self, context: str, i: int, group: list[Attempt]) -> str | None:
         c: Rlsd.Config = self.config  # type: ignore[assignment]
         return c.hint.replace("{answer}", group[i].answer)
 
-    def weigh(self, rollouts: Rollouts) -> Signal:
-        c: Rlsd.Config = self.config  # type: ignore[assignment]
-        grpo = super().weigh(rollouts)
-        mix = c.mix * max(0.0, 1 - rollouts.step / c.mix_steps)
+    def delta(self, rollouts: Rollouts) -> Tensor:
+        """(N, T), read on response tokens alone. Raises ValueError where a log-prob is missing."""
         hinted_NT = rollouts.context_logp["with_answer"]
         weights.require_finite(weights.masked_mean(hinted_NT, rollouts.mask_NT), torch.ones_like(rollouts.right_N))
-        delta_NT = (hinted_NT - rollouts.student_logp_NT).masked_fill_(~rollouts.mask_NT, 0.0)
+        return hinted_NT - rollouts.student_logp_NT
+
+    def weigh(self, rollouts: Rollouts) -> Signal:
+        c: Rlsd.Config = self.config  # type: ignore[assignment]
+        grpo, mix = super().weigh(rollouts), self.mix(rollouts.step)
+        if not mix:
+            return replace(grpo, metrics={"mix": 0.0})
+        delta_NT = self.delta(rollouts).masked_fill(~rollouts.mask_NT, 0.0)
         weight_NT = (grpo.advantage_NT.sign() * delta_NT).exp().clamp(1 - c.clip_weight, 1 + c.clip_weight)
-        advantage_NT = grpo.advantage_NT * ((1 - mix) + mix * weight_NT)
+        # the paper's bracket, so ordered that w = 1 leaves the advantage as it is to the last bit
+        advantage_NT = grpo.advantage_NT * (1 + mix * (weight_NT - 1))
         delta = (delta_NT.sum() / rollouts.mask_NT.sum()).item()
         return replace(grpo, advantage_NT=advantage_NT, metrics={"mix": mix, "delta": delta})
 

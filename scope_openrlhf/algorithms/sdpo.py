@@ -1,0 +1,45 @@
+"""SDPO, self-distillation policy optimisation (arXiv 2601.20802): the student that is shown a success of its own group, or feedback, teaches itself.
+
+    loss = sum_i D(p_S(. | x, y_<t) || p_T(. | x, c_i, y_<t)) over the tokens of y_i
+c_i is the first right rollout of the group other than y_i, without what it thought in <think>; where there is none, the verifier's feedback on
+y_i; where that has nothing to say, y_i trains nothing. No gradient through p_T. D is by default the sampled reverse KL as a policy gradient.
+
+The published code takes the Jensen-Shannon divergence over the student's 100 likeliest tokens and a moving average of the student (0.05) as p_T.
+Here p_T is the student of the moment, or with context_scorer=teacher a copy that stays as it was; then also divergence=topk_jsd, top_k=100, the
+teacher's likeliest tokens.
+"""
+
+import re
+from dataclasses import dataclass
+
+from scope_openrlhf.algorithms.base import SelfDistil, SelfDistillation
+from scope_openrlhf.batch import Attempt
+
+THOUGHT = re.compile(r"<think>.*?</think>\s*", re.DOTALL)
+
+
+class Sdpo(SelfDistillation):
+    @dataclass(frozen=True, kw_only=True)
+    class Config(SelfDistil):
+        hint: str = "\n\nThis is a correct solution:\n\n{solution}\n\nSolve the problem."
+        """Put after the problem where the group has another right rollout; {solution} is its text."""
+        truncated_feedback: str = "\n\nAn earlier attempt ran out of room before it came to an answer. Be brief."
+        no_answer_feedback: str = "\n\nAn earlier attempt gave no final answer. Put the final answer into \\boxed{}."
+        """Put after the problem instead, on a rollout that was cut or held no answer. Empty: such a rollout trains nothing."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if "{solution}" not in self.hint:
+                raise ValueError(f"algorithm.hint must contain {{solution}}, got {self.hint!r}")
+
+    def hint(self, context: str, i: int, group: list[Attempt]) -> str | None:
+        c: Sdpo.Config = self.config  # type: ignore[assignment]
+        solution = next((a.response for j, a in enumerate(group) if a.route == "right" and j != i), None)
+        if solution is not None:
+            return c.hint.replace("{solution}", THOUGHT.sub("", solution))
+        if group[i].truncated:
+            return c.truncated_feedback or None
+        return c.no_answer_feedback or None if group[i].extracted is None else None
+
+
+ALGORITHM = Sdpo
