@@ -11,10 +11,11 @@ COMPILE := $(BIN)/uv pip compile --quiet pyproject.toml --extra dev --python-ver
 COMPILE_CPU := $(COMPILE) --extra cpu --overrides requirements/cpu-overrides.txt $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend cpu)
 COMPILE_GPU := $(COMPILE) --extra gpu --python-platform x86_64-manylinux_2_28
 
-.PHONY: help setup train eval cluster-up cluster-down submit test test-all check browser bench-weights bench-teacher bench-verifier bench-eval bench-driver tiny-models lock lock-check
+.PHONY: help setup train eval compare cluster-up cluster-down submit test test-all check browser bench-weights bench-teacher bench-verifier bench-eval bench-driver tiny-models lock lock-check
 help:
 	@echo "make train       SCOPE on the embedded default -> runs/$(NAME)/   (ARGS='key=value ...', NAME=, CONFIG=)"
 	@echo "make eval        the last trained model against its student; or MODEL=path [BENCH=aime24,amc23] [N=32] [DATA=folder] [OUT=folder]"
+	@echo "make compare     every algorithm with the same seeds, prompts and number of rollouts -> docs/compare.md   (SEEDS=1,2,3 STEPS=40 ALGORITHMS=scope,grpo ARGS=)"
 	@echo "make cluster-up, submit, cluster-down   three Ray nodes on this machine, and the run submitted to them"
 	@echo "make test        fast tests and one end-to-end run; make test-all: everything"
 	@echo "make check       ruff and mypy; make lock-check: both locks still resolve"
@@ -36,6 +37,11 @@ ifdef MODEL
 else
 	@$(BIN)/scope-eval pair --run $(if $(filter file,$(origin NAME)),$(or $(LAST),runs/$(NAME)),runs/$(NAME)) $(if $(N),--samples $(N)) $(ARGS)
 endif
+
+# the same command continues; what it made is in runs/compare
+compare: $(READY)
+	@$(BIN)/python -m scope_eval.study --config $(CONFIG) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(STEPS),--steps $(STEPS)) \
+	    $(if $(ALGORITHMS),--algorithms $(ALGORITHMS)) $(ARGS)
 
 # three Ray nodes on this machine, and a run submitted to them (or to RAY_DASHBOARD)
 cluster-up: $(READY)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from scope_openrlhf.routing import Route
@@ -53,6 +54,15 @@ class Rollouts:
         scored_N = (self.mask_NT & ~logp_NT.isnan()).any(dim=1)
         require_finite(masked_mean(logp_NT, self.mask_NT), scored_N)
         return scored_N
+
+    def by_verdict(self, name: str, value_NT: Tensor, counts_N: Tensor | None = None) -> dict[str, float]:
+        """{name_right, name_wrong}: means of a value over the response tokens of right and of wrong rollouts; NaN where there are none.
+
+        counts_N: the rollouts to look at, (N,) bool; all of them by default.
+        """
+        member_N = torch.ones_like(self.right_N) if counts_N is None else counts_N
+        return {f"{name}_{verdict}": value_NT[self.mask_NT & (member_N & of_N)[:, None]].mean().item()
+                for verdict, of_N in (("right", self.right_N), ("wrong", ~self.right_N))}  # fmt: skip
 
     def select(self, keep_N: Tensor) -> "Rollouts":
         """The rollouts where keep_N is true."""

@@ -19,22 +19,22 @@ def load_rows(config: DataConfig, teachers: Collection[str] = (), traces: bool =
     """Rows of the dataset as {"id", "prompt", "answer"}. Raises ConfigError naming the rows without prompt or answer.
 
     teachers: the names of several, "" being the one of rows that name none. Rows then have "teacher" too; it must be one of them.
-    traces: rows have "trace" too, a worked solution; ConfigError if one has none.
+    traces: rows have "trace" too, a worked solution, or empty; ConfigError if all are.
     """
-    raw = _read(config.path)
+    raw = read(config.path)
     if not raw:
         raise ConfigError(f"data.path {config.path} holds no rows")
     rows, bad = [], []
     for number, row in enumerate(raw):
-        prompt, answer = _get(row, config.prompt_key), _get(row, config.answer_key)
+        prompt, answer = column(row, config.prompt_key), column(row, config.answer_key)
         if prompt in (None, "", []) or answer is None or not str(answer).strip():
             bad.append(number)
         rows.append({"id": str(row.get("id", number)), "prompt": prompt, "answer": str(answer)})
         if teachers:
-            named = _get(row, config.teacher_key)
+            named = column(row, config.teacher_key)
             rows[-1]["teacher"] = "" if named is None else str(named)
         if traces:
-            rows[-1]["trace"] = _get(row, config.trace_key)
+            rows[-1]["trace"] = given if has_trace(given := column(row, config.trace_key)) else ""
     if len(bad) == len(rows):
         columns = ", ".join(map(str, raw[0]))
         raise ConfigError(
@@ -54,12 +54,10 @@ def load_rows(config: DataConfig, teachers: Collection[str] = (), traces: bool =
         )
     if teachers:
         _check_teachers(rows, teachers, config.teacher_key)
-    without = [number for number, row in enumerate(rows) if traces and not (isinstance(row["trace"], str) and row["trace"].strip())]
-    if without:
+    if traces and not any(row["trace"] for row in rows):
         raise ConfigError(
-            f"{len(without)} of {len(rows)} rows of {config.path} have no worked solution in {config.trace_key!r} (the first: rows {without[:5]}, "
-            "counted from 0), which this algorithm shows; set data.trace_key, remove the rows, or have the teacher write them: "
-            "scope-train --config ... --traces FILE"
+            f"no row of {config.path} has a worked solution in {config.trace_key!r}, which this algorithm shows; set data.trace_key, or have the "
+            "teacher write them: scope-train --config ... --traces FILE"
         )
     return rows
 
@@ -124,7 +122,8 @@ def with_hint(prompt: Any, hint: str) -> Any:
     return [*before, last | {"content": last["content"] + hint}]
 
 
-def _read(path: str) -> list[dict]:
+def read(path: str) -> list[dict]:
+    """The rows of a dataset as they are. Raises ConfigError saying which kinds of path there are."""
     suffix = Path(path).suffix
     if suffix in (".jsonl", ".json", ".parquet"):
         if not Path(path).is_file():
@@ -178,7 +177,13 @@ def read_jsonl(path: Path) -> list[dict]:
     return rows
 
 
-def _get(row: dict, key: str) -> Any:
+def has_trace(value: Any) -> bool:
+    """Whether this is a worked solution."""
+    return isinstance(value, str) and bool(value.strip())
+
+
+def column(row: dict, key: str) -> Any:
+    """The row's value at a key whose dots reach inside; None where there is none."""
     value: Any = row
     for part in key.split("."):
         value = value.get(part) if isinstance(value, dict) else None

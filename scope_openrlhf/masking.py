@@ -74,11 +74,11 @@ def mask_trace(trace: str, answer: str = "", placeholders: Placeholders = DEFAUL
     kept = "|".join(re.escape(p) for p in astuple(placeholders) if p) or _NEVER
     entity = _entity(answer)
     pattern = re.compile(f"(?P<kept>{kept})|(?P<entity>{entity})|(?P<structure>{_STRUCTURE})|(?P<number>{_NUMBER})", re.MULTILINE)
-    context = -1 if len(_bare(answer)) == 1 else 0  # the match of an option ends with its letter; what stands before it stays
+    option = len(_bare(answer)) == 1  # its match ends with the letter; what stands before the letter stays
 
     def hide(match: re.Match[str]) -> str:
         if match.lastgroup == "entity":
-            return (match[0][:-1] if context else "") + placeholders.entity
+            return (match[0][:-1] if option else "") + placeholders.entity
         return placeholders.number if match.lastgroup == "number" else match[0]
 
     text = _FENCED.sub(lambda _: placeholders.code, trace)

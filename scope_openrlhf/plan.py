@@ -27,6 +27,8 @@ class Plan:
     args: SimpleNamespace
     steps: int
     gpus: int
+    notes: tuple[str, ...] = ()
+    """What the user should know before it starts."""
 
 
 def make_plan(config: Config, dry: bool = False) -> Plan:
@@ -53,7 +55,10 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
             "algorithm.context_scorer=teacher asks the one teacher after the rollouts have ended; leave teachers and teacher.sleep out"
         )
     rows = data.load_rows(config.data, teachers if config.teachers else (), algorithm.uses_trace)
+    notes: tuple[str, ...] = ()
     if algorithm.uses_trace:
+        with_trace = sum(bool(row["trace"]) for row in rows)
+        notes = (f"worked solutions: {with_trace} of {len(rows)} problems have one in {config.data.trace_key!r}",)
         rows = [data.show_trace(row, algorithm.prompt_hint(row["answer"], row["trace"])) for row in rows]
     if config.eval.path and not Path(config.eval.path).is_file():
         raise ConfigError(f"eval.path {config.eval.path} does not exist")
@@ -106,7 +111,7 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
         raise ConfigError(f"the run asks for {gpus} GPUs, ray.num_gpus gives {config.ray.num_gpus}; set it to {gpus} or more, or to 0")
     ordered = data.order_rows(rows, args.rollout.batch_size, config.steps, config.seed)
 
-    plan = Plan(config, algorithm, args, len(ordered) // args.rollout.batch_size, gpus)
+    plan = Plan(config, algorithm, args, len(ordered) // args.rollout.batch_size, gpus, (temperatures(config, algorithm, args), *notes))
     if dry:
         return plan
 
@@ -123,17 +128,14 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
     return plan
 
 
-def temperatures(plan: Plan) -> str:
+def temperatures(config: Config, algorithm: "Algorithm", args: SimpleNamespace) -> str:
     """Which log-probs are compared with which."""
-    student = plan.args.rollout.temperature
+    student, teacher = args.rollout.temperature, config.teacher.temperature
     line = f"log-probs, perplexities and KL: student at temperature {student:g}"
-    if plan.algorithm.uses_teacher:
-        same = plan.config.teacher.temperature == student
-        line += f", teacher at {plan.config.teacher.temperature:g}" + (
-            "" if same else ": TWO temperatures are compared, as teacher.temperature says"
-        )
-    if plan.args.rollout.top_p < 1:
-        line += f"; samples come from the top_p {plan.args.rollout.top_p:g} of it, which no log-prob knows of"
+    if algorithm.uses_teacher:
+        line += f", teacher at {teacher:g}" + ("" if teacher == student else ": TWO temperatures are compared, as teacher.temperature says")
+    if args.rollout.top_p < 1:
+        line += f"; samples come from the top_p {args.rollout.top_p:g} of it, which no log-prob knows of"
     return line
 
 

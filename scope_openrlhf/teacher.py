@@ -5,16 +5,19 @@ Every answer is checked before it can reach a weight: a missing or broken number
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from scope_openrlhf.batch import Attempt
 
+T = TypeVar("T")
+
 
 class TeacherError(RuntimeError):
-    """The teacher did not give a usable score. The message says which replica, which request and what to do."""
+    """The teacher did not give a usable answer. The message says which replica, which request and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,15 @@ class Score:
     """(L - 1, K) int32, the likeliest tokens at each position; K = 0 where none were asked for."""
     topk_logprobs: np.ndarray
     """(L - 1, K) float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What the teacher wrote after a prompt. Example: Response(token_ids=[7, 9, 1], truncated=False)."""
+
+    token_ids: list[int]
+    truncated: bool
+    """Cut off by its length, rather than ended by the teacher itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,10 @@ class Endpoint(Protocol):
         """Unchecked. Raises TeacherError if the replica gives no answer; it may be asked again."""
         ...
 
+    async def generate(self, prompt_ids: list[int], max_tokens: int, seed: int) -> Response:
+        """Sampled at the teacher's temperature. Raises TeacherError as `score` does."""
+        ...
+
     async def open(self, text: str, token_ids: list[int], max_len: int) -> None:
         """Raises TeacherError if it reads text as other tokens than the student, or takes no request of max_len tokens."""
         ...
@@ -73,7 +89,7 @@ class Log(Protocol):
 
 
 class TeacherClient:
-    """Sends each sequence to the replica with the fewest outstanding tokens, checks the answer, and asks another one where it fails.
+    """Sends each request to the replica with the fewest outstanding tokens, checks the answer, and asks another one where it fails.
 
     One per rollout worker, used from one event loop.
     """
@@ -88,7 +104,7 @@ class TeacherClient:
     async def score(self, token_ids: list[int], top_k: int = 0) -> Score:
         """Log-probs of token_ids[1:]. Raises TeacherError, naming each failure, if no replica gave a sound answer by the deadline."""
         if self.log is None:
-            return await self._ask(token_ids, top_k)
+            return await self._score(token_ids, top_k)
         score = await asyncio.to_thread(self.log.get, token_ids, top_k)
         if score is not None:
             check_score(token_ids, score, top_k, "the score log")
@@ -98,32 +114,43 @@ class TeacherClient:
                 f"the score log holds no score of a request of {len(token_ids)} tokens by this teacher at top_k {top_k}; "
                 "unset teacher.replay, or replay the run that wrote it with the same config"
             )
-        score = await self._ask(token_ids, top_k)
+        score = await self._score(token_ids, top_k)
         await asyncio.to_thread(self.log.put, token_ids, top_k, score)
         return score
 
-    async def _ask(self, token_ids: list[int], top_k: int) -> Score:
+    async def generate(self, prompt_ids: list[int], max_tokens: int, seed: int) -> Response:
+        """A sample of at most max_tokens after the prompt. Raises TeacherError, naming each failure, if no replica gave one by the deadline."""
+        return await self._ask("continued", len(prompt_ids) + max_tokens, lambda replica: replica.generate(prompt_ids, max_tokens, seed))
+
+    async def _score(self, token_ids: list[int], top_k: int) -> Score:
+        async def checked(replica: Endpoint) -> Score:
+            score = await replica.score(token_ids, top_k)
+            check_score(token_ids, score, top_k, replica.name)
+            return score
+
+        return await self._ask("scored", len(token_ids), checked)
+
+    async def _ask(self, done: str, num_tokens: int, ask: Callable[[Endpoint], Awaitable[T]]) -> T:
+        """done: what a replica did to a request that it answered, for the error."""
         give_up = time.monotonic() + self.deadline_seconds
         failures: list[str] = []
         while (left := give_up - time.monotonic()) > 0:
             now = time.monotonic()
             # a replica that failed rests while others can answer; where all rest, the one that rests the shortest is asked
             endpoint = min(self.endpoints, key=lambda e: (max(self.resting_until[e.name] - now, 0.0), self.load[e.name]))
-            self.load[endpoint.name] += len(token_ids)
+            self.load[endpoint.name] += num_tokens
             try:
                 await asyncio.sleep(min(max(self.resting_until[endpoint.name] - now, 0.0), left))
-                score = await asyncio.wait_for(endpoint.score(token_ids, top_k), give_up - time.monotonic())
-                check_score(token_ids, score, top_k, endpoint.name)
-                return score
+                return await asyncio.wait_for(ask(endpoint), give_up - time.monotonic())
             except TimeoutError:
                 failures.append(f"{endpoint.name} was still silent at the deadline")
             except TeacherError as error:
                 failures.append(str(error))
                 self.resting_until[endpoint.name] = time.monotonic() + self.pause_seconds
             finally:
-                self.load[endpoint.name] -= len(token_ids)
+                self.load[endpoint.name] -= num_tokens
         raise TeacherError(
-            f"no replica scored a request of {len(token_ids)} tokens within teacher.deadline_seconds {self.deadline_seconds:g}: "
+            f"no replica {done} a request of {num_tokens} tokens within teacher.deadline_seconds {self.deadline_seconds:g}: "
             f"{'; '.join(dict.fromkeys(failures[-5:]))}. Look at the teacher's log, raise the deadline, or add teacher.replicas"
         )
 

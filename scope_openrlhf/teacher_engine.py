@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import ray
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from scope_openrlhf.config import TeacherConfig
-from scope_openrlhf.teacher import Endpoint, Score, TeacherError
+from scope_openrlhf.teacher import Endpoint, Response, Score, TeacherError
 from scope_openrlhf.teacher_http import HttpEndpoint
 
 if TYPE_CHECKING:
@@ -100,7 +100,30 @@ class TeacherReplica:
         answers = await asyncio.gather(*(self._score(*request) for request in requests), return_exceptions=True)
         return [a if isinstance(a, Score) else f"{type(a).__name__}: {a}" for a in answers]
 
+    async def generate(self, prompt_ids: list[int], max_tokens: int, seed: int) -> Response:
+        """A sample at the teacher's temperature: its engine has divided the logits already, so the request divides them by 1."""
+        from vllm.sampling_params import RequestOutputKind
+
+        ids: list[int] = []
+        end = None
+        params = {"max_tokens": max_tokens, "temperature": 1.0, "seed": seed, "output_kind": RequestOutputKind.DELTA}
+        async for output in self._ask(prompt_ids, **params):
+            (new,) = output.outputs
+            ids.extend(new.token_ids)
+            end = new.finish_reason
+        return Response(ids, truncated=end != "stop")
+
     async def _score(self, token_ids: list[int], top_k: int) -> Score:
+        params = {"max_tokens": 1, "temperature": 0.0, "prompt_logprobs": top_k, "flat_logprobs": True}
+        outputs = [o async for o in self._ask(token_ids, **params)]
+        flat = outputs[-1].prompt_logprobs
+        # each position holds the prompt's own token and then the top_k, which may name it again; position 0 holds none
+        shape = (len(flat) - 1, 1 + top_k)
+        ids, logprobs = np.array(flat.token_ids, np.int32).reshape(shape), np.array(flat.logprobs, np.float32).reshape(shape)
+        return Score(ids[:, 0], logprobs[:, 0], ids[:, 1:], logprobs[:, 1:])
+
+    async def _ask(self, token_ids: list[int], **params: Any) -> AsyncIterator[Any]:
+        """vLLM's outputs for one request, as they come. Each counts as progress: a long response takes longer than hang_seconds, its next token does not."""
         from vllm.inputs import TokensPrompt
         from vllm.v1.engine.exceptions import EngineDeadError
 
@@ -111,23 +134,18 @@ class TeacherReplica:
         self.outstanding += 1
         self.requests += 1
         try:
-            request = TokensPrompt(prompt_token_ids=token_ids)
-            params = self.sampling_params(max_tokens=1, temperature=0.0, prompt_logprobs=top_k, detokenize=False, flat_logprobs=True)
-            outputs = [o async for o in self.engine.generate(request, params, request_id=f"score-{self.requests}")]
+            request, sampling = TokensPrompt(prompt_token_ids=token_ids), self.sampling_params(detokenize=False, **params)
+            async for output in self.engine.generate(request, sampling, request_id=f"teacher-{self.requests}"):
+                self.progress = time.monotonic()
+                yield output
         except EngineDeadError as error:  # an actor without its engine is of no use: Ray starts another one
             print(f"the engine is dead ({error}); this replica ends, so that Ray starts it again", file=sys.stderr, flush=True)
             os._exit(1)
         finally:
             self.outstanding -= 1
-        self.progress = time.monotonic()
-        flat = outputs[-1].prompt_logprobs
-        # each position holds the prompt's own token and then the top_k, which may name it again; position 0 holds none
-        shape = (len(flat) - 1, 1 + top_k)
-        ids, logprobs = np.array(flat.token_ids, np.int32).reshape(shape), np.array(flat.logprobs, np.float32).reshape(shape)
-        return Score(ids[:, 0], logprobs[:, 0], ids[:, 1:], logprobs[:, 1:])
 
     async def stalled_seconds(self) -> float:
-        """How long requests have been waiting without one being answered."""
+        """How long requests have been waiting without one moving on."""
         return time.monotonic() - self.progress if self.outstanding else 0.0
 
 
@@ -169,7 +187,7 @@ class RayEndpoint:
         try:
             answers = await self.handle.score.remote([(token_ids, top_k) for token_ids, top_k, _ in batch])
         except Exception as error:  # border to Ray: whatever it is, nobody may be left waiting
-            answers = [str(error).strip().splitlines()[-1]] * len(batch)
+            answers = [cause(error)] * len(batch)
         for (token_ids, _, awaited), answer in zip(batch, answers, strict=True):
             if awaited.done():  # given up at the deadline
                 continue
@@ -178,11 +196,21 @@ class RayEndpoint:
             else:
                 awaited.set_exception(TeacherError(f"{self.name} failed on {len(token_ids)} tokens: {answer}"))
 
+    async def generate(self, prompt_ids: list[int], max_tokens: int, seed: int) -> Response:
+        try:
+            return await self.handle.generate.remote(prompt_ids, max_tokens, seed)
+        except Exception as error:  # border to Ray
+            raise TeacherError(f"{self.name} failed on a prompt of {len(prompt_ids)} tokens: {cause(error)}") from None
+
     async def open(self, text: str, token_ids: list[int], max_len: int) -> None:
         """Nothing to ask: its tokenizer and length were checked before it was started (checks.py)."""
 
     async def close(self) -> None:
         pass
+
+
+def cause(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]
 
 
 def place(config: TeacherConfig, replica: int, shared: "PlacementGroup | None") -> dict[str, Any]:

@@ -8,13 +8,13 @@ import aiohttp
 import numpy as np
 
 from scope_openrlhf import keys
-from scope_openrlhf.teacher import Score, TeacherError
+from scope_openrlhf.teacher import Response, Score, TeacherError
 
 SERVE = "VLLM_SERVER_DEV_MODE=1 vllm serve ... --worker-extension-cls scope_openrlhf.teacher_engine.EngineTemperature --no-enable-prefix-caching"
 
 
 class HttpEndpoint:
-    """One server, for instance http://host:8000. It is asked for its model and set to the temperature before its first score."""
+    """One server, for instance http://host:8000. It is asked for its model and set to the temperature before its first request."""
 
     def __init__(self, url: str, temperature: float) -> None:
         self.name = url.rstrip("/")
@@ -73,23 +73,35 @@ class HttpEndpoint:
             await self.session.close()
 
     async def score(self, token_ids: list[int], top_k: int) -> Score:
+        choice = await self._complete({"prompt": token_ids, "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": top_k})
+        if not (positions := choice.get("prompt_logprobs")):
+            raise TeacherError(f"{self.name} answered without prompt_logprobs; it must be a vLLM server")
+        return parse_positions(token_ids, positions[1:], top_k, self.name)
+
+    async def generate(self, prompt_ids: list[int], max_tokens: int, seed: int) -> Response:
+        # at the temperature to which the server was set, so 1 here; what is left out it would take from the model's generation_config
+        plain = {"temperature": 1.0, "top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+        body = {"prompt": prompt_ids, "max_tokens": max_tokens, "seed": seed, "return_token_ids": True}
+        choice = await self._complete(body | plain)
+        if (token_ids := choice.get("token_ids")) is None:
+            raise TeacherError(f"{self.name} answered without token_ids; it must be a vLLM server of 0.10.2 or later")
+        return Response(token_ids, truncated=choice["finish_reason"] != "stop")
+
+    async def _complete(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The one completion, at this endpoint's temperature. Raises TeacherError."""
         async with self.opening:
             if self.model is None:
                 await self._set_up()
         since = self.since
-        body = {"model": self.model, "prompt": token_ids, "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": top_k}
         try:
-            answer = await self._call("POST", "/v1/completions", body)
-            # asked after each score: a server that was started again unseen is back at 1, until somebody sets it
+            answer = await self._call("POST", "/v1/completions", {"model": self.model, **body})
+            # asked after each answer: a server that was started again unseen is back at 1, until somebody sets it
             if self.temperature != 1.0 and await self._temperature_since("get_temperature") != since:
-                raise TeacherError(f"{self.name} was started again while it scored; it is asked again")
+                raise TeacherError(f"{self.name} was started again while it answered; it is asked again")
         except TeacherError:
             self.model = None  # it is opened anew before it is believed again
             raise
-        positions = answer["choices"][0].get("prompt_logprobs")
-        if not positions:
-            raise TeacherError(f"{self.name} answered without prompt_logprobs; it must be a vLLM server")
-        return parse_positions(token_ids, positions[1:], top_k, self.name)
+        return answer["choices"][0]
 
     async def _call(self, verb: str, path: str, body: dict | None = None) -> dict[str, Any]:
         if self.session is None:

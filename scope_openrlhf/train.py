@@ -2,6 +2,7 @@
 
     scope-train --config examples/cpu_tiny.yaml [key=value ...]
     scope-train --config examples/scope_qwen3_1.7b.yaml --dry-run
+    scope-train --config examples/scope_qwen3_1.7b.yaml --traces solved.jsonl
 
 Exit code 0: done, or done before. 1: the run failed. 2: the config cannot work. 130: interrupted.
 """
@@ -24,7 +25,7 @@ import yaml
 
 from scope_openrlhf import __version__, checkpoint, data, report
 from scope_openrlhf.config import Config, ConfigError, flatten, section_of
-from scope_openrlhf.plan import Plan, make_plan, temperatures
+from scope_openrlhf.plan import Plan, make_plan
 from scope_openrlhf.session import LostError, RunError, alone, cause_of, deadline, lost, ray_session
 from scope_openrlhf.terminal import quiet
 
@@ -44,6 +45,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--dry-run", action="store_true", help="check the config, say who sits on which GPU, what memory and work it takes, and stop"
     )
+    parser.add_argument(
+        "--traces", metavar="OUT.jsonl", help="have the teacher solve the problems without a worked solution, write all, and stop"
+    )
+    parser.add_argument("--tries", type=int, default=4, metavar="N", help="solutions of each problem at most, for --traces (default 4)")
     parser.add_argument("--gpu-memory", type=float, default=80.0, metavar="GIB", help="of each GPU, for --dry-run (default 80)")
     parser.add_argument("--gpus-per-node", type=int, default=8, metavar="N", help="for --dry-run (default 8)")
     parser.add_argument("--version", action="version", version=__version__)
@@ -54,6 +59,8 @@ def main(argv: list[str] | None = None) -> int:
         config = Config.load(options.config, options.overrides)
         if options.dry_run:
             return dry_run(config, options.gpu_memory, options.gpus_per_node)
+        if options.traces:
+            return traces(config, Path(options.traces), options.tries)
         return probe(config) if options.probe else train(config, options.fresh)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -84,7 +91,7 @@ def train(config: Config, fresh: bool = False) -> int:
     with quiet(run / "logs" / "driver.log") as (out, _), alone(run):
         plan = make_plan(config)
         print(f"  logs: {run}/logs/driver.log (OpenRLHF), {run}/logs/ray (Ray, vLLM and DeepSpeed workers)", file=out, flush=True)
-        print(f"  {temperatures(plan)}", file=out, flush=True)
+        print("\n".join(f"  {note}" for note in plan.notes), file=out, flush=True)
         seconds = {"setup": time.time() - clock, "startup": 0.0, "train": 0.0}
         clock = time.time()
         done = len(report.read_jsonl(run / "metrics.jsonl"))
@@ -118,7 +125,7 @@ def probe(config: Config) -> int:
         from scope_openrlhf.probe import probe_run
         from scope_openrlhf.teacher import TeacherError
 
-        print(f"scope-train --probe: {temperatures(plan)}", file=out, flush=True)
+        print(f"scope-train --probe: {plan.notes[0]}", file=out, flush=True)
         teachers = plan.config.all_teachers
         with ray_session(dataclasses.replace(plan, gpus=host.teacher_gpus(teachers.values())), out), teacher_groups(plan):
             for name, teacher in teachers.items():
@@ -130,6 +137,42 @@ def probe(config: Config) -> int:
                     print(error, file=sys.stderr, flush=True)  # whole, into driver.log
                     raise RunError(f"{cause_of(error)}\n  see {config.run_dir}/logs") from None
                 print("\n".join([*lines, f"the teacher {name}".rstrip() + " can be trusted"]), file=out, flush=True)
+    return 0
+
+
+def traces(config: Config, file: Path, tries: int) -> int:
+    """Have the teacher solve the problems that come without a solution, and write all rows to file. Raises ConfigError, RunError."""
+    with tempfile.TemporaryDirectory() as folder, quiet(config.run_dir / "logs" / "driver.log") as (out, _), alone(config.run_dir):
+        # opd, whatever the run's own algorithm: it has a teacher; and elsewhere, because a run of this name is not begun by it
+        (Path(folder) / config.name).mkdir()
+        plan = make_plan(dataclasses.replace(config, algorithm={"name": "opd"}, runs=folder))
+        if plan.config.teacher.replay:
+            raise ConfigError("teacher.replay starts no teacher, so there is none to write traces")
+        if tries < 1:
+            raise ConfigError(f"--tries must be at least 1, got {tries}")
+        from ray.exceptions import RayError
+
+        from scope_openrlhf import host
+        from scope_openrlhf.probe import probe_run
+        from scope_openrlhf.teacher import TeacherError
+        from scope_openrlhf.traces import Traces
+
+        found = Traces(file, plan, tries)
+        if missing := found.missing():
+            asked = f"{len(missing)} problems, the teacher at temperature {plan.config.teacher.temperature:g}"
+            print(f"scope-train --traces: {asked}", file=out, flush=True)
+            teachers, prompts = plan.config.all_teachers, plan.config.run_dir / "prompts.jsonl"
+            logs = dataclasses.replace(plan.config, runs=config.runs)  # Ray's are linked into the run's folder
+            session = dataclasses.replace(plan, config=logs, gpus=host.teacher_gpus(teachers.values()))
+            try:
+                with ray_session(session, out), teacher_groups(plan):
+                    for name, teacher in teachers.items():
+                        probe_run(name, teacher, plan.config.student.path, prompts, plan.args.data.max_len)
+                    found.ask(out)
+            except (TeacherError, RayError) as error:
+                print(error, file=sys.stderr, flush=True)  # whole, into driver.log
+                raise RunError(f"{cause_of(error)}\n  see {config.run_dir}/logs; the same command goes on where it was") from None
+        print(found.write(), file=out, flush=True)
     return 0
 
 
@@ -167,8 +210,8 @@ def open_run(config: Config) -> bool:
     with contextlib.suppress(ConfigError):  # what the config did not have yet when the run began is at its default
         then = Config.from_dict(then).to_dict()
     a, b = (flatten(json.loads(json.dumps(c))) for c in (then, config.to_dict()))
-    # where a run computes does not change what it computes: it may move to another Ray
-    keys = sorted(k for k in a.keys() | b.keys() if a.get(k) != b.get(k) and not k.startswith("ray."))
+    # where a run computes does not change what it computes, and the knobs of its algorithm stand under `algorithm`
+    keys = sorted(k for k in a.keys() | b.keys() if a.get(k) != b.get(k) and not k.startswith(("ray.", "algorithms.")))
     if keys and report.read_jsonl(run / "metrics.jsonl"):
         raise ConfigError(
             f"{run} belongs to another config; it differs in {', '.join(keys[:5])}: choose another name=..., or --fresh to delete it first"

@@ -44,7 +44,7 @@ def test_cepos_lambda_falls_to_zero_in_25_steps_is_logged_and_then_asks_for_no_c
     assert [cepo.mix(step) for step in (0, 5, 25, 100)] == [0.5, 0.4, 0.0, 0.0]
     assert cepo.contexts_at(24) == ("with_right", "with_wrong") and cepo.contexts_at(25) == ()
     r = group(with_right=[-1.0] * 4, with_wrong=[-2.0] * 4)
-    assert cepo.weigh(dataclasses.replace(r, step=5)).metrics == pytest.approx({"mix": 0.4, "delta": 1.0})
+    assert cepo.weigh(dataclasses.replace(r, step=5)).metrics == pytest.approx({"mix": 0.4, "delta_right": 1.0, "delta_wrong": 1.0})
     ended = cepo.weigh(dataclasses.replace(group(), step=25))
     assert torch.equal(ended.advantage_NT, PLAIN) and ended.metrics == {"mix": 0.0}
 
@@ -116,7 +116,9 @@ def test_self_distillation_takes_the_gap_to_the_student_that_knows_more_and_leav
     algorithm = algorithms.load(name)
     signal = algorithm.weigh(group(privileged=[-0.4, -3.0, NAN, -1.0]))
     assert signal.advantage_NT.flatten().tolist() == pytest.approx([0.6, -2.0, 0.0, 0.0])
-    assert signal.weight_N.tolist() == [1, 1, 0, 1] and signal.path_N.tolist() == [0, 0, -1, 0] and signal.metrics == {"privileged": 3}
+    assert signal.weight_N.tolist() == [1, 1, 0, 1] and signal.path_N.tolist() == [0, 0, -1, 0]
+    # of the right one; of the two wrong ones that were scored
+    assert signal.metrics == pytest.approx({"privileged": 3, "gap_right": 0.6, "gap_wrong": -1.0})
     assert not algorithm.uses_teacher and not algorithm.needs_teacher(right=False)
 
 
@@ -131,6 +133,7 @@ def test_self_distillation_is_opd_where_everybody_has_a_hint():
 def test_opsd_shows_the_solution_and_reads_no_reward():
     opsd = algorithms.load("opsd", hint="<{trace}|{answer}>")
     assert opsd.hint("privileged", 0, attempts(("x", None, "wrong"))) == "<1+1=2;|2>"
+    assert opsd.hint("privileged", 0, [Attempt("1+1?", "2", "x", None, "wrong")]) is None
     assert opsd.uses_trace and not opsd.uses_groups and not algorithms.load("opsd", hint="{answer}").uses_trace
     r = group(privileged=[-0.4] * 4)
     assert torch.equal(opsd.weigh(r).advantage_NT, opsd.weigh(dataclasses.replace(r, right_N=~r.right_N)).advantage_NT)

@@ -28,7 +28,7 @@ def scope_train(tmp_path, capfd):
         (["algorithm=nosuch"], "there is no algorithm 'nosuch'; known:"),
         (["openrlhf.data.max_len=64"], "3200 prompts do not fit: row train-0 has 11 tokens and 54 are kept"),
         (["algorithm=opsd", "openrlhf.rollout.max_new_tokens=80"], "of its hint (privileged), student.path has 128 positions; lower openrlhf.rollout.max_new_tokens"),
-        (["algorithm=smepo", "data.trace_key=solution"], "3200 of 3200 rows of examples/tiny/train.jsonl have no worked solution in 'solution'"),
+        (["algorithm=smepo", "data.trace_key=solution"], "no row of examples/tiny/train.jsonl has a worked solution in 'solution', which this algorithm shows; set data.trace_key"),
         (["algorithm=rlsd", "algorithm.context_scorer=teacher", "teachers.math.path=examples/tiny/teacher"], "asks the one teacher after the rollouts have ended; leave teachers and teacher.sleep out"),
         (["algorithms.cepo.mixx=1"], "unknown key algorithm.mixx; did you mean 'mix'?"),
         (["algorithms.copo={}"], "there is no algorithm 'copo'; known: cepo"),

@@ -238,7 +238,8 @@ class SelfDistillation(Distillation):
         scored_N = rollouts.scored_under("privileged")
         off_path_NT = ~(rollouts.mask_NT & scored_N[:, None])
         gap_NT = (rollouts.context_logp["privileged"] - rollouts.student_logp_NT).masked_fill(off_path_NT, 0.0)
-        return Signal(gap_NT, weight_N=scored_N.double(), path_N=scored_N.long() - 1, metrics={"privileged": float(scored_N.sum())})
+        metrics = {"privileged": float(scored_N.sum())} | rollouts.by_verdict("gap", gap_NT, scored_N)
+        return Signal(gap_NT, weight_N=scored_N.double(), path_N=scored_N.long() - 1, metrics=metrics)
 
     def loss(self, batch: LossInput) -> dict[str, Loss]:
         return {"teacher": self.distil(batch, batch.weight_NT)}

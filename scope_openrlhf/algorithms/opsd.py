@@ -2,10 +2,10 @@
 
     loss = sum_i D(p_S(. | x, y_<t) || p_T(. | x, s, y_<t)) over the tokens of the student's own rollouts, s = the worked solution of x
 D is by default the sampled reverse KL as a policy gradient, the paper's variant on sampled tokens, and p_T the student of the moment. The reward
-is not read and one rollout of a problem is enough. No gradient through p_T.
+is not read and one rollout of a problem is enough. No gradient through p_T. A problem without a solution trains nothing.
 
-The paper's main setting is a p_T that stays as it was and the Jensen-Shannon divergence of whole distributions. Here, with the teacher group:
-context_scorer=teacher, teacher.path = the student's, divergence=topk_jsd, top_k=100 (the published code sums over the whole vocabulary).
+The paper's main setting is a p_T that stays as it was and a divergence of whole distributions, Jensen-Shannon in the published code. Here, with
+the teacher group: context_scorer=teacher, teacher.path = the student's, divergence=topk_jsd, top_k=100 and a bucket for the rest.
 """
 
 from dataclasses import dataclass
@@ -34,6 +34,8 @@ class Opsd(SelfDistillation):
 
     def hint(self, context: str, i: int, group: list[Attempt]) -> str | None:
         c: Opsd.Config = self.config  # type: ignore[assignment]
+        if self.uses_trace and not group[i].trace:
+            return None
         # the answer first: a trace may hold the other's braces
         return c.hint.replace("{answer}", group[i].answer).replace("{trace}", group[i].trace)
 

@@ -9,6 +9,7 @@ student that is renewed every 20 steps. Here it is the student of the moment, or
 """
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -41,7 +42,7 @@ class Rlsd(Grpo):
             if "{answer}" not in self.hint:
                 raise ValueError(f"algorithm.hint must contain {{answer}}, got {self.hint!r}")
 
-    contexts = ("with_answer",)
+    contexts: ClassVar[tuple[str, ...]] = ("with_answer",)
 
     def mix(self, step: int) -> float:
         """lambda after `step` rollout batches: a function of the step, which checkpoints hold."""
@@ -70,8 +71,7 @@ class Rlsd(Grpo):
         weight_NT = (grpo.advantage_NT.sign() * delta_NT).exp().clamp(1 - c.clip_weight, 1 + c.clip_weight)
         # the paper's bracket, so ordered that w = 1 leaves the advantage as it is to the last bit
         advantage_NT = grpo.advantage_NT * (1 + mix * (weight_NT - 1))
-        delta = (delta_NT.sum() / rollouts.mask_NT.sum()).item()
-        return replace(grpo, advantage_NT=advantage_NT, metrics={"mix": mix, "delta": delta})
+        return replace(grpo, advantage_NT=advantage_NT, metrics={"mix": mix} | rollouts.by_verdict("delta", delta_NT))
 
 
 ALGORITHM = Rlsd

@@ -3,7 +3,7 @@
     prompt = problem + intro + prefix(mask(trace), ratio) + tail
 mask hides numbers, code and answers (masking.py); what is left is the way, not the result. Reward and objective are GRPO's, under that prompt.
 Held-out problems never carry a trace. Traces come with the data (`data.trace_key`), or the teacher writes them: `scope-train --traces FILE`.
-With `ratio` 0 the prompt is the problem alone, and this is GRPO.
+A problem without a trace is asked bare. With `ratio` 0 every prompt is the problem alone, and this is GRPO.
 
 The published code puts the trace into a closed turn of the assistant after the problem instead; here the paper is followed. In metrics.jsonl
 `trace_hinted` counts the rollouts whose prompt carried a trace, `trace_leaks` those of them in whose trace the gold answer still stood.
@@ -40,7 +40,7 @@ class Smepo(Grpo):
 
     def prompt_hint(self, answer: str, trace: str) -> str:
         c: Smepo.Config = self.config  # type: ignore[assignment]
-        shown = prefix(mask_trace(trace, answer, Placeholders(c.number, c.code, c.entity)), c.ratio)
+        shown = trace and prefix(mask_trace(trace, answer, Placeholders(c.number, c.code, c.entity)), c.ratio)
         return f"{c.intro}{shown}{c.tail}" if shown else ""
 
 
