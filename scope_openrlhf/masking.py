@@ -122,7 +122,7 @@ def prefix(trace: str, ratio: float) -> str:
     """The first part of a trace: at most `ratio` of its characters, cut at the last end of a sentence or a line in them.
 
     Example: prefix("Add. Then divide.", 0.5) == "Add."; "" where nothing ends in time; never cut in code, formulas or boxes.
-    Raises ValueError outside [0, 1]. Partial traces are the coarse alternative that SMEPO, arXiv 2605.25198, compares itself with.
+    Raises ValueError outside [0, 1]. Partial traces are the coarser way, of which SMEPO, arXiv 2605.25198, speaks.
     """
     if not 0 <= ratio <= 1:
         raise ValueError(f"ratio {ratio} is not between 0 and 1")
@@ -136,7 +136,7 @@ def prefix(trace: str, ratio: float) -> str:
         if match.end() > limit:
             break
         cut = match.end() if match["end"] is not None else cut
-    return trace[:cut]
+    return trace[:cut].rstrip()
 
 
 def _boxes(text: str) -> Iterator[tuple[int, int]]:
@@ -157,12 +157,13 @@ def _boxes(text: str) -> Iterator[tuple[int, int]]:
 
 def _bare(answer: str) -> str:
     r"""An answer without dollars, wrappers and the brackets of an option: "$\text{(B)}$" -> "B"."""
-    answer = answer.replace(r"\$", "").replace("$", "").strip().removesuffix(".")
-    wrapped = re.fullmatch(r"\\(?:boxed|fbox|mbox|text[a-z]*|mathrm|mathbf)\s*\{(.*)\}", answer, re.DOTALL)
-    if wrapped and _balanced(wrapped[1]):
-        return _bare(wrapped[1])
-    option = re.fullmatch(r"\(?\s*([A-Za-z])\s*\)?", answer)
-    return option[1] if option else answer.strip()
+    answer = answer.replace(r"\$", "").replace("$", "")
+    for _ in range(3):  # more wrappers are no answer but an attack
+        answer = answer.strip().removesuffix(".")
+        wrapped = re.fullmatch(r"\\(?:boxed|fbox|mbox|text[a-z]*|mathrm|mathbf)[ \t]*\{(.*)\}", answer, re.DOTALL)
+        answer = wrapped[1].strip() if wrapped and _balanced(wrapped[1]) else answer
+    option = re.fullmatch(r"\(?[ \t]*([A-Za-z])[ \t]*\)?", answer)
+    return option[1] if option else answer
 
 
 def _balanced(text: str) -> bool:
@@ -183,7 +184,7 @@ def _entity(answer: str) -> str:
         return f"(?i:{_whole(plain)})"
     # "A" may be the article: sure after "option" and "answer is" as a capital, otherwise where the sentence ends with it
     opening = r"[\s*$({]{0,8}(?:\\text[a-z]{0,4}\{\(?)?"
-    closed = r"(?=\s*+(?:[.,;)}$]|$))"
+    closed = r"(?=[ \t]*+(?:[.,;)}$]|$))"
     sure = rf"(?<!{_LETTER})(?i:options?|choices?|answer\s+is){opening}{plain}(?!{_LETTER})" if plain.isupper() else _NEVER
     return rf"{sure}|(?<!{_LETTER})(?i:option|choice|answer)(?:\s+is|\s*[:=])?{opening}{plain}{closed}|(?<!{_LETTER})\(\s?{plain}(?=\s?\))"
 

@@ -90,7 +90,7 @@ BOXES = [
     (r"\boxed{\{1, 2\}} {3}", "", r"\boxed{[ENTITY]} {[NUMBER]}"),
     (r"\boxed{B} and \fbox {Paris}", "", r"\boxed{[ENTITY]} and \fbox {[ENTITY]}"),
     (r"\boxed{5\text{ cm}}", "", r"\boxed{[ENTITY]}"),
-    (r"\boxed{\boxed{5}} 6", "", r"\boxed{[ENTITY]} [NUMBER]"),
+    (r"\boxed{\boxed{5}} 6", "", r"\boxed{[NUMBER]} [NUMBER]"),
     (r"\\boxed{5}", "", r"\\boxed{[NUMBER]}"),  # escaped once too often
     (r"\boxed{} \boxed{[NUMBER]}", "", r"\boxed{} \boxed{[NUMBER]}"),
     ("so \\boxed{x + {1}\nand 3", "", r"so \boxed{[ENTITY]"),  # never closed
@@ -150,37 +150,23 @@ def test_the_blanks_may_be_any_text():
     assert mask_trace("```x``` Bob has 3", "Bob", words) == r"<code> <who> has \1"
 
 
+# fmt: off
 PIECES = [
-    *"1 23 4.5 .5 / ^ _ { } ( ) x Paris A a $ , 1,234 e 10^ * % - . | ~ ` # [ ] ½ ² √ : ___".split(),
-    " ",
-    "\n",
-    "this ",
-    "Step ",
-    "steps ",
+    "1", "23", "4.5", ".5", "1,234", "10^", "e", "{3}", "½", "²", "√", "/", "^", "_", "___", "{", "}", "(", ")", "[", "]", "$", "%", ",", ".", ":", "-",
+    "*", "|", "~", "#", "`", "```", "~~~", " ", "\n", "\\", "\\frac", "\\sqrt", "\\int", "\\boxed{", "1. ", "## ", "Step ", "steps ", "Case ", "this ",
+    "and ", "answer is ", "option ", "x", "a", "A", "Paris", "[NUMBER]",
 ]
-PIECES += [
-    "Case ",
-    "and ",
-    "answer is ",
-    "option ",
-    "\\",
-    "\\frac",
-    "\\sqrt",
-    "{3}",
-    "\\boxed{",
-    "```",
-    "~~~",
-    "[NUMBER]",
-    "1. ",
-    "## ",
-    "\\int",
+HOSTILE = [
+    "1", "1,", "1/", "1 ", "10^", "{", "\\", r"\boxed{", r"\boxed{} ", "`", "```", "$", r"\[", r"\frac{1}", "_", " ", "\n", ".", ". ", "1. ",
+    "Steps 1, ", "answer is (", "option ", "½", "\0", "\ud800",
 ]
+# fmt: on
 
 
 @pytest.mark.parametrize("blanks", [Placeholders(), Placeholders("*"), Placeholders("____", "<code>", "<who>")], ids=lambda b: b.number)
 def test_no_text_makes_masking_raise_or_differ_the_second_time(blanks):
     rng = random.Random(0)
-    for _ in range(3000):
+    for _ in range(2000):
         trace = "".join(rng.choices(PIECES, k=rng.randint(1, 14)))
         answer = rng.choice(["", "Paris", "A", "a", "x^2+1", r"\frac{\pi}{4}", "12", "5 x", "Step 1", "(1,2)", "-x", "x}"])
         masked = mask_trace(trace, answer, blanks)
@@ -190,40 +176,20 @@ def test_no_text_makes_masking_raise_or_differ_the_second_time(blanks):
         leaks(masked, answer, blanks)
 
 
-HOSTILE = [
-    "1",
-    "1,",
-    "1/",
-    "1 ",
-    "1.",
-    "10^",
-    "{",
-    "}",
-    "\\",
-    r"\boxed{",
-    r"\boxed{} ",
-    "`",
-    "```",
-    "~~~\n",
-    "$",
-    r"\[",
-    r"\frac{1}",
-    "_",
-    "Step ",
-    " ",
-]
-HOSTILE += ["Steps 1, ", "answer is (", "option ", ". ", ".", "\n", "1. ", "# 1", "½", "x ", "\0", "\ud800"]
-
-
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_a_hostile_trace_takes_time_in_proportion_to_its_length(piece):
     trace = piece * (200_000 // len(piece)) + "z1"
     before = time.process_time()
-    for answer in ("x x", "A"):
-        mask_trace(trace, answer)
+    mask_trace(trace, "A")
     prefix(trace, 0.99)
     leaks(trace, "12")
-    assert time.process_time() - before < 10  # 1 is usual; in proportion to the square it would be minutes
+    assert time.process_time() - before < 10  # under 1 is usual; in proportion to the square it would be minutes
+
+
+def test_boxes_in_boxes_are_no_trouble_either():
+    trace = r"\boxed{" * 20_000 + "5" + "}" * 20_000
+    assert mask_trace(trace) == r"\boxed{[ENTITY]}"
+    assert prefix(trace, 0.5) == ""
 
 
 @pytest.mark.parametrize(
@@ -235,6 +201,7 @@ def test_a_hostile_trace_takes_time_in_proportion_to_its_length(piece):
         ("Add. Then divide.", 0.2, ""),  # 3 characters: "Add"
         ("Add. Then divide.", 0.25, "Add."),  # 4
         ("One line\nanother line", 0.5, "One line"),
+        ("One line\n\n\nanother line", 0.55, "One line"),
         ("no end in all of it", 0.9, ""),
         ("It is 3.5 m. So it is long", 0.4, ""),  # not "It is 3."
         ("It is 3.5 m. So it is long", 0.5, "It is 3.5 m."),

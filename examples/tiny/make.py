@@ -8,6 +8,7 @@ Seeded: the same machine gives the same files. Each model is supervised fine-tun
 import argparse
 import json
 import random
+import re
 from pathlib import Path
 
 import torch
@@ -23,9 +24,9 @@ CHAT_TEMPLATE = (
     "{% elif m.role == 'assistant' %}<|assistant|>{{ m.content }}<|end|>{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-# (steps, learning rate, smallest K, largest K) of each phase of supervised fine-tuning
-STUDENT_PHASES = ((1400, 3e-3, 2, 5), (300, 1.5e-3, 2, 6))
-TEACHER_PHASES = ((1500, 3e-3, 2, 5), (450, 1.5e-3, 2, 6))
+# (steps, learning rate, smallest K, largest K, share of problems with a hint) of each phase of supervised fine-tuning
+STUDENT_PHASES = ((1400, 3e-3, 2, 5, 0.0), (300, 1.5e-3, 2, 6, 0.0), (600, 1.5e-3, 2, 6, 0.6))
+TEACHER_PHASES = ((1500, 3e-3, 2, 5, 0.0), (450, 1.5e-3, 2, 6, 0.0))
 SHAPES = {"student": dict(hidden_size=96, num_hidden_layers=2, num_attention_heads=3, intermediate_size=192),
           "teacher": dict(hidden_size=128, num_hidden_layers=3, num_attention_heads=4, intermediate_size=256)}  # fmt: skip
 BATCH_SIZE = 64
@@ -67,15 +68,31 @@ def make_data(seed: int, num_train: int, num_heldout: int) -> tuple[list[dict], 
     return train, heldout
 
 
-def draw_batch(rng: random.Random, k_range: tuple[int, int], habits: Habits, heldout: set[str], tokenizer):
-    """(input_ids, labels) of BATCH_SIZE prompt + trace sequences, labels only on the response."""
+def draw_hinted(rng: random.Random, p: Problem, habits: Habits) -> tuple[str, str]:
+    """(hint, response): what algorithms show after a problem, so that the student can read it, and what is said then.
+
+    An answer, right or wrong, is followed by a trace that ends in it; a solution by a solution; a masked one, which tells no number, by a
+    trace with the usual habits.
+    """
+    kind = rng.choice(("answer", "solution", "masked"))
+    if kind == "answer":
+        trace = write_trace(p, rng, habits if rng.random() < 0.5 else CLEAN)
+        return trace[-3:-1], trace
+    if kind == "solution":
+        return write_trace(p, rng), write_trace(p, rng)
+    return re.sub(r"\d+", "*", write_trace(p, rng)), write_trace(p, rng, habits)
+
+
+def draw_batch(rng: random.Random, k_range: tuple[int, int], hinted: float, habits: Habits, heldout: set[str], tokenizer):
+    """(input_ids, labels) of BATCH_SIZE prompt + trace sequences, labels only on the response. hinted: share of prompts with a hint."""
     ids, labels = [], []
     while len(ids) < BATCH_SIZE:
         p: Problem = draw_problem(rng, rng.randint(*k_range))
         if p.text in heldout:
             continue
-        prompt = tokenizer.encode(f"<|user|>{p.text}<|assistant|>")
-        response = tokenizer.encode(write_trace(p, rng, habits) + "<|end|>")
+        hint, trace = draw_hinted(rng, p, habits) if hinted and rng.random() < hinted else ("", write_trace(p, rng, habits))
+        prompt = tokenizer.encode(f"<|user|>{p.text}{hint}<|assistant|>")
+        response = tokenizer.encode(trace + "<|end|>")
         ids.append(prompt + response)
         labels.append([-100] * len(prompt) + response)
     width = max(map(len, ids))
@@ -91,12 +108,12 @@ def train_model(name: str, phases, habits: Habits, heldout: set[str], tokenizer,
     model = Qwen2ForCausalLM(Qwen2Config(
         vocab_size=24, num_key_value_heads=shape["num_attention_heads"], tie_word_embeddings=True, max_position_embeddings=MAX_LENGTH,
         bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, **shape))  # fmt: skip
-    for number, (steps, lr, *k_range) in enumerate(phases, 1):
+    for number, (steps, lr, smallest, largest, hinted) in enumerate(phases, 1):
         optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.01)
         scheduler = get_cosine_schedule_with_warmup(optimizer, 50, steps)
         bar = tqdm(range(steps), desc=f"{name} {number}/{len(phases)}", mininterval=2)
         for _ in bar:
-            ids, labels = draw_batch(rng, tuple(k_range), habits, heldout, tokenizer)
+            ids, labels = draw_batch(rng, (smallest, largest), hinted, habits, heldout, tokenizer)
             loss = model(ids, attention_mask=ids != tokenizer.pad_token_id, labels=labels).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
