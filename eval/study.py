@@ -37,6 +37,8 @@ from scope_openrlhf.report import read_jsonl as whole_rows
 from scope_openrlhf.train import WHOLE, open_run
 
 EVAL_SEED = 1
+FIRST = ("reward", "delta_right", "delta_wrong", "gap_right", "gap_wrong")
+"""What is kept of a run's first step, in which all have the same student: it says whether that one reads what it is shown."""
 
 
 @dataclass(frozen=True)
@@ -309,7 +311,7 @@ def work_of(run: Path) -> dict[str, Any]:
     return {
         "ids": [json.loads(row[LABEL_COLUMN])["id"] for row in whole_rows(run / "prompts.jsonl")],
         "rollouts": [int(row["rollouts"]) for row in rows], "seconds": sum(row["seconds"]["total"] for row in rows),
-        "startup": summary["seconds"]["startup"],
+        "startup": summary["seconds"]["startup"], "first": {key: rows[0].get(key) for key in FIRST},
         **{key: int(sum(row[key] for row in rows)) for key in ("teacher_tokens", "context_tokens")},
     }  # fmt: skip
 

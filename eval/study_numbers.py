@@ -58,7 +58,7 @@ def numbers(
     found: dict[str, Any] = {STUDENT: describe([student]), "algorithms": {}, "differences": [], "claimed": []}
     for name, by_seed in scored.items():
         took = {key: [w[key] for w in work[name].values()] for key in ("seconds", "startup", "teacher_tokens", "context_tokens")}
-        middle = {key: statistics.median(values) for key, values in took.items()}
+        middle = {key: statistics.median(values) for key, values in took.items()} | {"first": first_step(work[name].values())}
         found["algorithms"][name] = describe(list(by_seed.values())) | {"seeds": list(by_seed), "took": took} | middle
     # opd against grpo is asked once
     pairs = [(a, b) for i, b in enumerate(BASELINES) for a in scored if b in scored and a != b and a not in BASELINES[:i]]
@@ -74,6 +74,12 @@ def numbers(
     for d in found["differences"]:
         d["p_holm"] = adjusted[f"{d['of']} {d['to']}"]
     return found
+
+
+def first_step(work: Iterable[dict]) -> dict[str, float]:
+    """Mean over seeds of what runs said of their first step; what one of them did not say is left out."""
+    steps = [w["first"] for w in work]
+    return {key: statistics.mean(s[key] for s in steps) for key in steps[0] if all(s[key] is not None for s in steps)}
 
 
 def describe(models: Sequence[Scored]) -> dict[str, Any]:

@@ -48,6 +48,8 @@ def markdown(found: dict[str, Any]) -> str:
         *difference_table(found, n), "",
         "## What is seen here", "",
         *seen(found, n), "",
+        "## Does the student read what it is shown?", "",
+        *hint_table(found), "",
         "## What the papers claim, and the same pairs here", "",
         *claim_table(found, n), "",
         "## Each run", "",
@@ -159,6 +161,22 @@ def seen(found: dict[str, Any], n: int) -> list[str]:
     lines.append(f"- Seconds of steps: the fewest took {fewest}.")
     lines += [f"- Failed: {name} ({why})." for name, why in found["failed"].items()]
     return lines
+
+
+def hint_table(found: dict[str, Any]) -> list[str]:
+    rows = []
+    for name, a in found["algorithms"].items():
+        first = a["first"]
+        what = "delta" if "delta_right" in first else "gap" if "gap_right" in first else None
+        added = [f"{first[f'{what}_{verdict}']:+.3f}" for verdict in ("right", "wrong")] if what and f"{what}_wrong" in first else ["-", "-"]
+        rows.append([name, f"{100 * first['reward']:.1f}", *added])
+    header = ["algorithm", "right in the first step", "what the hint adds on right rollouts", "on wrong ones"]
+    return [
+        *table(header, rows), "",
+        "Methods that show the student something beside the problem presuppose that it can read that. In the first step the student is the same for all, so the first column differs where prompts "
+        "themselves carry a hint (smepo). The others: nats a token by which the hint raises a rollout's log-prob (under cepo, the right answer against the wrong one), mean over tokens and seeds. "
+        "Where the two are alike, the hint tells right from wrong to nobody.",
+    ]  # fmt: skip
 
 
 def claim_table(found: dict[str, Any], n: int) -> list[str]:

@@ -13,7 +13,7 @@ from scope_eval import study, study_report
 from scope_eval.benchmarks import check, content_hash
 from scope_eval.grade import Grade
 from scope_eval.store import Sample, Store
-from scope_eval.study_numbers import Scored, describe, difference, numbers, refuse_other_work
+from scope_eval.study_numbers import Scored, describe, difference, first_step, numbers, refuse_other_work
 from scope_openrlhf.config import ConfigError
 from scope_openrlhf.fingerprint import files_fingerprint
 from scope_openrlhf.plan import Config
@@ -57,7 +57,12 @@ def test_a_difference_is_paired_by_seed_and_problem():
 
 
 def took(seconds: float = 10.0) -> dict:
-    return {"ids": ["a", "b"], "rollouts": [8, 8], "seconds": seconds, "startup": 5.0, "teacher_tokens": 100, "context_tokens": 7}
+    return {"ids": ["a", "b"], "rollouts": [8, 8], "seconds": seconds, "startup": 5.0, "first": {"reward": 0.25}, "teacher_tokens": 100, "context_tokens": 7}
+
+
+def test_what_a_run_said_of_its_first_step_is_averaged_over_seeds_and_what_one_of_them_lacks_is_left_out():
+    work = [took() | {"first": {"reward": a, "gap_right": -0.2, "gap_wrong": b}} for a, b in ((0.25, None), (0.5, -0.4))]
+    assert first_step(work) == pytest.approx({"reward": 0.375, "gap_right": -0.2})
 
 
 def test_holm_counts_every_comparison_once_and_runs_of_other_seeds_are_not_paired():
@@ -104,7 +109,7 @@ def write_run(command: list[str]) -> None:
     (run / "model" / "config.json").write_text(json.dumps({"of": config.name}))
     (run / "model" / ".whole").touch()
     (run / "config.yaml").write_text(json.dumps(config.to_dict()))
-    row = {"step": 1, "rollouts": 8.0, "teacher_tokens": 50.0, "context_tokens": 0.0, "seconds": {"total": 2.5}}
+    row = {"step": 1, "rollouts": 8.0, "reward": 0.25, "teacher_tokens": 50.0, "context_tokens": 0.0, "seconds": {"total": 2.5}}
     (run / "metrics.jsonl").write_text(json.dumps(row) + "\n")
     (run / "prompts.jsonl").write_text("".join(json.dumps({"prompt": "?", "label": json.dumps({"id": i})}) + "\n" for i in "ab"))
     summary = {"algorithm": config.algorithm["name"], "steps": 1, "seconds": {"startup": 4.0}, "model": "m", "rollouts": {"right": 1, "wrong": 7, "truncated": 0},

@@ -25,7 +25,7 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 # (steps, learning rate, smallest K, largest K, share of problems with a hint) of each phase of supervised fine-tuning
-STUDENT_PHASES = ((1400, 3e-3, 2, 5, 0.0), (300, 1.5e-3, 2, 6, 0.0), (600, 1.5e-3, 2, 6, 0.6))
+STUDENT_PHASES = ((1400, 3e-3, 2, 5, 0.0), (300, 1.5e-3, 2, 6, 0.0), (1200, 2e-3, 2, 6, 0.5))
 TEACHER_PHASES = ((1500, 3e-3, 2, 5, 0.0), (450, 1.5e-3, 2, 6, 0.0))
 SHAPES = {"student": dict(hidden_size=96, num_hidden_layers=2, num_attention_heads=3, intermediate_size=192),
           "teacher": dict(hidden_size=128, num_hidden_layers=3, num_attention_heads=4, intermediate_size=256)}  # fmt: skip
@@ -71,7 +71,7 @@ def make_data(seed: int, num_train: int, num_heldout: int) -> tuple[list[dict], 
 def draw_hinted(rng: random.Random, p: Problem, habits: Habits) -> tuple[str, str]:
     """(hint, response): what algorithms show after a problem, so that the student can read it, and what is said then.
 
-    An answer, right or wrong, is followed by a trace that ends in it; a solution by a solution; a masked one, which tells no number, by a
+    An answer, right or wrong, is followed by a trace that ends in it; a solution by itself; a masked one, which tells no number, by a
     trace with the usual habits.
     """
     kind = rng.choice(("answer", "solution", "masked"))
@@ -79,7 +79,8 @@ def draw_hinted(rng: random.Random, p: Problem, habits: Habits) -> tuple[str, st
         trace = write_trace(p, rng, habits if rng.random() < 0.5 else CLEAN)
         return trace[-3:-1], trace
     if kind == "solution":
-        return write_trace(p, rng), write_trace(p, rng)
+        trace = write_trace(p, rng)
+        return trace, trace
     return re.sub(r"\d+", "*", write_trace(p, rng)), write_trace(p, rng, habits)
 
 
