@@ -18,7 +18,7 @@ from scope_openrlhf.data import as_messages, with_hint
 from scope_openrlhf.health import step_health
 from scope_openrlhf.routing import mask_tails
 from scope_openrlhf.score_log import ScoreLog, teacher_identity
-from scope_openrlhf.teacher import Score, TeacherClient, TeacherError
+from scope_openrlhf.teacher import AT_ONCE, Score, TeacherClient, TeacherError
 from scope_openrlhf.teacher_engine import connect
 from scope_openrlhf.weights import require_finite
 
@@ -81,8 +81,8 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
                     too_long += 1
                 else:
                     prompts[i] = ids
-        by_teacher = self.algorithm.teacher_scores_contexts
-        scored = self._ask_teacher(experiences, prompts, said) if by_teacher else self._ask_student(experiences, prompts, said, attempts)
+        ask = self._ask_teacher if self.algorithm.teacher_scores_contexts else self._ask_student
+        scored = ask(experiences, prompts, said) if prompts else {}
         logp_NT, failed_N = torch.full_like(rollouts.student_logp_NT, torch.nan), torch.zeros_like(keep_N)
         for i in prompts:
             failed_N[i] = i not in scored
@@ -97,20 +97,14 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
         }
         return logp_NT, failed_N, counts
 
-    def _ask_student(
-        self, experiences, prompts: dict[int, Tensor], said: dict[int, Tensor], attempts: dict[int, Attempt]
-    ) -> dict[int, Tensor]:
+    def _ask_student(self, experiences, prompts: dict[int, Tensor], said: dict[int, Tensor]) -> dict[int, Tensor]:
         """One forward of the training engine over the same micro-batches, so at the same temperature as the student's own log-probs.
 
-        Rollouts that are not to be scored go along with their bare prompt: the ranks must stay in step.
+        The ranks must stay in step, so a rollout that is not to be scored goes along as two tokens.
         """
-        batches = [
-            padded(
-                [(prompts[i] if i in prompts else prompt_ids(self.tokenizer, attempts[i].prompt), said[i]) for i in e.index],
-                self.tokenizer.pad_token_id,
-            )
-            for e in experiences
-        ]
+        pad = self.tokenizer.pad_token_id
+        nothing = torch.tensor([pad])
+        batches = [padded([(prompts[i], said[i]) if i in prompts else (nothing, nothing) for i in e.index], pad) for e in experiences]
         names = ("sequences", "action_mask", "attention_mask")
         refs = self._dispatch_forward(
             self.actor_model_group, self.args.train.colocate_all, **{name: [b[k] for b in batches] for k, name in enumerate(names)}
@@ -135,7 +129,7 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
             )
         sound = {i: score for i, score in scores.items() if not isinstance(score, TeacherError)}
         if self.algorithm.top_k:
-            nothing = torch.zeros(0, self.algorithm.top_k, dtype=torch.long), torch.zeros(0, self.algorithm.top_k)
+            nothing = torch.zeros(0, self.algorithm.top_k, dtype=torch.int32), torch.zeros(0, self.algorithm.top_k)
             for e in experiences:
                 e.info["teacher_topk"] = [
                     topk_of_response(sound[i], mask_T) if i in sound else nothing for i, mask_T in zip(e.index, e.action_mask, strict=True)
@@ -164,29 +158,38 @@ def prompt_ids(tokenizer, prompt) -> Tensor:
 def padded(rows: list[tuple[Tensor, Tensor]], pad: int) -> tuple[Tensor, Tensor, Tensor]:
     """Tokens of prompts and of their responses -> sequences (N, S), action mask (N, S - 1) and attention mask (N, S), padded right."""
     width = max(len(p) + len(r) for p, r in rows)
-    sequences, masks = torch.full((len(rows), width), pad), torch.zeros(2, len(rows), width, dtype=torch.long)
+    sequences = torch.full((len(rows), width), pad)
+    action, attention = torch.zeros_like(sequences), torch.zeros_like(sequences)
     for i, (p, r) in enumerate(rows):
         sequences[i, : len(p) + len(r)] = torch.cat([p, r])
-        masks[0, i, : len(p) + len(r)] = 1
-        masks[1, i, len(p) : len(p) + len(r)] = 1
-    return sequences, masks[1][:, 1:], masks[0]
+        attention[i, : len(p) + len(r)] = 1
+        action[i, len(p) : len(p) + len(r)] = 1
+    return sequences, action[:, 1:], attention
 
 
 def score_all(name: str, teacher: TeacherConfig, requests: list[list[int]], top_k: int) -> list[Score | TeacherError]:
-    """The teacher's checked scores of many sequences, each a list of token ids; of one that could not be scored, its error."""
+    """The teacher's checked scores of many sequences, each a list of token ids; of one that could not be scored, its error.
+
+    A sequence that is there twice is scored once. So many are under way at a time that none waits in the queue past its deadline.
+    """
 
     async def ask() -> list[Score | TeacherError]:
         log = ScoreLog(teacher.score_log, teacher_identity(teacher)) if teacher.score_log else None
         client = TeacherClient(connect(name, teacher), teacher.deadline_seconds, log=log)
 
-        async def score(token_ids: list[int]) -> Score | TeacherError:
-            try:
-                return await client.score(token_ids, top_k)
-            except TeacherError as error:
-                return error
+        room = asyncio.Semaphore(AT_ONCE * max(len(client.endpoints), 1))
+
+        async def score(token_ids: tuple[int, ...]) -> Score | TeacherError:
+            async with room:
+                try:
+                    return await client.score(list(token_ids), top_k)
+                except TeacherError as error:
+                    return error
 
         try:
-            return await asyncio.gather(*map(score, requests))
+            different = list(dict.fromkeys(map(tuple, requests)))
+            scores = dict(zip(different, await asyncio.gather(*map(score, different)), strict=True))
+            return [scores[tuple(request)] for request in requests]
         finally:
             for endpoint in client.endpoints:
                 await endpoint.close()
@@ -198,11 +201,15 @@ def score_all(name: str, teacher: TeacherConfig, requests: list[list[int]], top_
 
 
 def topk_of_response(score: Score, mask_T: Tensor) -> tuple[Tensor, Tensor]:
-    """The top-k of a response that was scored after another prompt, at its places in the rollout: ids (T, K), and log-probs, NaN elsewhere."""
+    """The top-k of a response that was scored after another prompt, at its places in the rollout: ids (T, K), and log-probs, NaN elsewhere.
+
+    T ends with the response: OpenRLHF trims padding off a rollout's tensors before it batches them anew, but not off what lies in `info`.
+    """
+    mask_T = mask_T[: int(mask_T.nonzero()[-1]) + 1].bool()
     num, top_k = int(mask_T.sum()), score.topk_ids.shape[1]
-    ids, logp = torch.zeros(len(mask_T), top_k, dtype=torch.long), torch.full((len(mask_T), top_k), torch.nan)
-    ids[mask_T.bool()] = torch.from_numpy(score.topk_ids[-num:]).long()
-    logp[mask_T.bool()] = torch.from_numpy(score.topk_logprobs[-num:])
+    ids, logp = torch.zeros(len(mask_T), top_k, dtype=torch.int32), torch.full((len(mask_T), top_k), torch.nan)
+    ids[mask_T] = torch.from_numpy(score.topk_ids[-num:])
+    logp[mask_T] = torch.from_numpy(score.topk_logprobs[-num:])
     return ids, logp
 
 

@@ -15,6 +15,9 @@ from scope_openrlhf.batch import Attempt
 
 T = TypeVar("T")
 
+AT_ONCE = 128
+"""Requests under way for each replica where thousands wait: enough to keep its engine busy, few enough that none waits past its deadline."""
+
 
 class TeacherError(RuntimeError):
     """The teacher did not give a usable answer. The message says which replica, which request and what to do."""

@@ -19,12 +19,9 @@ from scope_openrlhf.checks import load_tokenizer
 from scope_openrlhf.config import ConfigError
 from scope_openrlhf.plan import Plan
 from scope_openrlhf.score_log import identities
-from scope_openrlhf.teacher import TeacherClient
+from scope_openrlhf.teacher import AT_ONCE, TeacherClient
 from scope_openrlhf.teacher_engine import connect
 from scope_openrlhf.verifier import verify
-
-AT_ONCE = 128
-"""Problems under way for each replica: enough to keep its engine busy, few enough that none waits past teacher.deadline_seconds."""
 
 
 @dataclass(frozen=True, slots=True)
