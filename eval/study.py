@@ -144,7 +144,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--algorithms", default="all", help="all (default) or some, comma-separated")
     add("--seeds", default="1,2,3", help="of the training runs (default 1,2,3)")
     add("--steps", type=int, default=40, help="of each run (default 40)")
-    add("--problems", type=int, default=200, help="held-out problems, in equal shares of every stratum (default 200)")
+    add("--problems", type=int, default=100, help="held-out problems, in equal shares of every stratum (default 100)")
     add("--samples", type=int, default=32, help="of each problem (default 32)")
     add("--runs", type=Path, default=Path("runs/compare"), help="folder of the runs (default runs/compare)")
     add("--out", type=Path, default=Path("docs"), help="folder for compare.md, compare.png, compare.json (default docs)")

@@ -11,7 +11,7 @@ from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
 from torch import Tensor
 
 from scope_openrlhf.algorithms.base import Algorithm
-from scope_openrlhf.batch import Attempt, Rollouts, Signal
+from scope_openrlhf.batch import Rollouts, Signal
 from scope_openrlhf.checks import positions
 from scope_openrlhf.config import TeacherConfig
 from scope_openrlhf.data import as_messages, with_hint
