@@ -72,7 +72,7 @@ class Rollouts:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One rollout as text, for algorithms that show it, or its gold answer, to the student under another context.
+    """One rollout as text, for algorithms that show it, or its gold answer, under another context.
 
     Example: Attempt(prompt="1+1?", answer="2", response="... \\boxed{3}", extracted="3", route="wrong")
     """

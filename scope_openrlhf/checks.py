@@ -10,7 +10,7 @@ from typing import Any
 from scope_openrlhf import cpu_platform
 from scope_openrlhf.batch import Attempt
 from scope_openrlhf.config import ConfigError, TeacherConfig, section_of
-from scope_openrlhf.data import as_messages
+from scope_openrlhf.data import as_messages, with_hint
 from scope_openrlhf.dry_run import known_shape
 
 
@@ -151,23 +151,26 @@ def positions(model_config) -> int:
 
 
 def check_hints(algorithm, args: SimpleNamespace, rows: list[dict], tokenizer, key: str, model_config) -> int:
-    """The tokens of the longest rollout beside its hint, as far as the rows alone tell it: what stands in other rollouts nobody knows yet.
+    """The tokens of the longest rollout beside its hint, with the room that the algorithm wants for what nobody knows yet.
 
-    key, model_config: of whoever scores contexts. Raises ConfigError if it does not fit.
+    key, model_config: of whoever scores contexts; no config: one that will say itself what it takes. Raises ConfigError if what the rows alone
+    make of it does not fit.
     """
-    longest, limit = args.data.max_len, positions(model_config)
+    longest, limit = args.data.max_len, sys.maxsize
+    if model_config:
+        limit = positions(model_config) - (key != "student.path")  # a teacher request carries one token more
     bare = prompt_lengths(tokenizer, [r["prompt"] for r in rows]) if algorithm.contexts else []
     for context in algorithm.contexts:
         attempts = [Attempt(r["prompt"], r["answer"], "", r["answer"], "wrong", trace=r.get("trace", "")) for r in rows]
-        hints = tokenizer([algorithm.hint(context, 0, [a]) or "" for a in attempts], add_special_tokens=False)["input_ids"]
-        for row, length, hint in zip(rows, bare, hints, strict=True):
-            whole = min(length + (args.rollout.max_new_tokens or args.data.max_len), args.data.max_len) + len(hint)
-            if whole > limit:
+        hinted = prompt_lengths(tokenizer, [with_hint(a.prompt, algorithm.hint(context, 0, [a]) or "") for a in attempts])
+        for row, without, length in zip(rows, bare, hinted, strict=True):
+            response = min(args.rollout.max_new_tokens or args.data.max_len, args.data.max_len - without)
+            if length + response > limit:
                 raise ConfigError(
-                    f"row {row['id']} may have {whole} tokens with the {len(hint)} of its hint ({context}), {key} has {limit} positions; "
-                    "lower openrlhf.rollout.max_new_tokens, shorten algorithm.hint, or remove such rows"
+                    f"row {row['id']} may have {length + response} tokens with the {length - without} of its hint ({context}), {key} has {limit} "
+                    "positions for them; lower openrlhf.rollout.max_new_tokens, shorten algorithm.hint, or remove such rows"
                 )
-            longest = max(longest, whole)
+            longest = max(longest, min(length + response + algorithm.hint_room(context, response), limit))
     return longest
 
 

@@ -68,7 +68,7 @@ class TeacherConfig:
     sleep: bool = False
     """Give the GPU's memory back between rollouts, as openrlhf.vllm.enable_sleep does for the rollout engines. For colocated teachers."""
     max_model_len: int = 0
-    """Longest request plus one token. 0: openrlhf.data.max_len + 1."""
+    """Longest request plus one token. 0: openrlhf.data.max_len + 1. Where the teacher scores contexts it is at least what those take."""
     dtype: str = "bfloat16"
     """Type of the teacher's params."""
     max_num_batched_tokens: int = 4096

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from scope_openrlhf.config import ConfigError, DataConfig, nearest, section_of
-from scope_openrlhf.masking import leaks
 
 PROMPT_COLUMN, LABEL_COLUMN = "prompt", "label"
 
@@ -76,10 +75,9 @@ def _check_teachers(rows: list[dict], teachers: Collection[str], key: str) -> No
         raise ConfigError(f"no row goes to {section_of(name)}, so its engines would stand idle; remove it")
 
 
-def show_trace(row: dict, hint: str) -> dict:
-    """The row with the hint in its prompt. Says whether there is one, and whether the gold answer can be read in it."""
-    shown = row | {"hinted": bool(hint), "leaks": leaks(hint, row["answer"])}
-    return shown | {"prompt": with_hint(row["prompt"], hint)} if hint else shown
+def show_trace(row: dict, hint: str, leaks: bool) -> dict:
+    """The row with the hint in its prompt. Says whether there is one, and whether it gives the answer away."""
+    return row | {"prompt": with_hint(row["prompt"], hint) if hint else row["prompt"], "hinted": bool(hint), "leaks": leaks}
 
 
 def order_rows(rows: list[dict], batch_size: int, steps: int, seed: int) -> list[dict]:

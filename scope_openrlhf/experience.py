@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from scope_openrlhf.algorithms.base import Algorithm
 from scope_openrlhf.batch import Rollouts, Signal
 from scope_openrlhf.checks import positions
-from scope_openrlhf.config import TeacherConfig
+from scope_openrlhf.config import Config, TeacherConfig
 from scope_openrlhf.data import as_messages, with_hint
 from scope_openrlhf.health import step_health
 from scope_openrlhf.routing import mask_tails
@@ -31,6 +32,7 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
         super().__init__(*args, **kwargs)
         self.algorithm, self.teachers = algorithm, teachers
         self.metrics: dict[str, float] = {}
+        self.context_seconds = 0.0
         self.step = 0
         """Rollout batches trained on so far; the trainer sets it."""
 
@@ -39,17 +41,11 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
         """Replaces OpenRLHF's reward shaping and advantage estimators by `Algorithm.weigh` over the whole step."""
         knobs = self.algorithm.config
         rollouts, dropped_N = collect_rollouts(experiences, self.args.rollout.n_samples_per_prompt)
-        asked: dict[str, float] = {}
-        contexts = {}
-        for context in self.algorithm.contexts_at(self.step):
-            contexts[context], failed_N, counts = self._score_under(context, experiences, rollouts, ~dropped_N)
-            dropped_N = dropped_N | failed_N
-            asked = {name: asked.get(name, 0.0) + count for name, count in counts.items()}
-        rollouts = replace(rollouts, step=self.step, context_logp=contexts)
+        rollouts, dropped_N, counts = self._score_contexts(experiences, rollouts, dropped_N)
         if knobs.truncated == "mask_tail":
             rollouts = replace(rollouts, mask_NT=mask_tails(rollouts.mask_NT, rollouts.truncated_N, knobs.masked_tail))
         signal, metrics = weigh_kept(self.algorithm, rollouts, ~dropped_N)
-        self.metrics = {"context_tokens": 0.0} | metrics | asked
+        self.metrics = metrics | counts
         for e in experiences:
             rows, width = torch.tensor(e.index), e.action_mask.shape[1]
             e.action_mask = rollouts.mask_NT[rows, :width].to(e.action_mask.dtype)
@@ -62,10 +58,34 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
             e.kl = None
         return experiences
 
-    def _score_under(self, context: str, experiences, rollouts: Rollouts, keep_N: Tensor) -> tuple[Tensor, Tensor, dict[str, float]]:
+    def _score_contexts(self, experiences, rollouts: Rollouts, dropped_N: Tensor) -> tuple[Rollouts, Tensor, dict[str, float]]:
+        """The rollouts with their scores under the algorithm's contexts; which are dropped now, (N,) bool; counts for the metrics.
+
+        Raises TeacherError if the teacher failed on more of them than its budget.
+        """
+        dropped_N, found = dropped_N.clone(), {}
+        failures: dict[int, TeacherError] = {}
+        counts = dict.fromkeys(("context_scored", "context_failed", "context_too_long", "context_tokens"), 0.0)
+        start = time.monotonic()
+        for context in self.algorithm.contexts_at(self.step):
+            found[context], failed, asked = self._score_under(context, experiences, rollouts, ~dropped_N)
+            failures |= failed
+            dropped_N[list(failed)] = True
+            for name, count in (asked | {"context_failed": len(failed)}).items():
+                counts[name] += count
+        self.context_seconds = time.monotonic() - start
+        if failures and len(failures) > (budget := next(iter(self.teachers.values())).drop_budget):
+            raise TeacherError(
+                f"{len(failures)} rollouts of a step could not be scored, teacher.drop_budget is {budget}. The first: {next(iter(failures.values()))}"
+            )
+        return replace(rollouts, step=self.step, context_logp=found), dropped_N, counts
+
+    def _score_under(
+        self, context: str, experiences, rollouts: Rollouts, keep_N: Tensor
+    ) -> tuple[Tensor, dict[int, TeacherError], dict[str, float]]:
         """Log p of each response token by whoever scores contexts, shown the algorithm's hint: (N, T), NaN rows where nothing is to be scored.
 
-        Also which rollouts the teacher failed on, (N,) bool, and counts for the metrics. Raises TeacherError if those are too many.
+        Also why the teacher failed, by rollout, and counts for the metrics.
         """
         n = self.args.rollout.n_samples_per_prompt
         attempts = {i: scored.attempt for e in experiences for i, scored in zip(e.index, e.info["scored"], strict=True)}
@@ -82,22 +102,19 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
                 else:
                     prompts[i] = ids
         ask = self._ask_teacher if self.algorithm.teacher_scores_contexts else self._ask_student
-        scored = ask(experiences, prompts, said) if prompts else {}
-        logp_NT, failed_N = torch.full_like(rollouts.student_logp_NT, torch.nan), torch.zeros_like(keep_N)
-        for i in prompts:
-            failed_N[i] = i not in scored
-            if i in scored:
-                if not scored[i].isfinite().all():
-                    raise ValueError(f"rollout {i} has a log-prob under the context {context} that is not finite; are the params sound?")
-                logp_NT[i, rollouts.mask_NT[i]] = scored[i].to(logp_NT)
-        counts = {
-            "context_scored": float(len(scored)),
-            "context_too_long": float(too_long),
-            "context_tokens": float(sum(len(prompts[i]) + len(said[i]) for i in prompts)),
-        }
-        return logp_NT, failed_N, counts
+        failures: dict[int, TeacherError] = {}
+        logp_NT = torch.full_like(rollouts.student_logp_NT, torch.nan)
+        for i, answer in (ask(experiences, prompts, said) if prompts else {}).items():
+            if isinstance(answer, TeacherError):
+                failures[i] = answer
+            elif answer.isfinite().all():
+                logp_NT[i, rollouts.mask_NT[i]] = answer.to(logp_NT)
+            else:
+                raise ValueError(f"rollout {i} has a log-prob under the context {context} that is not finite; are the params sound?")
+        tokens = sum(len(ids) + len(said[i]) for i, ids in prompts.items())
+        return logp_NT, failures, {"context_scored": len(prompts) - len(failures), "context_too_long": too_long, "context_tokens": tokens}
 
-    def _ask_student(self, experiences, prompts: dict[int, Tensor], said: dict[int, Tensor]) -> dict[int, Tensor]:
+    def _ask_student(self, experiences, prompts: dict[int, Tensor], said: dict[int, Tensor]) -> dict[int, Tensor | TeacherError]:
         """One forward of the training engine over the same micro-batches, so at the same temperature as the student's own log-probs.
 
         The ranks must stay in step, so a rollout that is not to be scored goes along as two tokens.
@@ -117,31 +134,27 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
             if i in prompts
         }
 
-    def _ask_teacher(self, experiences, prompts: dict[int, Tensor], said: dict[int, Tensor]) -> dict[int, Tensor]:
-        """Asks the teacher group, at its temperature. A rollout that it failed on is not in what comes back."""
+    def _ask_teacher(self, experiences, prompts: dict[int, Tensor], said: dict[int, Tensor]) -> dict[int, Tensor | TeacherError]:
+        """The teacher group, at its temperature: log-probs, or why there are none."""
         ((name, teacher),) = self.teachers.items()
         requests = [torch.cat([ids, said[i]]).tolist() for i, ids in prompts.items()]
         scores = dict(zip(prompts, score_all(name, teacher, requests, self.algorithm.top_k), strict=True))
-        failures = [score for score in scores.values() if isinstance(score, TeacherError)]
-        if len(failures) > teacher.drop_budget:
-            raise TeacherError(
-                f"{len(failures)} rollouts of a step could not be scored, teacher.drop_budget is {teacher.drop_budget}. The first: {failures[0]}"
-            )
-        sound = {i: score for i, score in scores.items() if not isinstance(score, TeacherError)}
+        sound = {i: score for i, score in scores.items() if isinstance(score, Score)}
         if self.algorithm.top_k:
             nothing = torch.zeros(0, self.algorithm.top_k, dtype=torch.int32), torch.zeros(0, self.algorithm.top_k)
             for e in experiences:
                 e.info["teacher_topk"] = [
                     topk_of_response(sound[i], mask_T) if i in sound else nothing for i, mask_T in zip(e.index, e.action_mask, strict=True)
                 ]
-        return {i: torch.from_numpy(score.logprobs[-len(said[i]) :]) for i, score in sound.items()}
+        return {i: torch.from_numpy(s.logprobs[-len(said[i]) :]) if isinstance(s, Score) else s for i, s in scores.items()}
 
     @functools.cached_property
     def _context_positions(self) -> int:
         """Tokens of the longest sequence that whoever scores contexts takes."""
         if self.algorithm.teacher_scores_contexts:
             return next(iter(self.teachers.values())).max_model_len - 1  # plan.py set it
-        return positions(transformers.AutoConfig.from_pretrained(self.args.actor.model_name_or_path))
+        trust = Config.of_this_run().student.trust_remote_code
+        return positions(transformers.AutoConfig.from_pretrained(self.args.actor.model_name_or_path, trust_remote_code=trust))
 
 
 def responses(experience) -> list[Tensor]:

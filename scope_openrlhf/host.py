@@ -7,7 +7,7 @@ placement_group                          name that train() reads; made before it
 ActorPPOTrainer, iter_grad_accum_...     names that PolicyModelActor reads                       update.ScopePolicyActor
 PPOTrainerAsync and its two actors       names that train() and it read; ours subclass them      launch, trainer.ScopeAsyncTrainer
 SamplesGenerator, RemoteExperienceMaker  attributes of PPOTrainer; ours subclass them            trainer.rollout_source, ScopeTraining
-_dispatch_forward, _flatten_results      of RemoteExperienceMaker, called to score under a hint  experience._score_under
+_dispatch_forward, _flatten_results      of RemoteExperienceMaker, called to score under a hint  experience._ask_student
 Actor.forward                            its logits, by a forward hook during training           update.ScopeActorTrainer
 save_checkpoint of the actor group       called before a run stops for want of a teacher         trainer.ScopeTraining
 save_checkpoint, save_model of the actor ours write atomically, and merge LoRA adapters          update.ScopePolicyActor

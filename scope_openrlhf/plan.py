@@ -50,7 +50,7 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
     teachers = config.all_teachers if algorithm.uses_teacher else {}
     if algorithm.uses_teacher and not teachers:
         raise ConfigError(f"algorithm {config.algorithm['name']} needs a teacher; set teacher.path or teacher.urls")
-    if algorithm.teacher_scores_contexts and (len(teachers) > 1 or config.teacher.sleep):
+    if algorithm.teacher_scores_contexts and (len(teachers) > 1 or any(t.sleep for t in teachers.values())):
         raise ConfigError(
             "algorithm.context_scorer=teacher asks the one teacher after the rollouts have ended; leave teachers and teacher.sleep out"
         )
@@ -59,7 +59,8 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
     if algorithm.uses_trace:
         with_trace = sum(bool(row["trace"]) for row in rows)
         notes = (f"worked solutions: {with_trace} of {len(rows)} problems have one in {config.data.trace_key!r}",)
-        rows = [data.show_trace(row, algorithm.prompt_hint(row["answer"], row["trace"])) for row in rows]
+    if algorithm.hints_prompts:
+        rows = [data.show_trace(row, *algorithm.prompt_hint(row["answer"], row.get("trace", ""))) for row in rows]
     if config.eval.path and not Path(config.eval.path).is_file():
         raise ConfigError(f"eval.path {config.eval.path} does not exist")
     if config.eval.path and Path(config.eval.path).suffix != ".jsonl":
@@ -101,11 +102,13 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
     checks.check_modes(args)
     checks.check_placement(teachers, args)
     checks.check_sizes(args, rows, tokenizer, models)
-    by_teacher, longest = algorithm.teacher_scores_contexts, args.data.max_len
-    for key in {"teacher.path" if by_teacher else "student.path"} & models.keys() if tokenizer else ():
-        longest = checks.check_hints(algorithm, args, rows, tokenizer, key, models[key])
+    by_teacher = algorithm.teacher_scores_contexts
+    scorer = f"{section_of(next(iter(teachers)))}.path" if by_teacher else "student.path"
+    longest = checks.check_hints(algorithm, args, rows, tokenizer, scorer, models.get(scorer)) if tokenizer else args.data.max_len
     if by_teacher:  # its requests hold a hint too, and one token that vLLM must generate
         config = config.with_teachers(lambda t: dataclasses.replace(t, max_model_len=max(t.max_model_len, longest + 1)))
+        if next(iter(teachers.values())).path not in ("", as_given.student.path):
+            notes += (f"contexts are scored by {scorer}, which is not the student's: what they add is a difference of two models",)
     gpus = host.gpus_wanted(config, args, algorithm.uses_teacher)
     if config.ray.address == "local" and not dry and 0 < config.ray.num_gpus < gpus:
         raise ConfigError(f"the run asks for {gpus} GPUs, ray.num_gpus gives {config.ray.num_gpus}; set it to {gpus} or more, or to 0")

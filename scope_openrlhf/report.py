@@ -14,14 +14,15 @@ from scope_openrlhf.checkpoint import write_whole
 # OpenRLHF's name -> ours, for what metrics.jsonl keeps of its status
 _SECONDS = {
     "timing/generation": "generate", "timing/make_experience": "experience", "timing/ppo_train": "update",
-    "timing/broadcast": "sync", "timing/teacher": "teacher",
+    "timing/broadcast": "sync", "timing/teacher": "teacher", "timing/context": "context",
 }  # fmt: skip
+_INSIDE_OTHERS = ("teacher", "context")
 _RENAMED = {"actor_grad_norm": "grad_norm", "actor_lr": "learning_rate", "policy_loss": "loss"}
 _DROPPED = ("rollout/", "timing/", "generated_samples", "weight", "return", "response_clip_ratio", "logprobs_diff", "kl", "score")
 
 
 def step_row(step: int, of: int, status: dict[str, Any]) -> dict[str, Any]:
-    """One row of metrics.jsonl. `teacher` seconds run inside `generate`; NaN (no such rollout this step) becomes null."""
+    """One row of metrics.jsonl. `teacher` seconds run inside `generate`, `context` ones inside `experience`; NaN (no such rollout this step) becomes null."""
     row: dict[str, Any] = {"step": step, "of": of}
     for name, value in status.items():
         if name in _RENAMED:
@@ -29,7 +30,7 @@ def step_row(step: int, of: int, status: dict[str, Any]) -> dict[str, Any]:
         elif name not in _DROPPED and not name.startswith(("rollout/", "timing/")) and isinstance(value, int | float):
             row[name] = value
     seconds = {ours: round(status[theirs], 4) for theirs, ours in _SECONDS.items() if theirs in status}
-    seconds["total"] = round(sum(v for k, v in seconds.items() if k != "teacher"), 4)
+    seconds["total"] = round(sum(v for k, v in seconds.items() if k not in _INSIDE_OTHERS), 4)
     clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
     return clean | {"seconds": seconds}
 

@@ -37,7 +37,8 @@ class AgentExecutor(SingleTurnAgentExecutor):
         self.tokenizer = load_tokenizer(config.student.path, trust_remote_code=config.student.trust_remote_code)
         self.algorithm = algorithms.load(**config.algorithm)
         self.teachers: dict[str, TeacherClient] = {}
-        for name, teacher in config.all_teachers.items() if self.algorithm.uses_teacher else ():
+        asked_here = self.algorithm.uses_teacher and not self.algorithm.teacher_scores_contexts
+        for name, teacher in config.all_teachers.items() if asked_here else ():
             log = ScoreLog(teacher.score_log, teacher_identity(teacher)) if teacher.score_log else None
             self.teachers[name] = TeacherClient(connect(name, teacher), teacher.deadline_seconds, log=log)
         self.drawn: Counter[int] = Counter()

@@ -109,9 +109,8 @@ class ScopeTraining(BasePPOTrainer):
         status["teacher_tokens"] = sum(
             int(r.attention_mask.sum()) for r, s in zip(rollout_samples, scored, strict=True) if isinstance(s.score, Score)
         )
-        if self.experience_maker.algorithm.teacher_scores_contexts:
-            status["teacher_tokens"] += status["context_tokens"]
-        if self.experience_maker.algorithm.uses_trace:
+        algorithm = self.experience_maker.algorithm
+        if algorithm.hints_prompts:
             status |= {f"trace_{what}": sum(json.loads(r.labels[0])[what] for r in rollout_samples) for what in ("hinted", "leaks")}
         if len(self.teachers) > 1:
             by_name = Counter(
@@ -119,6 +118,15 @@ class ScopeTraining(BasePPOTrainer):
             )
             status |= {f"teacher_asked_{name or 'default'}": by_name[name] for name in self.teachers}
         status["timing/teacher"], status["teacher_hidden"] = overlap(answered, max(s.asked for s in scored))
+        if algorithm.teacher_scores_contexts:
+            for name in ("scored", "failed", "tokens"):
+                status[f"teacher_{name}"] += status[f"context_{name}"]
+            status["teacher_skipped"] = (
+                len(scored) * len(algorithm.contexts_at(global_step)) - status["teacher_scored"] - status["teacher_failed"]
+            )
+            status["timing/teacher"] += self.experience_maker.context_seconds
+        if algorithm.contexts:
+            status["timing/context"] = self.experience_maker.context_seconds
         self.log.rollouts(rollouts)
         return status, step
 

@@ -111,7 +111,7 @@ def test_an_unknown_knob_is_refused_by_name(variant):
 @every
 def test_every_context_has_a_hint(variant):
     algorithm = algorithms.load(**variant)
-    group = [Attempt("1+1?", "2", "\\boxed{3}", "3", "wrong"), Attempt("1+1?", "2", "\\boxed{2}", "2", "right")]
+    group = [Attempt("1+1?", "2", f"\\boxed{{{n}}}", n, way, trace="1+1=2;") for n, way in (("3", "wrong"), ("2", "right"))]
     assert all(algorithm.hint(context, 0, group) for context in algorithm.contexts)
 
 

@@ -1,5 +1,6 @@
 """From rollouts to weights, without any engine: what is dropped trains nothing and leaves its group."""
 
+import asyncio
 import math
 from dataclasses import replace
 from types import SimpleNamespace
@@ -124,6 +125,7 @@ def step():
     maker.args = SimpleNamespace(**{section: SimpleNamespace(**{k.split(".")[1]: v for k, v in args.items() if k.startswith(section)})
                                     for section in ("actor", "rollout", "train", "ds")})  # fmt: skip
     maker.algorithm, maker.tokenizer, maker.actor_model_group, maker.teachers = EmptyHint(None), tokenizer, None, {}
+    maker._context_positions = 128
     maker._dispatch_forward = lambda group, sync, **batches: batches
     maker._flatten_results = lambda b, copies: [
         actor(*row).detach() for row in zip(b["sequences"], b["action_mask"], b["attention_mask"], strict=True)
@@ -136,10 +138,10 @@ EVERY = torch.ones(4, dtype=torch.bool)
 
 def test_an_empty_hint_scores_what_the_student_said_and_no_hint_scores_nothing(step):
     maker, experiences, rollouts = step
-    scored, failed, counts = maker._score_under("nothing", experiences, rollouts, EVERY)
+    scored, failures, counts = maker._score_under("nothing", experiences, rollouts, EVERY)
     asked = torch.tensor([True, False, True, True])
     assert torch.allclose(scored[asked][rollouts.mask_NT[asked]], rollouts.student_logp_NT[asked][rollouts.mask_NT[asked]], atol=1e-5)
-    assert scored[1].isnan().all() and not failed.any()
+    assert scored[1].isnan().all() and not failures
     tokens = sum(int(e.attention_mask[row].sum()) for e in experiences for row, i in enumerate(e.index) if i != 1)
     assert counts == {"context_scored": 3, "context_too_long": 0, "context_tokens": tokens}
 
@@ -163,7 +165,7 @@ class ByTeacher(EmptyHint):
     teacher_scores_contexts, top_k = True, 2
 
 
-def answer(ids: list[int]) -> Score:
+def answer_of(ids: list[int]) -> Score:
     """Each token of the request scored with minus its place."""
     num = len(ids) - 1
     logp = -np.arange(1, num + 1, dtype=np.float32)
@@ -175,22 +177,83 @@ def test_the_teacher_is_asked_with_the_hint_and_what_it_fails_on_is_dropped_up_t
     maker, experiences, rollouts = step
     asked = []
 
-    def score_all(name, teacher, requests, top_k):
+    def instead(name, teacher, requests, top_k):
         asked.extend(maker.tokenizer.decode(ids) for ids in requests)
-        return [TeacherError("silent"), *map(answer, requests[1:])]
+        return [TeacherError("silent"), *map(answer_of, requests[1:])]
 
-    monkeypatch.setattr(experience, "score_all", score_all)
-    maker.algorithm = ByTeacher(None)
+    monkeypatch.setattr(experience, "score_all", instead)
+    maker.algorithm, maker.step = ByTeacher(None), 0
     maker.algorithm.hints = {"right": "7", "wrong": None, "drop": ""}
     maker.teachers = {"": TeacherConfig(path="t", drop_budget=budget, max_model_len=129)}
     if not budget:
         with pytest.raises(TeacherError, match="1 rollouts of a step could not be scored, teacher.drop_budget is 0. The first: silent"):
-            maker._score_under("nothing", experiences, rollouts, EVERY)
+            maker._score_contexts(experiences, rollouts, ~EVERY)
         return
-    scored, failed, counts = maker._score_under("nothing", experiences, rollouts, EVERY)
+    rollouts, dropped, counts = maker._score_contexts(experiences, rollouts, ~EVERY)
+    scored = rollouts.context_logp["nothing"]
     assert asked[1:] == ["<|user|>9-4?7<|assistant|>9-4=5;\\boxed{5}", "<|user|>30-2?7<|assistant|>28"]
-    assert failed.tolist() == [True, False, False, False] and counts["context_scored"] == 2
+    assert dropped.tolist() == [True, False, False, False] and (counts["context_scored"], counts["context_failed"]) == (2, 1)
     assert scored[3][rollouts.mask_NT[3]].tolist() == [-8, -9]  # the last two of ten tokens
     ids, logp = experiences[1].info["teacher_topk"][1]
     assert logp[rollouts.mask_NT[3, : len(logp)]].tolist() == [[-8, -9], [-9, -10]] and ids[-1].tolist() == [0, 1]
     assert [len(logp) for _, logp in experiences[0].info["teacher_topk"]] == [0, 0]
+
+
+def test_the_top_k_of_a_context_goes_through_openrlhfs_buffer_into_micro_batches_of_another_width(step, monkeypatch):
+    from openrlhf.trainer.ppo_utils import replay_buffer
+
+    from scope_openrlhf.update import pad_topk
+
+    maker, experiences, rollouts = step
+    monkeypatch.setattr(experience, "score_all", lambda name, teacher, requests, top_k: [answer_of(ids) for ids in requests])
+    maker.algorithm, maker.step = ByTeacher(None), 0
+    maker.algorithm.hints = {"right": "7", "wrong": None, "drop": ""}
+    maker.teachers = {"": TeacherConfig(path="t", max_model_len=129)}
+    maker._score_contexts(experiences, rollouts, ~EVERY)
+    e = experiences[1]  # 9-4=5;\\boxed{5} and 28, which is shorter by six tokens
+    e.info = {"teacher_topk": e.info["teacher_topk"]}
+    items = replay_buffer.remove_padding_in_sequences(replay_buffer.split_experience_batch(e))
+    for row, item in zip((2, 3), items, strict=True):
+        alone = replay_buffer.make_experience_batch([item], packing_samples=False)
+        _, logp = pad_topk(alone.info["teacher_topk"], alone.action_mask.shape[1], 2, "cpu")
+        mask = alone.action_mask[0].bool()
+        num = int(mask.sum())
+        first = 7 if row == 2 else 8  # tokens of problem, hint and roles but one
+        assert num == int(rollouts.mask_NT[row].sum()) and logp[0][mask][:, 0].tolist() == [-float(first + t) for t in range(num)]
+        assert logp[0][~mask].isnan().all()
+
+
+class Slow:
+    """A replica that answers one request at a time, and refuses those that begin with 9."""
+
+    name = "slow"
+
+    def __init__(self) -> None:
+        self.lock, self.scored, self.closed = asyncio.Lock(), [], False
+
+    async def score(self, token_ids, top_k):
+        async with self.lock:
+            await asyncio.sleep(0.01)
+        if token_ids[0] == 9:
+            raise TeacherError("no nines")
+        self.scored.append(tuple(token_ids))
+        return replace(answer_of(token_ids), topk_ids=np.zeros((len(token_ids) - 1, 0)), topk_logprobs=np.zeros((len(token_ids) - 1, 0)))
+
+    async def close(self):
+        self.closed = True
+
+
+def test_many_scores_come_in_order_each_asked_once_and_wait_outside_their_deadline(monkeypatch):
+    replica = Slow()
+    monkeypatch.setattr(experience, "connect", lambda name, teacher: [replica])
+    monkeypatch.setattr(experience, "AT_ONCE", 4)
+    requests = [[i % 100, i % 7, 3] for i in range(150) if i % 100 != 9]
+
+    async def inside_a_loop():
+        return experience.score_all("", TeacherConfig(path="t", deadline_seconds=0.5), requests, 0)
+
+    scores = asyncio.run(inside_a_loop())  # all of them take a second and a half, each its turn among four
+    assert [s.token_ids.tolist() for s in scores] == [ids[1:] for ids in requests] and replica.closed
+    assert len(replica.scored) == len(set(map(tuple, requests)))
+    (failed,) = experience.score_all("", TeacherConfig(path="t", deadline_seconds=0.1), [[9, 1, 2]], 0)
+    assert isinstance(failed, TeacherError) and "no nines" in str(failed)

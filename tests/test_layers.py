@@ -5,7 +5,7 @@ from pathlib import Path
 
 HOST = {"rollout.py", "experience.py", "update.py", "trainer.py", "host.py", "cpu_platform.py"}
 # each imports only from those before it
-FLOW = ["config", "masking", "data", "verifier", "routing", "weights", "batch", "losses", "algorithms", "health"]
+FLOW = ["config", "data", "verifier", "routing", "weights", "batch", "losses", "masking", "algorithms", "health"]
 
 
 def imports(file: Path) -> set[str]:

@@ -41,7 +41,7 @@ def test_cepo_holds_the_right_answer_against_a_wrong_one_worked_by_hand():
 
 def test_cepos_lambda_falls_to_zero_in_25_steps_is_logged_and_then_asks_for_no_context():
     cepo = algorithms.load("cepo")
-    assert [cepo.mix(step) for step in (0, 5, 25, 100)] == [0.5, 0.4, 0.0, 0.0]
+    assert [cepo.lambda_at(step) for step in (0, 5, 25, 100)] == [0.5, 0.4, 0.0, 0.0]
     assert cepo.contexts_at(24) == ("with_right", "with_wrong") and cepo.contexts_at(25) == ()
     r = group(with_right=[-1.0] * 4, with_wrong=[-2.0] * 4)
     assert cepo.weigh(dataclasses.replace(r, step=5)).metrics == pytest.approx({"mix": 0.4, "delta_right": 1.0, "delta_wrong": 1.0})
@@ -97,17 +97,20 @@ def test_cepo_refuses_a_missing_score_and_one_with_holes():
 def test_smepo_puts_the_masked_trace_after_the_problem_between_intro_and_tail():
     smepo = algorithms.load("smepo", intro=" I:", tail=" T")
     assert smepo.uses_trace and smepo.prompt_hint("48", "Step 1: 59-2=57\nso \\boxed{48}") == (
-        " I:Step 1: [NUMBER]-[NUMBER]=[NUMBER]\nso \\boxed{[NUMBER]} T"
+        " I:Step 1: [NUMBER]-[NUMBER]=[NUMBER]\nso \\boxed{[NUMBER]} T",
+        False,
     )
+    assert smepo.prompt_hint("1", "Step 1: 59-58=\\boxed{1}")[1]  # a structural number that is the answer gives it away
+    assert smepo.prompt_hint("48", "") == ("", False)
     half = algorithms.load("smepo", intro=" I:", tail=" T", ratio=0.7)
-    assert half.prompt_hint("48", "Step 1: 59-2=57\nso \\boxed{48}").startswith(" I:Step 1: [NUMBER]-[NUMBER]=[NUMBER]")
+    assert half.prompt_hint("48", "Step 1: 59-2=57\nso \\boxed{48}")[0] == " I:Step 1: [NUMBER]-[NUMBER]=[NUMBER] T"
     with pytest.raises(ValueError, match="algorithm.ratio must lie between 0 and 1, got 2"):
         algorithms.load("smepo", ratio=2)
 
 
 def test_smepo_with_ratio_zero_is_grpo():
     smepo = algorithms.load("smepo", ratio=0)
-    assert smepo.prompt_hint("48", "59-2=57;") == "" and not smepo.uses_trace  # the prompt is the same
+    assert smepo.prompt_hint("48", "59-2=57;") == ("", False) and not smepo.uses_trace  # the prompt is the same
     assert torch.equal(smepo.weigh(group()).advantage_NT, PLAIN) and smepo.paths == GRPO.paths  # and so is the objective
 
 
@@ -145,6 +148,8 @@ def test_sdpo_shows_another_right_rollout_without_its_thoughts_else_feedback_els
     sdpo = algorithms.load("sdpo", hint="={solution}", truncated_feedback="cut", no_answer_feedback="none")
     tried = attempts(("<think>hm\n</think>\n1+1=2", "2", "right"), ("3", "3", "wrong"), ("so", None, "wrong"))
     assert [sdpo.hint("privileged", i, tried) for i in range(3)] == [None, "=1+1=2", "=1+1=2"]  # never itself
+    opened = [dataclasses.replace(tried[0], response="hm</think>\n\n1+1=2"), tried[1]]  # the template had opened it
+    assert sdpo.hint("privileged", 1, opened) == "=1+1=2"
     failed = [*tried[1:], dataclasses.replace(tried[1], truncated=True)]
     assert [sdpo.hint("privileged", i, failed) for i in range(3)] == [None, "none", "cut"]
     quiet = algorithms.load("sdpo", truncated_feedback="", no_answer_feedback="")

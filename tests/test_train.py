@@ -3,10 +3,13 @@
 import json
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 
 from scope_openrlhf import report, train
+from scope_openrlhf.config import Config
+from scope_openrlhf.plan import make_plan
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def scope_train(tmp_path, capfd):
         (["algorithm.tau=0"], "algorithm.tau must be a finite number greater than 0, got 0"),
         (["algorithm=nosuch"], "there is no algorithm 'nosuch'; known:"),
         (["openrlhf.data.max_len=64"], "3200 prompts do not fit: row train-0 has 11 tokens and 54 are kept"),
-        (["algorithm=opsd", "openrlhf.rollout.max_new_tokens=80"], "of its hint (privileged), student.path has 128 positions; lower openrlhf.rollout.max_new_tokens"),
+        (["algorithm=opsd", "openrlhf.rollout.max_new_tokens=80"], "of its hint (privileged), student.path has 128 positions for them; lower openrlhf.rollout.max_new_tokens"),
         (["algorithm=smepo", "data.trace_key=solution"], "no row of examples/tiny/train.jsonl has a worked solution in 'solution', which this algorithm shows; set data.trace_key"),
         (["algorithm=rlsd", "algorithm.context_scorer=teacher", "teachers.math.path=examples/tiny/teacher"], "asks the one teacher after the rollouts have ended; leave teachers and teacher.sleep out"),
         (["algorithms.cepo.mixx=1"], "unknown key algorithm.mixx; did you mean 'mix'?"),
@@ -202,3 +205,27 @@ def test_a_run_of_before_a_setting_existed_is_still_the_same_run(tmp_path, capsy
     assert train.open_run(config) is False  # it goes on
     with pytest.raises(train.ConfigError, match="it differs in seed"):
         train.open_run(Config.load("examples/cpu_tiny.yaml", [f"runs={tmp_path}", "name=r", "seed=2"]))
+
+
+@pytest.mark.parametrize(
+    "overrides, room",
+    [
+        (["algorithm=opsd", "teacher.path=examples/tiny/student"], 17 + 52 + 54 + 1),  # the longest problem, its solution, a response
+        (["algorithm=opsd", "teacher={urls: ['http://127.0.0.1:9']}"], 17 + 52 + 54 + 1),
+        (["algorithm=opsd", "teacher={}", "teachers.math.path=examples/tiny/student", "data.teacher_key=mathematics"], 17 + 52 + 54 + 1),
+        (["algorithm=sdpo", "teacher.path=examples/tiny/student"], 17 + 54 + 54 + 1),  # what a sibling said may be as long as a response
+        (["algorithm=rlsd", "teacher.path=examples/tiny/student"], 80 + 1),  # 17 + 2 + 54 is less than what the data allow anyway
+    ],
+)
+def test_a_teacher_that_scores_contexts_has_room_for_them_however_it_is_reached(tmp_path, overrides, room):
+    rows = [json.loads(line) | {"mathematics": "math"} for line in Path("examples/tiny/train.jsonl").read_text().splitlines()[:64]]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = Config.load("examples/cpu_tiny.yaml", [*overrides, "algorithm.context_scorer=teacher", "openrlhf.data.max_len=80", "steps=1",
+                                                    f"data.path={tmp_path}/data.jsonl", f"runs={tmp_path}"])  # fmt: skip
+    (teacher,) = make_plan(config, dry=True).config.all_teachers.values()
+    assert teacher.max_model_len == room
+
+
+def test_contexts_scored_by_another_model_are_said_before_the_run(tmp_path):
+    config = Config.load("examples/cpu_tiny.yaml", ["algorithm=rlsd", "algorithm.context_scorer=teacher", f"runs={tmp_path}"])
+    assert "what they add is a difference of two models" in make_plan(config, dry=True).notes[-1]

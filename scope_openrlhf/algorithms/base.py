@@ -78,7 +78,7 @@ class Distil(Clip):
     forward KL. topk_*: KL or Jensen-Shannon over the teacher's top_k tokens and a tail bucket. Only the first corrects for a student that has moved
     since it sampled, so the others want one optimiser step per rollout batch."""
     top_k: int = 0
-    """Tokens per position that the teacher returns; only with divergence topk_reverse or topk_forward."""
+    """Tokens per position that the teacher returns; only with divergence topk_*."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -130,6 +130,9 @@ class Algorithm(ABC):
         under the last of the contexts where the teacher scores those."""
         return 0
 
+    hints_prompts: ClassVar[bool] = False
+    """Whether the rollouts' own prompts carry a hint; see `prompt_hint`."""
+
     @property
     def uses_trace(self) -> bool:
         """Whether it shows the data's worked solutions (data.trace_key)."""
@@ -139,14 +142,20 @@ class Algorithm(ABC):
         """Whether a verified rollout must be scored by the teacher before `weigh`."""
         return False
 
-    def prompt_hint(self, answer: str, trace: str) -> str:
-        """What is put after a problem for the rollouts themselves, from its gold answer and worked solution. It stays there for the loss;
-        held-out problems never carry it."""
-        return ""
+    def prompt_hint(self, answer: str, trace: str) -> tuple[str, bool]:
+        """What is put after a problem for the rollouts themselves, from its gold answer and worked solution, and whether it gives the answer away.
+
+        It stays there for the loss; held-out problems never carry it.
+        """
+        return "", False
 
     def contexts_at(self, step: int) -> tuple[str, ...]:
         """Those of `contexts` that `weigh` reads after `step` rollout batches: a schedule may have ended."""
         return self.contexts
+
+    def hint_room(self, context: str, max_response: int) -> int:
+        """Tokens that a hint may have beyond what the data tell, because it holds what other rollouts say."""
+        return 0
 
     def hint(self, context: str, i: int, group: list[Attempt]) -> str | None:
         """What is put after the problem of rollout i of a prompt's group under this context; None: not scored, its row stays NaN."""

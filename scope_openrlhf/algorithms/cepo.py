@@ -35,6 +35,9 @@ class Cepo(Rlsd):
         answer = group[i].answer if context == "with_right" else wrong_answer(group)
         return None if answer is None else c.hint.replace("{answer}", answer)
 
+    def hint_room(self, context: str, max_response: int) -> int:
+        return 64 if context == "with_wrong" else 0  # a wrong answer longer than the gold one; beyond that `no_wrong` decides
+
     def delta(self, rollouts: Rollouts) -> Tensor:
         c: Cepo.Config = self.config  # type: ignore[assignment]
         right_N, wrong_N = (rollouts.scored_under(context) for context in self.contexts)

@@ -5,7 +5,8 @@
 A_i is GRPO's advantage. lambda falls linearly from `mix` to 0 over `mix_steps` steps, after which it is GRPO.
 
 The published code differs from the paper in two things: its lambda ends after 60 steps, not 50 (`mix_steps`), and its P_T+ is a copy of the
-student that is renewed every 20 steps. Here it is the student of the moment, or with `context_scorer=teacher` a copy that stays as it was.
+student that is renewed every 20 steps. Here it is the student of the moment, or with `context_scorer=teacher` whatever teacher.path names: the
+student's own path gives a copy that stays as it was, another model makes delta a difference of two models.
 """
 
 from dataclasses import dataclass, replace
@@ -44,13 +45,13 @@ class Rlsd(Grpo):
 
     contexts: ClassVar[tuple[str, ...]] = ("with_answer",)
 
-    def mix(self, step: int) -> float:
+    def lambda_at(self, step: int) -> float:
         """lambda after `step` rollout batches: a function of the step, which checkpoints hold."""
         c: Rlsd.Config = self.config  # type: ignore[assignment]
         return c.mix * max(0.0, 1 - step / c.mix_steps)
 
     def contexts_at(self, step: int) -> tuple[str, ...]:
-        return self.contexts if self.mix(step) else ()
+        return self.contexts if self.lambda_at(step) else ()
 
     def hint(self, context: str, i: int, group: list[Attempt]) -> str | None:
         c: Rlsd.Config = self.config  # type: ignore[assignment]
@@ -64,7 +65,7 @@ class Rlsd(Grpo):
 
     def weigh(self, rollouts: Rollouts) -> Signal:
         c: Rlsd.Config = self.config  # type: ignore[assignment]
-        grpo, mix = super().weigh(rollouts), self.mix(rollouts.step)
+        grpo, mix = super().weigh(rollouts), self.lambda_at(rollouts.step)
         if not mix:
             return replace(grpo, metrics={"mix": 0.0})
         delta_NT = self.delta(rollouts).masked_fill(~rollouts.mask_NT, 0.0)

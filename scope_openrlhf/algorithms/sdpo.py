@@ -9,13 +9,10 @@ Here p_T is the student of the moment, or with context_scorer=teacher a copy tha
 teacher's likeliest tokens.
 """
 
-import re
 from dataclasses import dataclass
 
 from scope_openrlhf.algorithms.base import SelfDistil, SelfDistillation
 from scope_openrlhf.batch import Attempt
-
-THOUGHT = re.compile(r"<think>.*?</think>\s*", re.DOTALL)
 
 
 class Sdpo(SelfDistillation):
@@ -32,14 +29,18 @@ class Sdpo(SelfDistillation):
             if "{solution}" not in self.hint:
                 raise ValueError(f"algorithm.hint must contain {{solution}}, got {self.hint!r}")
 
+    def hint_room(self, context: str, max_response: int) -> int:
+        return max_response
+
     def hint(self, context: str, i: int, group: list[Attempt]) -> str | None:
         c: Sdpo.Config = self.config  # type: ignore[assignment]
         solution = next((a.response for j, a in enumerate(group) if a.route == "right" and j != i), None)
         if solution is not None:
-            return c.hint.replace("{solution}", THOUGHT.sub("", solution))
+            # many templates open <think> themselves, so that the response holds its end alone
+            return c.hint.replace("{solution}", solution.rpartition("</think>")[2].lstrip())
         if group[i].truncated:
             return c.truncated_feedback or None
-        return c.no_answer_feedback or None if group[i].extracted is None else None
+        return (c.no_answer_feedback or None) if group[i].extracted is None else None
 
 
 ALGORITHM = Sdpo

@@ -12,7 +12,7 @@ The published code puts the trace into a closed turn of the assistant after the 
 from dataclasses import dataclass
 
 from scope_openrlhf.algorithms.grpo import Grpo
-from scope_openrlhf.masking import Placeholders, mask_trace, prefix
+from scope_openrlhf.masking import Placeholders, leaks, mask_trace, prefix
 
 
 class Smepo(Grpo):
@@ -33,15 +33,18 @@ class Smepo(Grpo):
             if not 0 <= self.ratio <= 1:
                 raise ValueError(f"algorithm.ratio must lie between 0 and 1, got {self.ratio}")
 
+    hints_prompts = True
+
     @property
     def uses_trace(self) -> bool:
         c: Smepo.Config = self.config  # type: ignore[assignment]
         return c.ratio > 0
 
-    def prompt_hint(self, answer: str, trace: str) -> str:
+    def prompt_hint(self, answer: str, trace: str) -> tuple[str, bool]:
         c: Smepo.Config = self.config  # type: ignore[assignment]
-        shown = trace and prefix(mask_trace(trace, answer, Placeholders(c.number, c.code, c.entity)), c.ratio)
-        return f"{c.intro}{shown}{c.tail}" if shown else ""
+        placeholders = Placeholders(c.number, c.code, c.entity)
+        shown = trace and prefix(mask_trace(trace, answer, placeholders), c.ratio)
+        return (f"{c.intro}{shown}{c.tail}", leaks(shown, answer, placeholders)) if shown else ("", False)
 
 
 ALGORITHM = Smepo
