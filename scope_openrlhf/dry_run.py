@@ -131,7 +131,7 @@ def report(config: Config, args: SimpleNamespace, shapes: dict[str, Shape], rows
     for name, teacher in config.all_teachers.items() if uses_teacher else ():
         if not teacher.started_here:
             continue
-        line, why = _teacher(name, teacher, shapes[name], args.data.max_len, gpu_gib)
+        line, why = _teacher(name, teacher, shapes[name], max(teacher.max_model_len - 1, args.data.max_len), gpu_gib)
         lines.append(line)
         problems += why
         if teacher.placement == "colocate" and not teacher.sleep:

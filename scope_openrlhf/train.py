@@ -191,7 +191,7 @@ def dry_run(config: Config, gpu_gib: float, gpus_per_node: int) -> int:
         rows = len(data.load_rows(config.data))
         lines, problems = describe(plan.config, plan.args, shapes, rows, plan.steps, uses, gpu_gib, gpus_per_node)
         print(f"dry run of {config.name}: {config.algorithm['name']}, {plan.gpus} GPUs", file=out)
-        print("\n".join(lines), file=out, flush=True)
+        print("\n".join([*lines, "notes", *(f"  {note}" for note in plan.notes)]), file=out, flush=True)
         if problems:
             raise ConfigError("it does not fit: " + "; ".join(problems))
     return 0
