@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from scope_openrlhf import weights
 from scope_openrlhf.algorithms.rlsd import Rlsd
 from scope_openrlhf.batch import Attempt, Rollouts
 
@@ -40,10 +41,9 @@ class Cepo(Rlsd):
 
     def delta(self, rollouts: Rollouts) -> Tensor:
         c: Cepo.Config = self.config  # type: ignore[assignment]
-        right_N, wrong_N = (rollouts.scored_under(context) for context in self.contexts)
-        if not right_N.all():
-            raise ValueError(f"rows {torch.nonzero(~right_N).flatten().tolist()} hold a log-prob that is missing or not finite")
         right_NT, wrong_NT = (rollouts.context_logp[context] for context in self.contexts)
+        weights.require_finite(weights.masked_mean(right_NT, rollouts.mask_NT), torch.ones_like(rollouts.right_N))
+        wrong_N = rollouts.scored_under("with_wrong")
         otherwise_NT = rollouts.student_logp_NT if c.no_wrong == "rlsd" else right_NT
         return right_NT - torch.where(wrong_N[:, None], wrong_NT, otherwise_NT)
 
