@@ -206,6 +206,12 @@ class Config:
         teachers = {name: change(teacher) for name, teacher in self.teachers.items()}
         return dataclasses.replace(self, teacher=change(self.teacher), teachers=teachers)
 
+    def with_student_as_teacher(self) -> "Config":
+        """The same with the student, as it is before training, for its only teacher."""
+        return dataclasses.replace(
+            self, teachers={}, teacher=dataclasses.replace(self.teacher, path=self.student.path, revision="", urls=[])
+        )
+
     @classmethod
     def load(cls, path: str | Path, overrides: list[str]) -> "Config":
         """Read a YAML file, apply overrides of the form a.b=value (value in YAML), resolve. Raises ConfigError."""

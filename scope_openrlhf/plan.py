@@ -47,12 +47,14 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
             algorithms.load(name, **knobs)
     except (ValueError, TypeError) as error:
         raise ConfigError(str(error)) from None
+    if algorithm.context_scorer == "initial":
+        config = config.with_student_as_teacher()
     teachers = config.all_teachers if algorithm.uses_teacher else {}
     if algorithm.uses_teacher and not teachers:
         raise ConfigError(f"algorithm {config.algorithm['name']} needs a teacher; set teacher.path or teacher.urls")
     if algorithm.teacher_scores_contexts and (len(teachers) > 1 or any(t.sleep for t in teachers.values())):
         raise ConfigError(
-            "algorithm.context_scorer=teacher asks the one teacher after the rollouts have ended; leave teachers and teacher.sleep out"
+            "algorithm.context_scorer other than student asks one teacher after the rollouts have ended; leave teachers and teacher.sleep out"
         )
     rows = data.load_rows(config.data, teachers if config.teachers else (), algorithm.uses_trace)
     notes: tuple[str, ...] = ()
@@ -107,8 +109,8 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
     longest = checks.check_hints(algorithm, args, rows, tokenizer, scorer, models.get(scorer)) if tokenizer else args.data.max_len
     if by_teacher:  # its requests hold a hint too, and one token that vLLM must generate
         config = config.with_teachers(lambda t: dataclasses.replace(t, max_model_len=max(t.max_model_len, longest + 1)))
-        if next(iter(teachers.values())).path not in ("", as_given.student.path):
-            notes += (f"contexts are scored by {scorer}, which is not the student's: what they add is a difference of two models",)
+        if algorithm.context_scorer == "teacher":
+            notes += ("contexts are scored by the teacher: what they add to the student's log-probs is a difference of two models",)
     gpus = host.gpus_wanted(config, args, algorithm.uses_teacher)
     if config.ray.address == "local" and not dry and 0 < config.ray.num_gpus < gpus:
         raise ConfigError(f"the run asks for {gpus} GPUs, ray.num_gpus gives {config.ray.num_gpus}; set it to {gpus} or more, or to 0")

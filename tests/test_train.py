@@ -30,9 +30,9 @@ def scope_train(tmp_path, capfd):
         (["algorithm.tau=0"], "algorithm.tau must be a finite number greater than 0, got 0"),
         (["algorithm=nosuch"], "there is no algorithm 'nosuch'; known:"),
         (["openrlhf.data.max_len=64"], "3200 prompts do not fit: row train-0 has 11 tokens and 54 are kept"),
-        (["algorithm=opsd", "openrlhf.rollout.max_new_tokens=80"], "of its hint (privileged), student.path has 128 positions for them; lower openrlhf.rollout.max_new_tokens"),
+        (["algorithm=opsd", "openrlhf.rollout.max_new_tokens=80"], "of its hint (privileged), teacher.path has 127 positions for them; lower openrlhf.rollout.max_new_tokens"),
         (["algorithm=smepo", "data.trace_key=solution"], "no row of examples/tiny/train.jsonl has a worked solution in 'solution', which this algorithm shows; set data.trace_key"),
-        (["algorithm=rlsd", "algorithm.context_scorer=teacher", "teachers.math.path=examples/tiny/teacher"], "asks the one teacher after the rollouts have ended; leave teachers and teacher.sleep out"),
+        (["algorithm=rlsd", "algorithm.context_scorer=teacher", "teachers.math.path=examples/tiny/teacher"], "asks one teacher after the rollouts have ended; leave teachers and teacher.sleep out"),
         (["algorithms.cepo.mixx=1"], "unknown key algorithm.mixx; did you mean 'mix'?"),
         (["algorithms.copo={}"], "there is no algorithm 'copo'; known: cepo"),
         (["openrlhf.data.max_len=400"], "needs 400 positions, student.path has 128; lower data.max_len"),
@@ -210,7 +210,7 @@ def test_a_run_of_before_a_setting_existed_is_still_the_same_run(tmp_path, capsy
 @pytest.mark.parametrize(
     "overrides, room",
     [
-        (["algorithm=opsd", "teacher.path=examples/tiny/student"], 17 + 52 + 54 + 1),  # the longest problem, its solution, a response
+        (["algorithm=opsd", "algorithm.context_scorer=initial"], 17 + 52 + 54 + 1),  # the longest problem, its solution, a response
         (["algorithm=opsd", "teacher={urls: ['http://127.0.0.1:9']}"], 17 + 52 + 54 + 1),
         (["algorithm=opsd", "teacher={}", "teachers.math.path=examples/tiny/student", "data.teacher_key=mathematics"], 17 + 52 + 54 + 1),
         (["algorithm=sdpo", "teacher.path=examples/tiny/student"], 17 + 54 + 54 + 1),  # what a sibling said may be as long as a response
@@ -220,7 +220,7 @@ def test_a_run_of_before_a_setting_existed_is_still_the_same_run(tmp_path, capsy
 def test_a_teacher_that_scores_contexts_has_room_for_them_however_it_is_reached(tmp_path, overrides, room):
     rows = [json.loads(line) | {"mathematics": "math"} for line in Path("examples/tiny/train.jsonl").read_text().splitlines()[:64]]
     (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    config = Config.load("examples/cpu_tiny.yaml", [*overrides, "algorithm.context_scorer=teacher", "openrlhf.data.max_len=80", "steps=1",
+    config = Config.load("examples/cpu_tiny.yaml", [overrides[0], "algorithm.context_scorer=teacher", *overrides[1:], "openrlhf.data.max_len=80", "steps=1",
                                                     f"data.path={tmp_path}/data.jsonl", f"runs={tmp_path}"])  # fmt: skip
     (teacher,) = make_plan(config, dry=True).config.all_teachers.values()
     assert teacher.max_model_len == room
@@ -228,4 +228,11 @@ def test_a_teacher_that_scores_contexts_has_room_for_them_however_it_is_reached(
 
 def test_contexts_scored_by_another_model_are_said_before_the_run(tmp_path):
     config = Config.load("examples/cpu_tiny.yaml", ["algorithm=rlsd", "algorithm.context_scorer=teacher", f"runs={tmp_path}"])
-    assert "what they add is a difference of two models" in make_plan(config, dry=True).notes[-1]
+    assert "a difference of two models" in make_plan(config, dry=True).notes[-1]
+
+
+def test_the_student_as_it_was_is_a_teacher_of_its_own(tmp_path):
+    plan = make_plan(Config.load("examples/cpu_tiny.yaml", ["algorithm=opsd", "teachers.math.path=nowhere", f"runs={tmp_path}"]), dry=True)
+    (teacher,) = plan.config.all_teachers.values()
+    assert teacher.path == plan.config.student.path and teacher.enforce_eager  # the rest as `teacher` says
+    assert plan.gpus == 3 and plan.algorithm.uses_teacher

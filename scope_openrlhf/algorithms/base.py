@@ -65,8 +65,8 @@ class Clip(Knobs):
 class Contexts(Knobs):
     """Knobs of algorithms that have rollouts scored again under a context."""
 
-    context_scorer: Literal["student", "teacher"] = "student"
-    """Who scores: the student as it is now, in its training engine, or the teacher group (teacher.path = student.path: the student as it was)."""
+    context_scorer: Literal["student", "initial", "teacher"] = "student"
+    """Who scores: the student as it is now, in its training engine; a copy of it as it was at the start, in a teacher group; or the teacher."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +121,13 @@ class Algorithm(ABC):
         return self.teacher_scores_contexts
 
     @property
+    def context_scorer(self) -> str:
+        return self.config.context_scorer if isinstance(self.config, Contexts) else "student"
+
+    @property
     def teacher_scores_contexts(self) -> bool:
-        return isinstance(self.config, Contexts) and self.config.context_scorer == "teacher"
+        """Whether a teacher group does: one of the teacher, or of the student as it was at the start."""
+        return self.context_scorer != "student"
 
     @property
     def top_k(self) -> int:
@@ -227,8 +232,8 @@ class SelfDistil(Contexts, Distil):
         super().__post_init__()
         if self.top_k and self.context_scorer == "student":
             raise ValueError(
-                f"algorithm.divergence {self.divergence} reads the top k of the teacher group, the training engine scores sampled tokens alone: "
-                "set algorithm.context_scorer=teacher, and teacher.path to the student's for its copy as it was"
+                f"algorithm.divergence {self.divergence} reads the top k of a teacher group, the training engine scores sampled tokens alone: "
+                "set algorithm.context_scorer=initial for a copy of the student as it was at the start, or =teacher"
             )
 
 

@@ -5,8 +5,7 @@
 A_i is GRPO's advantage. lambda falls linearly from `mix` to 0 over `mix_steps` steps, after which it is GRPO.
 
 The published code differs from the paper in two things: its lambda ends after 60 steps, not 50 (`mix_steps`), and its P_T+ is a copy of the
-student that is renewed every 20 steps. Here it is the student of the moment, or with `context_scorer=teacher` whatever teacher.path names: the
-student's own path gives a copy that stays as it was, another model makes delta a difference of two models.
+student that is renewed every 20 steps. Here it is the student of the moment, or with `context_scorer=initial` a copy that stays as it was.
 """
 
 from dataclasses import dataclass, replace

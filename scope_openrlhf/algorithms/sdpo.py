@@ -5,7 +5,7 @@ c_i is the first right rollout of the group other than y_i, without what it thou
 y_i; where that has nothing to say, y_i trains nothing. No gradient through p_T. D is by default the sampled reverse KL as a policy gradient.
 
 The published code takes the Jensen-Shannon divergence over the student's 100 likeliest tokens and a moving average of the student (0.05) as p_T.
-Here p_T is the student of the moment, or with context_scorer=teacher a copy that stays as it was; then also divergence=topk_jsd, top_k=100, the
+Here p_T is the student of the moment, or with context_scorer=initial a copy that stays as it was; then also divergence=topk_jsd, top_k=100, the
 teacher's likeliest tokens.
 """
 
