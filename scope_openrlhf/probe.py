@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scope_openrlhf.algorithms.base import Algorithm
 from scope_openrlhf.config import TeacherConfig
 from scope_openrlhf.data import LABEL_COLUMN, as_messages
 from scope_openrlhf.teacher import Endpoint, Score, TeacherError, check_score
@@ -42,6 +43,11 @@ def probe_run(name: str, config: TeacherConfig, student: str, prompts: Path, max
                 await endpoint.close()
 
     return asyncio.run(all_replicas())
+
+
+def longest_request(algorithm: Algorithm, teacher: TeacherConfig, max_len: int) -> int:
+    """Tokens of the longest sequence that a run has scored: a rollout, or one beside a hint, for which plan.py made room."""
+    return teacher.max_model_len - 1 if algorithm.teacher_scores_contexts else max_len
 
 
 async def probe(endpoints: list[Endpoint], sequence: list[int], max_len: int, dtype: str) -> tuple[list[str], list[float]]:

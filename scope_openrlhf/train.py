@@ -122,7 +122,7 @@ def probe(config: Config) -> int:
         from ray.exceptions import RayError
 
         from scope_openrlhf import host
-        from scope_openrlhf.probe import probe_run
+        from scope_openrlhf.probe import longest_request, probe_run
         from scope_openrlhf.teacher import TeacherError
 
         print(f"scope-train --probe: {plan.notes[0]}", file=out, flush=True)
@@ -130,9 +130,8 @@ def probe(config: Config) -> int:
         with ray_session(dataclasses.replace(plan, gpus=host.teacher_gpus(teachers.values())), out), teacher_groups(plan):
             for name, teacher in teachers.items():
                 try:
-                    lines, _ = probe_run(
-                        name, teacher, plan.config.student.path, plan.config.run_dir / "prompts.jsonl", plan.args.data.max_len
-                    )
+                    longest = longest_request(plan.algorithm, teacher, plan.args.data.max_len)
+                    lines, _ = probe_run(name, teacher, plan.config.student.path, plan.config.run_dir / "prompts.jsonl", longest)
                 except (TeacherError, RayError) as error:
                     print(error, file=sys.stderr, flush=True)  # whole, into driver.log
                     raise RunError(f"{cause_of(error)}\n  see {config.run_dir}/logs") from None

@@ -14,7 +14,7 @@ from scope_openrlhf import algorithms, cpu_platform
 from scope_openrlhf.config import Config, TeacherConfig
 from scope_openrlhf.experience import ScopeExperienceMaker
 from scope_openrlhf.health import overlap, path_health
-from scope_openrlhf.probe import probe_run, tolerated
+from scope_openrlhf.probe import longest_request, probe_run, tolerated
 from scope_openrlhf.report import Stage, StepLog, read_jsonl
 from scope_openrlhf.rollout import ScopeSamplesGenerator
 from scope_openrlhf.score_log import identities
@@ -134,7 +134,7 @@ class ScopeTraining(BasePPOTrainer):
         """then: by name, what the probes got when the checkpoint was written."""
         prompts = self.config.run_dir / "prompts.jsonl"
         for name, teacher in self.teachers.items():
-            longest = teacher.max_model_len - 1 if self.experience_maker.algorithm.teacher_scores_contexts else self.args.data.max_len
+            longest = longest_request(self.experience_maker.algorithm, teacher, self.args.data.max_len)
             lines, logprobs = probe_run(name, teacher, self.config.student.path, prompts, longest)
             for line in lines:
                 print(f"teacher probe: {line}", flush=True)
