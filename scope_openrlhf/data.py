@@ -117,7 +117,9 @@ def with_hint(prompt: Any, hint: str) -> Any:
     if isinstance(prompt, str):
         return prompt + hint
     *before, last = prompt
-    return [*before, last | {"content": last["content"] + hint}]
+    content = last["content"]
+    # parts of a message, where pictures stand beside texts
+    return [*before, last | {"content": content + hint if isinstance(content, str) else [*content, {"type": "text", "text": hint}]}]
 
 
 def read(path: str) -> list[dict]:

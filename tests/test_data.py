@@ -3,7 +3,7 @@ import json
 import pytest
 
 from scope_openrlhf.config import ConfigError, DataConfig
-from scope_openrlhf.data import format_prompts, load_rows, order_rows
+from scope_openrlhf.data import format_prompts, load_rows, order_rows, show_trace, with_hint
 
 
 def write(path, rows):
@@ -74,3 +74,33 @@ def test_the_order_is_a_function_of_the_seed_and_every_pass_visits_each_row_once
 def test_the_label_carries_the_row_and_its_order():
     row = json.loads(format_prompts([{"id": "a", "prompt": "1+1?", "answer": "2"}]))
     assert row["prompt"] == "1+1?" and json.loads(row["label"]) == {"id": "a", "prompt": "1+1?", "answer": "2", "order": 0}
+
+
+def test_a_hint_stands_at_the_end_of_the_last_message_whatever_its_form():
+    assert with_hint("1+1?", " 2") == "1+1? 2"
+    system = {"role": "system", "content": "Be brief."}
+    assert with_hint([system, {"role": "user", "content": "1+1?"}], " 2") == [system, {"role": "user", "content": "1+1? 2"}]
+    picture = {"type": "image", "image": "a.png"}
+    assert with_hint([{"role": "user", "content": [picture]}], "2") == [
+        {"role": "user", "content": [picture, {"type": "text", "text": "2"}]}
+    ]
+
+
+def test_a_prompt_says_whether_it_carries_a_trace_and_whether_that_tells_the_answer():
+    row = {"id": "0", "prompt": "1+1?", "answer": "2", "trace": "1+1=2"}
+    assert show_trace(row, " *+*=*", False) == row | {"prompt": "1+1? *+*=*", "hinted": True, "leaks": False}
+    assert show_trace(row, "", False) == row | {"hinted": False, "leaks": False}
+
+
+def test_traces_are_read_where_some_rows_have_one_and_refused_where_none_has(tmp_path):
+    rows = [
+        {"problem": "1+1?", "answer": "2", "extra": {"solution": "1+1=2"}},
+        {"problem": "1+2?", "answer": "3", "extra": {"solution": None}},
+    ]
+    config = DataConfig(path=write(tmp_path / "d.jsonl", rows), trace_key="extra.solution")
+    assert [row["trace"] for row in load_rows(config, traces=True)] == ["1+1=2", ""] and "trace" not in load_rows(config)[0]
+    with pytest.raises(ConfigError, match="no row of .* has a worked solution in 'expert_trace'.*--traces FILE"):
+        load_rows(DataConfig(path=config.path), traces=True)
+    picture = [rows[0] | {"extra": {"solution": "see <image>"}}]
+    with pytest.raises(ConfigError, match="1 of 1 prompts of .* hold <image>"):
+        load_rows(DataConfig(path=write(tmp_path / "p.jsonl", picture), trace_key="extra.solution"), traces=True)
