@@ -45,7 +45,7 @@ def last_config(run: Path) -> dict:
 @pytest.mark.parametrize("variant", [*([f"algorithm={name}"] for name in algorithms.known()),
                                      ["algorithm.divergence=topk_forward", "algorithm.top_k=4", "algorithm.truncated=drop"],
                                      ["algorithm=opd", "algorithm.divergence=k2", "algorithm.truncated=mask_tail"],
-                                     ["algorithm=sdpo", "algorithm.context_scorer=initial", "algorithm.divergence=topk_jsd", "algorithm.top_k=8"],
+                                     ["algorithm=sdpo", "algorithm.context_scorer=student", "algorithm.divergence=k2", "algorithm.top_k=0"],
                                      ["algorithm=cepo", "algorithm.context_scorer=teacher", "algorithm.no_wrong=grpo"],
                                      ["openrlhf.train.colocate_all=true", "teacher.placement=colocate", "teacher.replicas=2"]], ids="-".join)  # fmt: skip
 def test_every_algorithm_trains_on_the_real_stack(variant, tmp_path):

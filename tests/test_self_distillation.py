@@ -122,7 +122,8 @@ def test_self_distillation_takes_the_gap_to_the_student_that_knows_more_and_leav
     assert signal.weight_N.tolist() == [1, 1, 0, 1] and signal.path_N.tolist() == [0, 0, -1, 0]
     # of the right one; of the two wrong ones that were scored
     assert signal.metrics == pytest.approx({"privileged": 3, "gap_right": 0.6, "gap_wrong": -1.0})
-    assert algorithm.uses_teacher == (name == "opsd") and not algorithm.needs_teacher(right=False)  # for opsd the student as it was
+    assert algorithm.context_scorer == "initial" and not algorithm.needs_teacher(right=False)  # the student as it was at the start
+    assert algorithm.uses_teacher and not algorithms.load(name, context_scorer="student").uses_teacher
 
 
 def test_self_distillation_is_opd_where_everybody_has_a_hint():
@@ -158,7 +159,7 @@ def test_sdpo_shows_another_right_rollout_without_its_thoughts_else_feedback_els
 
 def test_the_training_engine_gives_no_top_k_and_the_teacher_group_does():
     with pytest.raises(ValueError, match="set algorithm.context_scorer=initial for a copy of the student"):
-        algorithms.load("sdpo", divergence="topk_jsd", top_k=2)
+        algorithms.load("sdpo", divergence="topk_jsd", top_k=2, context_scorer="student")
     sdpo = algorithms.load("sdpo", divergence="topk_jsd", top_k=2, context_scorer="teacher")
     assert sdpo.uses_teacher and sdpo.top_k == 2
     r = group(privileged=[-0.4, NAN, -0.4, -0.4])

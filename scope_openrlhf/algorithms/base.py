@@ -228,6 +228,9 @@ class Distillation(Algorithm):
 class SelfDistil(Contexts, Distil):
     """Knobs of algorithms whose teacher is the student itself, shown something more."""
 
+    context_scorer: Literal["student", "initial", "teacher"] = "initial"
+    """As above. The student of the moment as its own teacher drifts with it: on the embedded default that collapses within 25 steps."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.top_k and self.context_scorer == "student":

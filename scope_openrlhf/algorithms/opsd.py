@@ -1,8 +1,7 @@
 """OPSD, on-policy self-distillation (arXiv 2601.18734): the student that is shown the solution teaches itself without it.
 
     loss = sum_i D(p_S(. | x, y_<t) || p_T(. | x, s, y_<t)) over the tokens of the student's own rollouts, s = the worked solution of x
-p_T is the student as it was at the start, in a teacher group of its own (`context_scorer`): the student of the moment as its own teacher drifts
-with it and may collapse. D is by default the sampled reverse KL as a policy gradient, the paper's variant on sampled tokens. The reward is not
+p_T is the student as it was at the start, in a teacher group of its own (`context_scorer`). D is by default the sampled reverse KL as a policy gradient, the paper's variant on sampled tokens. The reward is not
 read and one rollout of a problem is enough. No gradient through p_T. A problem without a solution trains nothing.
 
 The paper's main setting is a divergence of whole distributions, Jensen-Shannon in the published code: divergence=topk_jsd, top_k=100 and a
@@ -10,7 +9,6 @@ bucket for the rest come near it.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 from scope_openrlhf.algorithms.base import SelfDistil, SelfDistillation
 from scope_openrlhf.batch import Attempt
@@ -19,7 +17,6 @@ from scope_openrlhf.batch import Attempt
 class Opsd(SelfDistillation):
     @dataclass(frozen=True, kw_only=True)
     class Config(SelfDistil):
-        context_scorer: Literal["student", "initial", "teacher"] = "initial"
         hint: str = "\n\nThis is a worked solution:\n\n{trace}\n\nHaving understood it, solve the problem in your own words."
         """Put after the problem for p_T; {trace} is the data's worked solution, {answer} the gold answer. It holds one of them at least."""
 

@@ -4,9 +4,9 @@
 c_i is the first right rollout of the group other than y_i, without what it thought in <think>; where there is none, the verifier's feedback on
 y_i; where that has nothing to say, y_i trains nothing. No gradient through p_T. D is by default the sampled reverse KL as a policy gradient.
 
-The published code takes the Jensen-Shannon divergence over the student's 100 likeliest tokens and a moving average of the student (0.05) as p_T.
-Here p_T is the student of the moment, or with context_scorer=initial a copy that stays as it was; then also divergence=topk_jsd, top_k=100, the
-teacher's likeliest tokens.
+The published code takes the Jensen-Shannon divergence over the student's 100 likeliest tokens and as p_T a moving average of the student (0.05),
+which lies between the two that `context_scorer` offers: the student as it was at the start (default), in a teacher group of its own, and that of
+the moment. divergence=topk_jsd, top_k=100 (the teacher's likeliest) come near the rest.
 """
 
 from dataclasses import dataclass
