@@ -63,6 +63,18 @@ def test_every_algorithm_trains_on_the_real_stack(variant, tmp_path):
 
 
 @pytest.mark.slow
+def test_in_their_limits_others_train_as_grpo_to_the_last_digit(tmp_path):
+    rows_of = {}
+    for name, *knobs in (["grpo"], ["smepo", "algorithm.ratio=0"], ["rlsd", "algorithm.mix=0"], ["cepo", "algorithm.mix=0"]):
+        command = [sys.executable, "-m", "scope_openrlhf.train", "--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", f"name={name}", "steps=3",
+                   "eval.path=", f"algorithm={name}", *knobs]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        rows_of[name] = [{k: v for k, v in row.items() if k not in ("seconds", "mix")} for row in rows(tmp_path / name / "metrics.jsonl")]
+        assert rows_of[name] == rows_of["grpo"], name
+
+
+@pytest.mark.slow
 def test_each_problem_is_scored_by_the_teacher_that_it_names(tmp_path):
     problems = rows(Path("examples/tiny/train.jsonl"))[:32]
     (tmp_path / "data.jsonl").write_text(
