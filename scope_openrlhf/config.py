@@ -165,9 +165,8 @@ class Config:
         if isinstance(raw.get("teachers"), dict) and isinstance(raw.get("teacher", {}), dict):
             shared = {k: v for k, v in raw.get("teacher", {}).items() if k not in ("path", "revision", "urls")}
             raw["teachers"] = {str(name): shared | t if isinstance(t, dict) else t for name, t in raw["teachers"].items()}
-        if isinstance(chosen := raw.get("algorithm"), dict) and isinstance(
-            knobs := (raw.get("algorithms") or {}).get(chosen.get("name")), dict
-        ):
+        chosen, presets = raw.get("algorithm"), raw.get("algorithms")
+        if isinstance(chosen, dict) and isinstance(presets, dict) and isinstance(knobs := presets.get(str(chosen.get("name"))), dict):
             raw["algorithm"] = knobs | chosen
         config = _build(cls, raw, "")
         if not config.name or Path(config.name).name != config.name:

@@ -90,3 +90,19 @@ def test_reading_a_config_imports_neither_torch_nor_ray():
     code = "import sys, scope_openrlhf.train; print(sorted({'torch', 'ray', 'vllm', 'openrlhf', 'transformers'} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
+
+
+def test_knobs_by_algorithm_are_those_of_the_chosen_one_and_what_stands_under_algorithm_comes_first():
+    presets = {"rlsd": {"hint": "{answer}", "mix": 0.1}, "opd": {"top_k": 4}}
+    base = {"name": "r", "data": {"path": "d"}, "student": {"path": "s"}, "algorithms": presets}
+    assert Config.from_dict(base | {"algorithm": "rlsd"}).algorithm == {"name": "rlsd", "hint": "{answer}", "mix": 0.1}
+    assert Config.from_dict(base | {"algorithm": {"name": "rlsd", "mix": 0.4}}).algorithm == {
+        "name": "rlsd",
+        "hint": "{answer}",
+        "mix": 0.4,
+    }
+    assert Config.from_dict(base | {"algorithm": "grpo"}).algorithm == {"name": "grpo"}
+    again = Config.from_dict(base | {"algorithm": "rlsd"}).to_dict()
+    assert Config.from_dict(again).to_dict() == again  # as the workers of a run read it
+    with pytest.raises(ConfigError, match="algorithms must be a section of keys"):
+        Config.from_dict(base | {"algorithm": "rlsd", "algorithms": ["rlsd"]})
