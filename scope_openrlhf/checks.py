@@ -1,5 +1,6 @@
 """Checks that need a tokenizer, a model's config or OpenRLHF's resolved flags, all before any engine starts."""
 
+import dataclasses
 import json
 import sys
 from collections.abc import Iterator
@@ -162,7 +163,9 @@ def check_hints(algorithm, args: SimpleNamespace, rows: list[dict], tokenizer, k
     bare = prompt_lengths(tokenizer, [r["prompt"] for r in rows]) if algorithm.contexts else []
     for context in algorithm.contexts:
         attempts = [Attempt(r["prompt"], r["answer"], "", r["answer"], "wrong", trace=r.get("trace", "")) for r in rows]
-        hinted = prompt_lengths(tokenizer, [with_hint(a.prompt, algorithm.hint(context, 0, [a]) or "") for a in attempts])
+        # beside it a right one that says nothing, for hints that show one: `hint_room` is for what it says
+        groups = [[a, dataclasses.replace(a, route="right")] for a in attempts]
+        hinted = prompt_lengths(tokenizer, [with_hint(g[0].prompt, algorithm.hint(context, 0, g) or "") for g in groups])
         for row, without, length in zip(rows, bare, hinted, strict=True):
             response = min(args.rollout.max_new_tokens or args.data.max_len, args.data.max_len - without)
             if length + response > limit:

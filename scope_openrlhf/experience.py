@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -33,6 +34,8 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
         self.algorithm, self.teachers = algorithm, teachers
         self.metrics: dict[str, float] = {}
         self.context_seconds = 0.0
+        self.goes_on: Callable[[], None] = lambda: None
+        """Called as the teacher answers, so that whoever waits knows that something moves; the trainer sets it."""
         self.step = 0
         """Rollout batches trained on so far; the trainer sets it."""
 
@@ -111,7 +114,7 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
                 logp_NT[i, rollouts.mask_NT[i]] = answer.to(logp_NT)
             else:
                 raise ValueError(f"rollout {i} has a log-prob under the context {context} that is not finite; are the params sound?")
-        tokens = sum(len(ids) + len(said[i]) for i, ids in prompts.items())
+        tokens = sum(len(prompts[i]) + len(said[i]) for i in prompts.keys() - failures.keys())
         return logp_NT, failures, {"context_scored": len(prompts) - len(failures), "context_too_long": too_long, "context_tokens": tokens}
 
     def _ask_student(self, experiences, prompts: dict[int, Tensor], said: dict[int, Tensor]) -> dict[int, Tensor | TeacherError]:
@@ -138,7 +141,7 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
         """The teacher group, at its temperature: log-probs, or why there are none."""
         ((name, teacher),) = self.teachers.items()
         requests = [torch.cat([ids, said[i]]).tolist() for i, ids in prompts.items()]
-        scores = dict(zip(prompts, score_all(name, teacher, requests, self.algorithm.top_k), strict=True))
+        scores = dict(zip(prompts, score_all(name, teacher, requests, self.algorithm.top_k, self.goes_on), strict=True))
         sound = {i: score for i, score in scores.items() if isinstance(score, Score)}
         if self.algorithm.top_k:
             nothing = torch.zeros(0, self.algorithm.top_k, dtype=torch.int32), torch.zeros(0, self.algorithm.top_k)
@@ -180,10 +183,13 @@ def padded(rows: list[tuple[Tensor, Tensor]], pad: int) -> tuple[Tensor, Tensor,
     return sequences, action[:, 1:], attention
 
 
-def score_all(name: str, teacher: TeacherConfig, requests: list[list[int]], top_k: int) -> list[Score | TeacherError]:
+def score_all(
+    name: str, teacher: TeacherConfig, requests: list[list[int]], top_k: int, goes_on: Callable[[], None]
+) -> list[Score | TeacherError]:
     """The teacher's checked scores of many sequences, each a list of token ids; of one that could not be scored, its error.
 
-    A sequence that is there twice is scored once. So many are under way at a time that none waits in the queue past its deadline.
+    A sequence that is there twice is scored once. So many are under way at a time that none waits in the queue past its deadline; once more
+    than teacher.drop_budget have failed the rest are not asked. goes_on is called after each answer.
     """
 
     async def ask() -> list[Score | TeacherError]:
@@ -192,12 +198,19 @@ def score_all(name: str, teacher: TeacherConfig, requests: list[list[int]], top_
 
         room = asyncio.Semaphore(AT_ONCE * max(len(client.endpoints), 1))
 
+        failed: list[TeacherError] = []
+
         async def score(token_ids: tuple[int, ...]) -> Score | TeacherError:
             async with room:
+                if len(failed) > teacher.drop_budget:
+                    return failed[0]
                 try:
                     return await client.score(list(token_ids), top_k)
                 except TeacherError as error:
+                    failed.append(error)
                     return error
+                finally:
+                    goes_on()
 
         try:
             different = list(dict.fromkeys(map(tuple, requests)))

@@ -48,6 +48,11 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
     except (ValueError, TypeError) as error:
         raise ConfigError(str(error)) from None
     if algorithm.context_scorer == "initial":
+        if config.student.trust_remote_code:
+            raise ConfigError(
+                "algorithm.context_scorer=initial keeps a copy of the student in a teacher engine, which runs no Python files of a model; set "
+                "algorithm.context_scorer=student, or leave student.trust_remote_code out"
+            )
         config = config.with_student_as_teacher()
     teachers = config.all_teachers if algorithm.uses_teacher else {}
     if algorithm.uses_teacher and not teachers:
@@ -109,8 +114,11 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
     longest = checks.check_hints(algorithm, args, rows, tokenizer, scorer, models.get(scorer)) if tokenizer else args.data.max_len
     if by_teacher:  # its requests hold a hint too, and one token that vLLM must generate
         config = config.with_teachers(lambda t: dataclasses.replace(t, max_model_len=max(t.max_model_len, longest + 1)))
-        if algorithm.context_scorer == "teacher":
-            notes += ("contexts are scored by the teacher: what they add to the student's log-probs is a difference of two models",)
+        notes += (
+            "contexts are scored by a copy of the student as it is now, in a teacher group of its own; the teacher's path, urls and names are not used"
+            if algorithm.context_scorer == "initial"
+            else "contexts are scored by the teacher: what they add to the student's log-probs is a difference of two models",
+        )
     gpus = host.gpus_wanted(config, args, algorithm.uses_teacher)
     if config.ray.address == "local" and not dry and 0 < config.ray.num_gpus < gpus:
         raise ConfigError(f"the run asks for {gpus} GPUs, ray.num_gpus gives {config.ray.num_gpus}; set it to {gpus} or more, or to 0")

@@ -22,7 +22,7 @@ _DROPPED = ("rollout/", "timing/", "generated_samples", "weight", "return", "res
 
 
 def step_row(step: int, of: int, status: dict[str, Any]) -> dict[str, Any]:
-    """One row of metrics.jsonl. `teacher` seconds run inside `generate`, `context` ones inside `experience`; NaN (no such rollout this step) becomes null."""
+    """One row of metrics.jsonl. `teacher` seconds run inside `generate`, `context` ones (also a teacher's) inside `experience`; NaN (no such rollout this step) becomes null."""
     row: dict[str, Any] = {"step": step, "of": of}
     for name, value in status.items():
         if name in _RENAMED:

@@ -186,7 +186,11 @@ def dry_run(config: Config, gpu_gib: float, gpus_per_node: int) -> int:
         uses = plan.algorithm.uses_teacher
         paths = {"student": ("student.path", plan.config.student.path, "")}
         paths |= {name: (f"{section_of(name)}.path", t.path, t.revision) for name, t in plan.config.all_teachers.items() if uses and t.path}
-        shapes = {who: shape_of(checks.check_model(path, key, revision, known=True)) for who, (key, path, revision) in paths.items()}
+        trusted = {"student.path": config.student.trust_remote_code}
+        shapes = {
+            who: shape_of(checks.check_model(path, key, revision, known=True, trust_remote_code=trusted.get(key, False)))
+            for who, (key, path, revision) in paths.items()
+        }
         rows = len(data.load_rows(config.data))
         lines, problems = describe(plan.config, plan.args, shapes, rows, plan.steps, uses, gpu_gib, gpus_per_node)
         print(f"dry run of {config.name}: {config.algorithm['name']}, {plan.gpus} GPUs", file=out)

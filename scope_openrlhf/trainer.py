@@ -1,6 +1,7 @@
 """The single controller of a run: OpenRLHF's PPO trainer, plain or asynchronous, with our generator, experience maker and report. [host]"""
 
 import json
+import math
 from collections import Counter
 
 import openrlhf.trainer.ppo_trainer_async as ppo_trainer_async
@@ -23,9 +24,9 @@ from scope_openrlhf.teacher_engine import actor_names, awake
 
 
 def refuse_another_teacher(saved: dict[str, str] | None, now: dict[str, str]) -> None:
-    """Raise TeacherError if a checkpoint was trained with a teacher that differs from the present one."""
+    """Raise TeacherError if a checkpoint was trained with a teacher that differs from the present one, or with none."""
     if saved is None:
-        return
+        raise TeacherError("the checkpoint was trained without a teacher, and this run has one; train under another name")
     # a checkpoint of before commits were kept tells nothing of them
     changed = sorted(k for k in now.keys() | saved.keys() if now.get(k) != saved.get(k) and (k in saved or not k.endswith("revision")))
     if changed:
@@ -63,6 +64,7 @@ class ScopeTraining(BasePPOTrainer):
         self.saved: tuple[int, dict] | None = None
         """The last whole step and what OpenRLHF's checkpoint needs beside the model to resume after it."""
         self.log, self.stage = StepLog(self.config.run_dir), Stage(self.config.run_dir)
+        self.experience_maker.goes_on = self.stage.goes_on
         self.steps_of_run = len(read_jsonl(self.config.run_dir / "prompts.jsonl")) // self.args.rollout.batch_size
 
     def fit(self, global_step: int = 0) -> None:
@@ -74,7 +76,8 @@ class ScopeTraining(BasePPOTrainer):
         states = self.init_checkpoint_states()
         self.log.forget_after(states["global_step"])
         if self.teachers:
-            refuse_another_teacher(states.get("teacher"), self.identity["teacher"])
+            if states["global_step"]:
+                refuse_another_teacher(states.get("teacher"), self.identity["teacher"])
             if not self.config.teacher.replay:
                 self.stage("probing the teacher")
                 with awake(sleepers(self.teachers), self.config.teacher.hang_seconds):  # which sleep from then on
@@ -99,12 +102,12 @@ class ScopeTraining(BasePPOTrainer):
             raise
         status |= self.experience_maker.metrics | path_health(status, self.experience_maker.algorithm.paths)
         status["temperature"] = self.args.rollout.temperature
-        status["teacher_temperature"] = self.config.teacher.temperature
+        status["teacher_temperature"] = self.config.teacher.temperature if self.teachers else math.nan
         status["grader_failed"] = grader_failed
         answered = [(s.asked, s.answered) for s in scored if isinstance(s.score, Score)]
         status["teacher_scored"] = len(answered)
         status["teacher_failed"] = sum(isinstance(s.score, TeacherError) for s in scored)
-        status["teacher_skipped"] = len(scored) - status["teacher_scored"] - status["teacher_failed"]
+        status["teacher_skipped"] = len(scored) - status["teacher_scored"] - status["teacher_failed"] if self.teachers else 0
         # of the sequences that the teacher scored, prompt and response
         status["teacher_tokens"] = sum(
             int(r.attention_mask.sum()) for r, s in zip(rollout_samples, scored, strict=True) if isinstance(s.score, Score)

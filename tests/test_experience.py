@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -76,6 +77,19 @@ def test_a_hint_stands_at_the_end_of_the_problem_and_the_response_is_the_same():
     assert [ids[1:][mask.bool()].tolist() for ids, mask in zip(sequences, action, strict=True)] == [r.tolist() for r in response]
 
 
+def test_a_prompt_without_a_hint_has_the_tokens_that_openrlhf_gives_its_rollout():
+    from openrlhf.datasets.prompts_dataset import preprocess_data
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained("examples/tiny/student")
+    for prompt in (
+        "12+7?",
+        [{"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}, {"role": "user", "content": "9-4?"}],
+    ):
+        text, _ = preprocess_data({"prompt": prompt}, input_key="prompt", apply_chat_template=tokenizer.apply_chat_template)
+        assert prompt_ids(tokenizer, prompt).tolist() == tokenizer(text=text, add_special_tokens=False)["input_ids"]
+
+
 def test_the_top_k_of_a_response_lies_at_its_places_in_the_rollout_whatever_stood_before_it():
     # five tokens after a longer prompt, of which the last two are the response; in the rollout it stands at positions 1 and 2
     ids, logp = np.arange(10, dtype=np.int32).reshape(5, 2), -np.arange(10, dtype=np.float32).reshape(5, 2)
@@ -125,7 +139,7 @@ def step():
     maker.args = SimpleNamespace(**{section: SimpleNamespace(**{k.split(".")[1]: v for k, v in args.items() if k.startswith(section)})
                                     for section in ("actor", "rollout", "train", "ds")})  # fmt: skip
     maker.algorithm, maker.tokenizer, maker.actor_model_group, maker.teachers = EmptyHint(None), tokenizer, None, {}
-    maker._context_positions = 128
+    maker._context_positions, maker.goes_on = 128, lambda: None
     maker._dispatch_forward = lambda group, sync, **batches: batches
     maker._flatten_results = lambda b, copies: [
         actor(*row).detach() for row in zip(b["sequences"], b["action_mask"], b["attention_mask"], strict=True)
@@ -177,7 +191,7 @@ def test_the_teacher_is_asked_with_the_hint_and_what_it_fails_on_is_dropped_up_t
     maker, experiences, rollouts = step
     asked = []
 
-    def instead(name, teacher, requests, top_k):
+    def instead(name, teacher, requests, top_k, goes_on):
         asked.extend(maker.tokenizer.decode(ids) for ids in requests)
         return [TeacherError("silent"), *map(answer_of, requests[1:])]
 
@@ -205,7 +219,7 @@ def test_the_top_k_of_a_context_goes_through_openrlhfs_buffer_into_micro_batches
     from scope_openrlhf.update import pad_topk
 
     maker, experiences, rollouts = step
-    monkeypatch.setattr(experience, "score_all", lambda name, teacher, requests, top_k: [answer_of(ids) for ids in requests])
+    monkeypatch.setattr(experience, "score_all", lambda name, teacher, requests, top_k, goes_on: [answer_of(ids) for ids in requests])
     maker.algorithm, maker.step = ByTeacher(None), 0
     maker.algorithm.hints = {"right": "7", "wrong": None, "drop": ""}
     maker.teachers = {"": TeacherConfig(path="t", max_model_len=129)}
@@ -250,10 +264,17 @@ def test_many_scores_come_in_order_each_asked_once_and_wait_outside_their_deadli
     requests = [[i % 100, i % 7, 3] for i in range(150) if i % 100 != 9]
 
     async def inside_a_loop():
-        return experience.score_all("", TeacherConfig(path="t", deadline_seconds=0.5), requests, 0)
+        return experience.score_all("", TeacherConfig(path="t", deadline_seconds=0.5), requests, 0, lambda: moved.append(1))
 
+    moved = []
     scores = asyncio.run(inside_a_loop())  # all of them take a second and a half, each its turn among four
     assert [s.token_ids.tolist() for s in scores] == [ids[1:] for ids in requests] and replica.closed
-    assert len(replica.scored) == len(set(map(tuple, requests)))
-    (failed,) = experience.score_all("", TeacherConfig(path="t", deadline_seconds=0.1), [[9, 1, 2]], 0)
-    assert isinstance(failed, TeacherError) and "no nines" in str(failed)
+    assert len(replica.scored) == len(set(map(tuple, requests))) == len(moved)
+
+
+def test_a_teacher_that_answers_nobody_costs_one_deadline_and_not_one_for_each_that_waits(monkeypatch):
+    monkeypatch.setattr(experience, "connect", lambda name, teacher: [Slow()])
+    monkeypatch.setattr(experience, "AT_ONCE", 2)
+    start = time.monotonic()
+    answers = experience.score_all("", TeacherConfig(path="t", deadline_seconds=0.3), [[9, 1, i] for i in range(20)], 0, lambda: None)
+    assert all(isinstance(a, TeacherError) and "no nines" in str(a) for a in answers) and time.monotonic() - start < 2

@@ -100,7 +100,8 @@ for revision in ("", "a" * 40):
 def test_a_checkpoint_of_another_teacher_is_refused_by_name():
     from scope_openrlhf.trainer import refuse_another_teacher
 
-    refuse_another_teacher(None, {"path": "a"})
+    with pytest.raises(TeacherError, match="was trained without a teacher, and this run has one"):
+        refuse_another_teacher(None, {"path": "a"})
     refuse_another_teacher({"path": "a"}, {"path": "a"})
     with pytest.raises(TeacherError, match=r"differs in files \(1 then, 2 now\)"):
         refuse_another_teacher({"path": "a", "files": "1"}, {"path": "a", "files": "2"})

@@ -33,6 +33,7 @@ def scope_train(tmp_path, capfd):
         (["algorithm=opsd", "openrlhf.rollout.max_new_tokens=80"], "of its hint (privileged), teacher.path has 127 positions for them; lower openrlhf.rollout.max_new_tokens"),
         (["algorithm=smepo", "data.trace_key=solution"], "no row of examples/tiny/train.jsonl has a worked solution in 'solution', which this algorithm shows; set data.trace_key"),
         (["algorithm=rlsd", "algorithm.context_scorer=teacher", "teachers.math.path=examples/tiny/teacher"], "asks one teacher after the rollouts have ended; leave teachers and teacher.sleep out"),
+        (["algorithm=sdpo", "student.trust_remote_code=true"], "runs no Python files of a model; set algorithm.context_scorer=student"),
         (["algorithms.cepo.mixx=1"], "unknown key algorithm.mixx; did you mean 'mix'?"),
         (["algorithms.copo={}"], "there is no algorithm 'copo'; known: cepo"),
         (["openrlhf.data.max_len=400"], "needs 400 positions, student.path has 128; lower data.max_len"),
@@ -236,3 +237,4 @@ def test_the_student_as_it_was_is_a_teacher_of_its_own(tmp_path):
     (teacher,) = plan.config.all_teachers.values()
     assert teacher.path == plan.config.student.path and teacher.enforce_eager  # the rest as `teacher` says
     assert plan.gpus == 3 and plan.algorithm.uses_teacher
+    assert "a copy of the student as it is now" in plan.notes[-1]

@@ -33,12 +33,14 @@ class Smepo(Grpo):
             if not 0 <= self.ratio <= 1:
                 raise ValueError(f"algorithm.ratio must lie between 0 and 1, got {self.ratio}")
 
-    hints_prompts = True
-
     @property
     def uses_trace(self) -> bool:
         c: Smepo.Config = self.config  # type: ignore[assignment]
         return c.ratio > 0
+
+    @property
+    def hints_prompts(self) -> bool:
+        return self.uses_trace
 
     def prompt_hint(self, answer: str, trace: str) -> tuple[str, bool]:
         c: Smepo.Config = self.config  # type: ignore[assignment]
