@@ -88,7 +88,10 @@ def test_our_code_trusts_no_model_loads_no_pickle_and_calls_no_shell():
                     calls.add((file.name, name))
                 calls |= {(file.name, o) for o in ("shell", "trust_remote_code") if options.get(o, "False") != "False"}
     # host.py runs OpenRLHF's own parser; the others hand on what student.trust_remote_code says
-    assert calls == {("host.py", "exec"), *((file, "trust_remote_code") for file in ("checks.py", "experience.py", "plan.py", "rollout.py", "traces.py"))}
+    assert calls == {
+        ("host.py", "exec"),
+        *((file, "trust_remote_code") for file in ("checks.py", "experience.py", "plan.py", "rollout.py", "traces.py", "train.py")),
+    }
 
 
 # --- pickles

@@ -57,7 +57,15 @@ def test_a_difference_is_paired_by_seed_and_problem():
 
 
 def took(seconds: float = 10.0) -> dict:
-    return {"ids": ["a", "b"], "rollouts": [8, 8], "seconds": seconds, "startup": 5.0, "first": {"reward": 0.25}, "teacher_tokens": 100, "context_tokens": 7}
+    return {
+        "ids": ["a", "b"],
+        "rollouts": [8, 8],
+        "seconds": seconds,
+        "startup": 5.0,
+        "first": {"reward": 0.25},
+        "teacher_tokens": 100,
+        "context_tokens": 7,
+    }
 
 
 def test_what_a_run_said_of_its_first_step_is_averaged_over_seeds_and_what_one_of_them_lacks_is_left_out():
@@ -259,7 +267,9 @@ def test_a_study_that_is_stopped_stops_its_run_and_waits_until_that_has_put_its_
     run = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)); print('up', flush=True)\n"
     run += "try:\n  time.sleep(60)\nfinally:\n  time.sleep(0.5); print('put away', flush=True)"
     log = tmp_path / "x.log"
-    outer = f"import pathlib, sys; from scope_eval import study; study.execute([sys.executable, '-c', {run!r}], pathlib.Path({str(log)!r}))"
+    # a process that was started in the background may have been told to ignore Ctrl-C
+    outer = "import pathlib, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from scope_eval import study; "
+    outer += f"study.execute([sys.executable, '-c', {run!r}], pathlib.Path({str(log)!r}))"
     with subprocess.Popen([sys.executable, "-c", outer], stderr=subprocess.PIPE) as process:
         deadline = time.time() + 60
         while not (log.exists() and "up" in log.read_text()) and time.time() < deadline:
