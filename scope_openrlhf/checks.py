@@ -11,7 +11,7 @@ from typing import Any
 from scope_openrlhf import cpu_platform
 from scope_openrlhf.batch import Attempt
 from scope_openrlhf.config import ConfigError, TeacherConfig, section_of
-from scope_openrlhf.data import as_messages, with_hint
+from scope_openrlhf.data import as_text, with_hint
 from scope_openrlhf.dry_run import known_shape
 
 
@@ -179,7 +179,7 @@ def check_hints(algorithm, args: SimpleNamespace, rows: list[dict], tokenizer, k
 
 def prompt_lengths(tokenizer, prompts: list) -> list[int]:
     """Tokens of each prompt as the model gets it."""
-    texts = [tokenizer.apply_chat_template(as_messages(prompt), tokenize=False, add_generation_prompt=True) for prompt in prompts]
+    texts = [as_text(tokenizer, prompt) for prompt in prompts]
     return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
 
 

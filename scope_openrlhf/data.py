@@ -112,6 +112,11 @@ def as_messages(prompt: Any) -> list[dict]:
     return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
 
 
+def as_text(tokenizer: Any, prompt: Any) -> str:
+    """A prompt as the model gets it."""
+    return tokenizer.apply_chat_template(as_messages(prompt), tokenize=False, add_generation_prompt=True)
+
+
 def with_hint(prompt: Any, hint: str) -> Any:
     """The prompt with the hint at the end of its last message."""
     if isinstance(prompt, str):

@@ -16,7 +16,7 @@ from scope_openrlhf.algorithms.base import Algorithm
 from scope_openrlhf.batch import Rollouts, Signal
 from scope_openrlhf.checks import positions
 from scope_openrlhf.config import Config, TeacherConfig
-from scope_openrlhf.data import as_messages, with_hint
+from scope_openrlhf.data import as_text, with_hint
 from scope_openrlhf.health import step_health
 from scope_openrlhf.routing import mask_tails
 from scope_openrlhf.score_log import ScoreLog, teacher_identity
@@ -167,8 +167,7 @@ def responses(experience) -> list[Tensor]:
 
 def prompt_ids(tokenizer, prompt) -> Tensor:
     """A prompt of the dataset as the model gets it: (L,)."""
-    text = tokenizer.apply_chat_template(as_messages(prompt), tokenize=False, add_generation_prompt=True)
-    return tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"][0]
+    return tokenizer(as_text(tokenizer, prompt), add_special_tokens=False, return_tensors="pt")["input_ids"][0]
 
 
 def padded(rows: list[tuple[Tensor, Tensor]], pad: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from scope_openrlhf.algorithms.base import Algorithm
 from scope_openrlhf.config import TeacherConfig
-from scope_openrlhf.data import LABEL_COLUMN, as_messages
+from scope_openrlhf.data import LABEL_COLUMN, as_text
 from scope_openrlhf.teacher import Endpoint, Score, TeacherError, check_score
 from scope_openrlhf.teacher_engine import connect, wait_until_ready
 
@@ -29,7 +29,7 @@ def probe_run(name: str, config: TeacherConfig, student: str, prompts: Path, max
     tokenizer = AutoTokenizer.from_pretrained(student)
     with prompts.open() as lines:
         row = json.loads(json.loads(next(lines))[LABEL_COLUMN])
-    text = tokenizer.apply_chat_template(as_messages(row["prompt"]), tokenize=False, add_generation_prompt=True) + row["answer"]
+    text = as_text(tokenizer, row["prompt"]) + row["answer"]
     sequence = tokenizer(text, add_special_tokens=False)["input_ids"]
 
     async def all_replicas() -> tuple[list[str], list[float]]:

@@ -126,8 +126,7 @@ def problems(plan: Plan, tokenizer: Any) -> list[Problem]:
     """One for each row of the data, its prompt as training has it, its response as long as training allows."""
     config, args = plan.config, plan.args
     rows = data.load_rows(config.data, config.all_teachers if config.teachers else ())
-    texts = [tokenizer.apply_chat_template(data.as_messages(r["prompt"]), tokenize=False, add_generation_prompt=True) for r in rows]
-    prompts = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    prompts = tokenizer([data.as_text(tokenizer, row["prompt"]) for row in rows], add_special_tokens=False)["input_ids"]
     longest = args.rollout.max_new_tokens or args.data.max_len
     return [
         Problem(row["id"], row.get("teacher", ""), row["answer"], ids, min(longest, args.data.max_len - len(ids)))
