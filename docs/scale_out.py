@@ -9,8 +9,9 @@ import random
 import sys
 import time
 
-from scope_openrlhf import cpu_platform
-from scope_openrlhf.dry_run import GIB, Shape, engine_room, known_shape, shape_of
+from scope_openrlhf.models.shape import Shape, known_shape, shape_of
+from scope_openrlhf.platform import cpu
+from scope_openrlhf.run.dry_run import GIB, engine_room
 
 # published: an H100 SXM's bf16 FLOP/s, bytes/s, GiB; its 400 Gb/s network port
 FLOPS, HBM, MEMORY_GIB, PORT = 989e12, 3.35e12, 80, 50e9
@@ -19,9 +20,16 @@ PREFILL, TRAIN, DECODE, SEQUENCES, FLOOR = 0.30, 0.40, 0.50, 256, 0.005
 # assumed: tokens of a prompt and of a response, mean; of the longest response; share of rollouts that is wrong
 PROMPT, RESPONSE, LONGEST, WRONG = 150, 6_000, 12_288, 0.5
 TCP = 2.5e9  # assumed: bytes/s in and out of the driver's node
-GROUP, PROMPTS, PACKED = 8, 256, 16_384  # the recipes: rollouts a prompt, prompts a step on 8 GPUs, tokens of a micro-batch
+GROUP, PROMPTS, PACKED = (
+    8,
+    256,
+    16_384,
+)  # the recipes: rollouts a prompt, prompts a step on 8 GPUs, tokens of a micro-batch
 # measured on two CPU cores, seconds and bytes
-INTAKE, TRAIN_STEP = (1.0e-3, 0.14e-6), (0.5e-3, 0.1e-6)  # driver: response -> rollout, and train_step; for a rollout, for each token
+INTAKE, TRAIN_STEP = (
+    (1.0e-3, 0.14e-6),
+    (0.5e-3, 0.1e-6),
+)  # driver: response -> rollout, and train_step; for a rollout, for each token
 STORE, DRIVER = 71, 145  # through the object store, and the driver's own memory at its peak; for each token
 WAIT = 2.2e-6  # ray.wait for the next group: times prompts squared
 BALANCE, BALANCE_BYTES = 2.3e-6, 125  # balanced micro-batches: times rollouts x micro-batches
@@ -42,7 +50,9 @@ def decode(student: Shape, rollouts: float) -> float:
     return max(rollouts * RESPONSE / together * token, LONGEST * FLOOR)
 
 
-def step(student: Shape, teacher: Shape, tensors: int, prompts: int, gpus: int, replicas: int, repaired: bool) -> dict[str, float]:
+def step(
+    student: Shape, teacher: Shape, tensors: int, prompts: int, gpus: int, replicas: int, repaired: bool
+) -> dict[str, float]:
     """Seconds of each part. The GPUs without a teacher train and hold a rollout engine each, in turns."""
     ranks, rollouts = gpus - replicas, prompts * GROUP
     tokens = rollouts * (PROMPT + RESPONSE)
@@ -65,7 +75,9 @@ def step(student: Shape, teacher: Shape, tensors: int, prompts: int, gpus: int, 
     return parts | {"step": beside + sum(parts[name] for name in ("log-probs", "update", "sync", "driver", "balance"))}
 
 
-def with_teachers(student: Shape, teacher: Shape, tensors: int, prompts: int, gpus: int, repaired: bool) -> tuple[int, dict[str, float]]:
+def with_teachers(
+    student: Shape, teacher: Shape, tensors: int, prompts: int, gpus: int, repaired: bool
+) -> tuple[int, dict[str, float]]:
     """With the fewest replicas that score within the time of generation; whole nodes of them beyond 16 GPUs."""
     for replicas in range(1, gpus) if gpus <= 16 else range(8, gpus, 8):
         parts = step(student, teacher, tensors, prompts, gpus, replicas, repaired)
@@ -82,10 +94,14 @@ def tables() -> None:
         student, teacher = (shape_of(known_shape(i)) for i in ids)
         with torch.device("meta"):
             tensors = len(list(AutoModelForCausalLM.from_config(known_shape(ids[0])).parameters()))
-        print(f"{title}: {student.params / 1e9:.2f} and {teacher.params / 1e9:.2f} billion params, {tensors} tensors in the student")
+        print(
+            f"{title}: {student.params / 1e9:.2f} and {teacher.params / 1e9:.2f} billion params, {tensors} tensors in the student"
+        )
         for scaling, repaired in (("weak", False), ("weak", True), ("strong", False), ("strong", True)):
             print(f"\n{scaling} scaling, {'the two repaired' if repaired else 'as it is'}\n")
-            print(f"| GPUs | teachers | rollouts | {' | '.join(PARTS)} | step | bottleneck |\n{'|---' * (len(PARTS) + 5)}|")
+            print(
+                f"| GPUs | teachers | rollouts | {' | '.join(PARTS)} | step | bottleneck |\n{'|---' * (len(PARTS) + 5)}|"
+            )
             for gpus in (8, 64, 256, 1_024):
                 prompts = PROMPTS * gpus // 8 if scaling == "weak" else PROMPTS
                 replicas, parts = with_teachers(student, teacher, tensors, prompts, gpus, repaired)
@@ -94,7 +110,9 @@ def tables() -> None:
                     f"| {gpus:,} | {replicas} | {prompts * GROUP:,} | {' | '.join(f'{parts[p]:,.0f}' for p in (*PARTS, 'step'))} | {worst} |"
                 )
         print()
-    print("| GPUs, weak scaling | rollouts | object store | driver's memory | balancing's memory |\n|---|---|---|---|---|")
+    print(
+        "| GPUs, weak scaling | rollouts | object store | driver's memory | balancing's memory |\n|---|---|---|---|---|"
+    )
     for gpus in (8, 64, 256, 1_024):
         rollouts = PROMPTS * GROUP * gpus // 8
         tokens = rollouts * (PROMPT + RESPONSE)
@@ -103,7 +121,7 @@ def tables() -> None:
 
 
 def measure() -> None:
-    cpu_platform.install()
+    cpu.install()
     import ray
     import torch
     from openrlhf.utils.seqlen_balancing import get_minimum_num_micro_batch_size, get_seqlen_balanced_partitions

@@ -15,9 +15,9 @@ from tqdm import tqdm
 from scope_eval.engines import EngineGroup, EngineSettings, Request, Sampler, SamplingError, Server
 from scope_eval.grade import Response
 from scope_eval.store import Sample, Store
-from scope_openrlhf.checks import check_model, positions
-from scope_openrlhf.config import ConfigError
-from scope_openrlhf.data import sample_seed
+from scope_openrlhf.data.problems import sample_seed
+from scope_openrlhf.models.loading import check_model, positions
+from scope_openrlhf.settings.errors import ConfigError
 
 Key = tuple[int, str, int]
 """(number of the benchmark in the store, item, number of the sample)."""
@@ -67,7 +67,12 @@ class ScopeVLLM(LM):
         self.sampler: Sampler | None = Server(base_url, served_model) if base_url else None
         self.run_seed = int(seed)
         self.bar: Callable[..., tqdm] = partial(
-            tqdm, file=progress_to, unit="sample", smoothing=0.05, mininterval=1.0 if progress_to.isatty() else 10.0, dynamic_ncols=True
+            tqdm,
+            file=progress_to,
+            unit="sample",
+            smoothing=0.05,
+            mininterval=1.0 if progress_to.isatty() else 10.0,
+            dynamic_ncols=True,
         )
 
     @property
@@ -93,7 +98,9 @@ class ScopeVLLM(LM):
             item = (self._number(request), str(request.doc.get("id", request.doc_id)))
             keys.append((*item, drawn[item]))
             drawn[item] += 1
-        have = {(b, *key) for b in {b for b, *_ in keys} for key in self.store.have(b)} if self.store else set(self.kept)
+        have = (
+            {(b, *key) for b in {b for b, *_ in keys} for key in self.store.have(b)} if self.store else set(self.kept)
+        )
         if not have.issuperset(keys):
             self._sample(list(zip(keys, requests, strict=True)), have)
         samples = (self.store.get(*key) if self.store else self.kept[key] for key in keys)
@@ -103,7 +110,9 @@ class ScopeVLLM(LM):
         """Of the task in the store; without one, of the task under these generation_kwargs."""
         if self.store:
             return self.benchmarks[request.task_name]
-        return self.benchmarks.setdefault(f"{request.task_name} {json.dumps(request.args[1], sort_keys=True)}", len(self.benchmarks))
+        return self.benchmarks.setdefault(
+            f"{request.task_name} {json.dumps(request.args[1], sort_keys=True)}", len(self.benchmarks)
+        )
 
     def _sample(self, asked: list[tuple[Key, Any]], have: set[Key]) -> None:
         """What is missing. All that is asked for decides how long a request may be, so that an engine is the same after an interruption."""
@@ -130,7 +139,9 @@ class ScopeVLLM(LM):
             for finished in self.sampler.sample(todo):
                 for _, s in finished:
                     if s.finish_reason not in ("stop", "length"):
-                        raise SamplingError(f"{s.item}, sample {s.number}: it ended by {s.finish_reason}, which is no answer")
+                        raise SamplingError(
+                            f"{s.item}, sample {s.number}: it ended by {s.finish_reason}, which is no answer"
+                        )
                 if self.store:
                     self.store.add(finished)
                 else:

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from scope_openrlhf.config import ConfigError, nearest
-from scope_openrlhf.data import read_jsonl
+from scope_openrlhf.data.problems import read_jsonl
+from scope_openrlhf.settings.errors import ConfigError, nearest
 from scope_openrlhf.verifier.extract import extract_answers
 
 TASKS = Path(__file__).parent / "tasks"
@@ -25,12 +25,16 @@ def task_of(benchmark: str) -> tuple[str, dict]:
         return benchmark, {"include": str(file), "task": f"scope_{benchmark}"}
     own = Path(benchmark)
     if own.suffix != ".jsonl":
-        raise ConfigError(f"--benchmarks: there is no {benchmark}; {nearest(benchmark, names())} (A .jsonl file is a benchmark too)")
+        raise ConfigError(
+            f"--benchmarks: there is no {benchmark}; {nearest(benchmark, names())} (A .jsonl file is a benchmark too)"
+        )
     source = {"benchmark": own.stem, "file": str(own.absolute())}
     return own.stem, {"include": str(TASKS / "_scope_math"), "task": f"scope_{own.stem}", "dataset_kwargs": source}
 
 
-def dataset(benchmark: str, data_dir: str = "", file: str = "", default_file: str = "", hub: dict | None = None, **_) -> dict:
+def dataset(
+    benchmark: str, data_dir: str = "", file: str = "", default_file: str = "", hub: dict | None = None, **_
+) -> dict:
     """lm-eval's `custom_dataset`: {"test": rows of id, problem, answer and stratum, all texts}.
 
     Taken from file, somebody's own; else from data_dir/<benchmark>.jsonl if a data_dir is given, else from default_file, else from the hub:

@@ -4,7 +4,7 @@ from typing import Any
 
 from scope_eval import metrics
 from scope_eval.results import Graded, share
-from scope_openrlhf.config import ConfigError
+from scope_openrlhf.settings.errors import ConfigError
 
 
 def compare(before: dict[str, Graded], after: dict[str, Graded]) -> dict[str, Any]:
@@ -20,7 +20,8 @@ def compare(before: dict[str, Graded], after: dict[str, Graded]) -> dict[str, An
             notes.append(f"{name} has other data on each side (hash {a.about['data']} and {b.about['data']})")
             continue
         sides = [
-            g.about["settings"] | {"samples": g.about["samples"], "problems": len(g.problems), "graded with": g.about["graded_with"]}
+            g.about["settings"]
+            | {"samples": g.about["samples"], "problems": len(g.problems), "graded with": g.about["graded_with"]}
             for g in (a, b)
         ]
         if settings := differing(*sides):
@@ -43,7 +44,10 @@ def pair(before: Graded, after: Graded) -> dict[str, Any]:
     strata = {}
     for stratum in dict.fromkeys(p["stratum"] for p, _, _ in rows):
         of = [i for i, (p, _, _) in enumerate(rows) if p["stratum"] == stratum]
-        strata[stratum] = {"before": metrics.score([old[i] for i in of], k), "after": metrics.score([new[i] for i in of], k)}
+        strata[stratum] = {
+            "before": metrics.score([old[i] for i in of], k),
+            "after": metrics.score([new[i] for i in of], k),
+        }
     return {
         "n": len(rows), "k": k, "before": metrics.score(old, k), "after": metrics.score(new, k), "difference": difference,
         "p": metrics.permutation_p(old, new), "flips": flips([p["id"] for p, _, _ in rows], old, new, k), "strata": strata,

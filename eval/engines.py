@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from scope_eval.store import Sample
-from scope_openrlhf import cpu_platform, keys, loopback
-from scope_openrlhf.config import RUN_VARIABLE, ConfigError
+from scope_openrlhf.platform import cpu, loopback
+from scope_openrlhf.settings import api_keys
+from scope_openrlhf.settings.resolved import RUN_VARIABLE
+from scope_openrlhf.settings.errors import ConfigError
 
 SILENT_SECONDS = 600.0
 """An engine that tells nothing for so long hangs. It reports every few seconds, whether something is finished or not."""
@@ -64,14 +66,16 @@ class Engine:
         from vllm import EngineArgs, LLMEngine
         from vllm.usage.usage_lib import UsageContext
 
-        cpu = cpu_platform.active()
+        on_cpu = cpu.active()
         args = EngineArgs(
             model=settings.path, revision=settings.revision or None, tokenizer_revision=settings.revision or None, dtype=settings.dtype,
-            max_model_len=settings.max_model_len, tensor_parallel_size=settings.tensor_parallel_size, seed=settings.seed, enforce_eager=cpu,
-            gpu_memory_utilization=min(settings.gpu_memory_utilization, 0.1) if cpu else settings.gpu_memory_utilization,
+            max_model_len=settings.max_model_len, tensor_parallel_size=settings.tensor_parallel_size, seed=settings.seed, enforce_eager=on_cpu,
+            gpu_memory_utilization=min(settings.gpu_memory_utilization, 0.1) if on_cpu else settings.gpu_memory_utilization,
             enable_prefix_caching=False,  # a response must not depend on what was asked before
         )  # fmt: skip
-        self.engine = LLMEngine.from_engine_args(args, UsageContext.LLM_CLASS)  # batches of the size that offline sampling has
+        self.engine = LLMEngine.from_engine_args(
+            args, UsageContext.LLM_CLASS
+        )  # batches of the size that offline sampling has
         self.name = f"vLLM {vllm.__version__} #{name}"
         self.waiting: dict[str, Request] = {}
 
@@ -79,7 +83,9 @@ class Engine:
         """Requests that keep it busy until the next call."""
         return 2 * self.engine.vllm_config.scheduler_config.max_num_seqs
 
-    def step(self, requests: list[Request], least_seconds: float = 0.25, most_seconds: float = 5.0) -> list[tuple[int, Sample]]:
+    def step(
+        self, requests: list[Request], least_seconds: float = 0.25, most_seconds: float = 5.0
+    ) -> list[tuple[int, Sample]]:
         from vllm import SamplingParams
         from vllm.inputs import TokensPrompt
         from vllm.sampling_params import RequestOutputKind
@@ -110,15 +116,17 @@ class EngineGroup:
         import ray
 
         self.ray = ray
-        env = {RUN_VARIABLE: json.dumps({"for": "eval"}), **cpu_platform.environment()}
-        if cpu_platform.active():
+        env = {RUN_VARIABLE: json.dumps({"for": "eval"}), **cpu.environment()}
+        if cpu.active():
             env["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // settings.engines))
         self.started_ray = not ray.is_initialized()
         if self.started_ray:
             self._start_ray(settings)
         try:
             self._check_gpus(settings)
-            actor = ray.remote(Engine).options(num_gpus=settings.tensor_parallel_size, num_cpus=1, runtime_env={"env_vars": env})
+            actor = ray.remote(Engine).options(
+                num_gpus=settings.tensor_parallel_size, num_cpus=1, runtime_env={"env_vars": env}
+            )
             self.engines = {str(i): actor.remote(settings, str(i)) for i in range(settings.engines)}
             self.capacity = min(ray.get([e.capacity.remote() for e in self.engines.values()], timeout=LOADING_SECONDS))
         except ray.exceptions.GetTimeoutError:
@@ -143,16 +151,23 @@ class EngineGroup:
             if (free := self.ray.available_resources().get("GPU", 0)) >= wanted:
                 return
             time.sleep(0.5 if patience else 0)
-        raise ConfigError(f"{settings.engines} engines of {gpus} GPUs do not fit on the {free:g} that are free; lower --engines, or wait")
+        raise ConfigError(
+            f"{settings.engines} engines of {gpus} GPUs do not fit on the {free:g} that are free; lower --engines, or wait"
+        )
 
     def _start_ray(self, settings: EngineSettings) -> None:
-        os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # idle workers would each import torch for nothing
+        os.environ.setdefault(
+            "RAY_prestart_worker_first_driver", "0"
+        )  # idle workers would each import torch for nothing
         kwargs: dict[str, Any] = {"address": settings.ray_address}
         if settings.ray_address == "local":
             loopback.enter()
             kwargs |= {"num_cpus": max(os.cpu_count() or 1, settings.engines + 1), "include_dashboard": False}
-            if cpu_platform.active():
-                kwargs |= {"num_gpus": settings.engines * settings.tensor_parallel_size, "object_store_memory": 256 * 2**20}
+            if cpu.active():
+                kwargs |= {
+                    "num_gpus": settings.engines * settings.tensor_parallel_size,
+                    "object_store_memory": 256 * 2**20,
+                }
         try:
             self.ray.init(log_to_driver=False, **kwargs)
         except ConnectionError as error:
@@ -174,7 +189,9 @@ class EngineGroup:
                     calls[self.engines[name].step.remote(new)] = name
             done, _ = self.ray.wait(list(calls), timeout=SILENT_SECONDS)
             if not done:
-                raise SamplingError(f"no engine has told anything for {SILENT_SECONDS:g} s; run the same again, it continues where it was")
+                raise SamplingError(
+                    f"no engine has told anything for {SILENT_SECONDS:g} s; run the same again, it continues where it was"
+                )
             name = calls.pop(done[0])
             try:
                 finished = self.ray.get(done[0])
@@ -183,7 +200,9 @@ class EngineGroup:
             except self.ray.exceptions.RayError as error:
                 pending.extendleft(asked.pop(name, {}).values())
                 if not asked:
-                    raise SamplingError(f"the last engine died ({_cause(error)}); run the same again, it continues where it was") from error
+                    raise SamplingError(
+                        f"the last engine died ({_cause(error)}); run the same again, it continues where it was"
+                    ) from error
                 share = self.capacity
                 continue
             for key, sample in finished:
@@ -210,22 +229,28 @@ class Server:
         """model: as the server calls it; empty: the only one that it serves. Raises ConfigError if the server does not answer or has no such model."""
         from openai import OpenAI, OpenAIError
 
-        if keys.with_secret(url):
+        if api_keys.with_secret(url):
             raise ConfigError(
-                f"--base-url must be an address alone, for instance http://host:8000: no user, no password, no parameters. The API key is read from {keys.EVAL}"
+                f"--base-url must be an address alone, for instance http://host:8000: no user, no password, no parameters. The API key is read from {api_keys.EVAL}"
             )
         url = url.rstrip("/")
         self.url = url if url.endswith("/v1") else f"{url}/v1"
-        self.access = {"base_url": self.url, "api_key": os.environ.get(keys.EVAL) or "none"}
+        self.access = {"base_url": self.url, "api_key": os.environ.get(api_keys.EVAL) or "none"}
         try:
-            served = {m.id: getattr(m, "root", None) for m in OpenAI(**self.access, timeout=10.0, max_retries=1).models.list()}
+            served = {
+                m.id: getattr(m, "root", None) for m in OpenAI(**self.access, timeout=10.0, max_retries=1).models.list()
+            }
         except OpenAIError as error:
-            said = keys.masked(str(error))
-            raise ConfigError(f"--base-url {url} does not answer ({said}); is it up, and is {keys.EVAL} set if it wants a key?") from None
+            said = api_keys.masked(str(error))
+            raise ConfigError(
+                f"--base-url {url} does not answer ({said}); is it up, and is {api_keys.EVAL} set if it wants a key?"
+            ) from None
         if not model and len(served) == 1:
             (model,) = served
         if model not in served:
-            raise ConfigError(f"--base-url {url} serves {', '.join(served)}, not {model!r}; name one with --served-model")
+            raise ConfigError(
+                f"--base-url {url} serves {', '.join(served)}, not {model!r}; name one with --served-model"
+            )
         self.model = model
         self.identity = {"served": model, "root": str(served[model])}
         """Which model answers, as far as the server tells."""
@@ -254,8 +279,10 @@ class Server:
                         finished.append((key, task.result()))
                 yield finished
             if failure:
-                again = "" if isinstance(failure, BadRequestError) else "; run the same again, it continues where it was"
-                raise SamplingError(keys.masked(f"{self.url}: {failure}{again}")) from None
+                again = (
+                    "" if isinstance(failure, BadRequestError) else "; run the same again, it continues where it was"
+                )
+                raise SamplingError(api_keys.masked(f"{self.url}: {failure}{again}")) from None
         finally:
             for task in running:
                 task.cancel()
@@ -274,7 +301,15 @@ class Server:
         said, used = answer.choices[0], answer.usage
         if used is None:
             raise OpenAIError("its answers do not count their tokens (usage)")
-        return Sample(request.item, request.number, said.text, used.completion_tokens, str(said.finish_reason), params["seed"], self.url)
+        return Sample(
+            request.item,
+            request.number,
+            said.text,
+            used.completion_tokens,
+            str(said.finish_reason),
+            params["seed"],
+            self.url,
+        )
 
     def close(self) -> None:
         pass

@@ -15,9 +15,9 @@ from scope_eval.benchmarks import TASKS
 from scope_eval.grade import Grade
 from scope_eval.results import Graded
 from scope_eval.store import Store
-from scope_openrlhf import cpu_platform
-from scope_openrlhf.config import ConfigError
-from scope_openrlhf.fingerprint import files_fingerprint
+from scope_openrlhf.files.fingerprint import files_fingerprint
+from scope_openrlhf.platform import cpu
+from scope_openrlhf.settings.errors import ConfigError
 
 STORE = "samples.sqlite"
 VERSIONS = (
@@ -40,7 +40,7 @@ def evaluate(model: str, names: str, folder: Path, options: argparse.Namespace, 
         raise ConfigError("--samples and --limit must be at least 1")
     if options.engines < 1 or options.tensor_parallel_size < 1:
         raise ConfigError("--engines and --tensor-parallel-size must be at least 1")
-    from scope_openrlhf.checks import check_model  # torch comes with it: not before the terminal is quiet
+    from scope_openrlhf.models.loading import check_model  # torch comes with it: not before the terminal is quiet
 
     commit = getattr(check_model(model, "--model", options.revision), "_commit_hash", None) or options.revision
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,9 @@ def load_tasks(manager, names: str, folder: Path, options: argparse.Namespace) -
             raise ConfigError(f"--benchmarks names {name} twice")
         task |= {"repeats": n, "filter_list": [{"name": "all", "filter": [{"function": "take_first_k", "k": n}]}]}
         if options.instruction is not None:
-            following = json.dumps(f"\n\n{options.instruction}", ensure_ascii=False)  # as a literal of the template's language
+            following = json.dumps(
+                f"\n\n{options.instruction}", ensure_ascii=False
+            )  # as a literal of the template's language
             task["doc_to_text"] = "{{problem}}" + (f"{{{{{following}}}}}" if options.instruction else "")
         sampling = {"temperature": options.temperature, "top_p": options.top_p, "top_k": options.top_k,
                     "repetition_penalty": options.repetition_penalty, "max_gen_toks": options.max_tokens}  # fmt: skip
@@ -124,7 +126,7 @@ def begin(store: Store, name: str, task, model: str, identity: dict, lm, options
     if not options.no_chat:
         system = [{"role": "system", "content": options.system}] if options.system else []
         example = lm.apply_chat_template([*system, {"role": "user", "content": example}])
-    dtype = "float32" if cpu_platform.active() and options.dtype == "bfloat16" else options.dtype
+    dtype = "float32" if cpu.active() and options.dtype == "bfloat16" else options.dtype
     settings = sampling_params(task.config.generation_kwargs) | {
         "seed": seed_of(options), "example_prompt": example, "dtype": "as served" if options.base_url else dtype,
     }  # fmt: skip

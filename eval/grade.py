@@ -76,7 +76,9 @@ def answer_classes(graded: Sequence[tuple[str, str | None]], check: Callable = v
             continue
         key = (verdict, answer)
         if key not in known:
-            equals = (i for i, (kind, leader) in enumerate(leaders, 1) if kind == verdict == "wrong" and same(leader, answer))
+            equals = (
+                i for i, (kind, leader) in enumerate(leaders, 1) if kind == verdict == "wrong" and same(leader, answer)
+            )
             known[key] = next(equals, len(leaders) + 1)
             if known[key] > len(leaders):
                 leaders.append(key)
@@ -93,7 +95,9 @@ def process_results(doc: dict, results: list, significant: bool = False) -> dict
     """Share of right samples, whether any is right, and the grade of each. `results` is [[text, ...]]: the filter keeps all."""
     (texts,) = results
     grades = grade(str(doc["answer"]), texts, significant)
-    right = [counts_as_right(g.verdict, getattr(text, "finish_reason", None)) for g, text in zip(grades, texts, strict=True)]
+    right = [
+        counts_as_right(g.verdict, getattr(text, "finish_reason", None)) for g, text in zip(grades, texts, strict=True)
+    ]
     return {"avg": sum(right) / len(right), "pass": float(any(right)), "grades": [asdict(g) for g in grades]}
 
 

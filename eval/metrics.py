@@ -74,7 +74,9 @@ def variance_parts(correct: Correct) -> dict[str, float]:
     rows = [row for row in correct if len(row) > 1]
     if len(correct) < 2 or not rows:
         return {"between": math.nan, "within": math.nan}
-    within = _mean([p * (1 - p) * len(row) / (len(row) - 1) for row, p in zip(rows, _per_problem_avg(rows), strict=True)])
+    within = _mean(
+        [p * (1 - p) * len(row) / (len(row) - 1) for row, p in zip(rows, _per_problem_avg(rows), strict=True)]
+    )
     n = _mean([len(row) for row in correct])
     return {"between": max(0.0, _stderr(_per_problem_avg(correct)) ** 2 * len(correct) - within / n), "within": within}
 

@@ -20,7 +20,9 @@ HEAD, TAIL = 1_000, 3_000
 """Characters of a clipped response that are kept."""
 
 
-def write(summary: dict[str, Any], graded: dict[str, Graded], store: Store, folder: Path, text_budget: int = TEXT_BUDGET) -> None:
+def write(
+    summary: dict[str, Any], graded: dict[str, Graded], store: Store, folder: Path, text_budget: int = TEXT_BUDGET
+) -> None:
     """report.html and report.md."""
     published = {}
     for title, p in yaml.safe_load((HERE / "published.yaml").read_text()).items():
@@ -35,13 +37,17 @@ def write(summary: dict[str, Any], graded: dict[str, Graded], store: Store, fold
     script, page = (HERE / "report.js").read_text(), (HERE / "report.html").read_text()
     pieces = {
         "TITLE": html.escape(f"scope-eval: {summary['model']}"),
-        "HASH": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),  # the browser runs this script and no other
+        "HASH": base64.b64encode(
+            hashlib.sha256(script.encode()).digest()
+        ).decode(),  # the browser runs this script and no other
         "STYLE": (HERE / "report.css").read_text(),
         "SCRIPT": script,
         "DATA": json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
     }
     before, *rest = page.split("@@")
-    (folder / "report.html").write_text(before + "".join(pieces[p] if i % 2 == 0 else p for i, p in enumerate(rest)), encoding="utf-8")
+    (folder / "report.html").write_text(
+        before + "".join(pieces[p] if i % 2 == 0 else p for i, p in enumerate(rest)), encoding="utf-8"
+    )
     (folder / "report.md").write_text(markdown(summary, published), encoding="utf-8")
 
 
@@ -56,7 +62,12 @@ def _problems(graded: Graded, store: Store, whole: bool) -> list[dict]:
             first = sample["verdict"] not in seen
             seen.add(sample["verdict"])
             shown = text if whole else clip(text) if first else None
-            samples.append([*(sample[k] for k in ("verdict", "answer", "reason", "tokens", "finish_reason", "seed", "engine")), shown])
+            samples.append(
+                [
+                    *(sample[k] for k in ("verdict", "answer", "reason", "tokens", "finish_reason", "seed", "engine")),
+                    shown,
+                ]
+            )
         found.append({k: problem[k] for k in ("id", "problem", "answer", "stratum")} | {"samples": samples})
     return found
 
@@ -82,7 +93,18 @@ def columns(name: str, b: dict[str, Any]) -> list[str]:
     ]  # fmt: skip
 
 
-HEADERS = ["benchmark", "problems", "n", "Avg@n", "Pass@n", "maj@n", "best@n with replacement", "truncated", "no box", "failed"]
+HEADERS = [
+    "benchmark",
+    "problems",
+    "n",
+    "Avg@n",
+    "Pass@n",
+    "maj@n",
+    "best@n with replacement",
+    "truncated",
+    "no box",
+    "failed",
+]
 
 
 def rows_of(summary: dict[str, Any]) -> list[list[str]]:
@@ -90,7 +112,16 @@ def rows_of(summary: dict[str, Any]) -> list[list[str]]:
     for name, b in json.loads(json.dumps(summary["benchmarks"])).items():  # keys as results.json has them
         rows.append(columns(name, b))
         if w := b.get("without"):
-            rows.append([f"{name}, {w['label']}", str(w["problems"]), str(b["samples"]), percent(w["avg"]), percent(w["pass"]), *["-"] * 5])
+            rows.append(
+                [
+                    f"{name}, {w['label']}",
+                    str(w["problems"]),
+                    str(b["samples"]),
+                    percent(w["avg"]),
+                    percent(w["pass"]),
+                    *["-"] * 5,
+                ]
+            )
     return rows
 
 
@@ -98,7 +129,9 @@ def terminal_table(summary: dict[str, Any]) -> str:
     rows = [HEADERS, *rows_of(summary)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADERS))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([f"{summary['model']}; in percent, 95% intervals that cluster by problem; truncated = wrong", *lines])
+    return "\n".join(
+        [f"{summary['model']}; in percent, 95% intervals that cluster by problem; truncated = wrong", *lines]
+    )
 
 
 def pair_table(comparison: dict[str, Any]) -> str:
@@ -133,5 +166,8 @@ def markdown(summary: dict[str, Any], published: dict[str, Any]) -> str:
     lines += [f"- warning: {w}" for w in summary["warnings"]]
     for name, b in summary["benchmarks"].items():
         how = f"{b['samples']} samples by {', '.join(b['sampled_by'])} with `{json.dumps(b['settings'], ensure_ascii=False)}`; graded with `{json.dumps(b['graded_with'])}`"
-        lines += [f"- {name}: data {b['data']['hash']} from {b['data']['from']}; {how}" + "".join(f"; {note}" for note in b["notes"])]
+        lines += [
+            f"- {name}: data {b['data']['hash']} from {b['data']['from']}; {how}"
+            + "".join(f"; {note}" for note in b["notes"])
+        ]
     return "\n".join([*lines, ""])

@@ -27,7 +27,9 @@ class Graded:
                 f"{store.path} holds {have} of {wanted} samples of {benchmark['name']}; run the same scope-eval run again, it continues"
             )
         if any(s["verdict"] is None for row in self.rows for s in row):
-            raise StoreError(f"{benchmark['name']} in {store.path} is not graded; run scope-eval regrade {store.path.parent}")
+            raise StoreError(
+                f"{benchmark['name']} in {store.path} is not graded; run scope-eval regrade {store.path.parent}"
+            )
 
     @property
     def correct(self) -> list[list[bool]]:
@@ -76,7 +78,11 @@ def describe(store: Store, graded: Graded) -> dict[str, Any]:
         kept = [i for i, p in enumerate(graded.problems) if p["id"] not in without["ids"]]
         if kept and len(kept) < len(correct):
             rest = [correct[i] for i in kept]
-            description["without"] = {"label": without["label"], "ids": without["ids"], "problems": len(rest)} | metrics.score(rest)
+            description["without"] = {
+                "label": without["label"],
+                "ids": without["ids"],
+                "problems": len(rest),
+            } | metrics.score(rest)
     return description
 
 
@@ -101,7 +107,9 @@ def warnings(name: str, description: dict) -> list[str]:
     """What a reader of the number should know first."""
     found = []
     if description["settings"]["temperature"] == 0 and description["samples"] > 1:
-        found.append(f"{name}: at temperature 0 all samples of a problem are the same; Avg@n and Pass@n say no more than one sample")
+        found.append(
+            f"{name}: at temperature 0 all samples of a problem are the same; Avg@n and Pass@n say no more than one sample"
+        )
     elif description["repeated_long"] > 0.01:
         found.append(
             f"{name}: {description['repeated_long']:.1%} of the samples of {LONG} tokens or more equal another sample of their problem; Pass@k is too low if engines shared a seed"
@@ -109,7 +117,9 @@ def warnings(name: str, description: dict) -> list[str]:
     if len(description["sampled_by"]) > 1:
         found.append(f"{name}: sampled by several engines' versions: {', '.join(description['sampled_by'])}")
     if description["failed"] > 0.01:
-        found.append(f"{name}: the grader could not decide {description['failed']:.1%} of the samples; they count as wrong")
+        found.append(
+            f"{name}: the grader could not decide {description['failed']:.1%} of the samples; they count as wrong"
+        )
     if description["truncated"] > 0.05:
         found.append(
             f"{name}: {description['truncated']:.1%} of the samples were truncated and count as wrong; as they stand Avg would be {100 * description['avg_truncated_as_graded']:.2f}"

@@ -25,8 +25,9 @@ from scope_eval.evaluate import STORE, evaluate, finished, versions, write_resul
 from scope_eval.grade import grade
 from scope_eval.results import Graded
 from scope_eval.store import Store, StoreError
-from scope_openrlhf.config import Config, ConfigError
-from scope_openrlhf.terminal import quiet
+from scope_openrlhf.run.terminal import quiet
+from scope_openrlhf.settings.config import Config
+from scope_openrlhf.settings.errors import ConfigError
 from scope_openrlhf.verifier import GraderError
 
 PROBLEMS_AT_ONCE = 8
@@ -49,21 +50,29 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="scope-eval", description="Avg@n and Pass@k with intervals that cluster by problem.")
+    parser = argparse.ArgumentParser(
+        prog="scope-eval", description="Avg@n and Pass@k with intervals that cluster by problem."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("run", help="sample and score one model; the same command continues an unfinished one")
     one.add_argument("--model", required=True, help="a folder in Hugging Face form, or a hub id")
     one.add_argument(
-        "--benchmarks", default="tiny", help=f"of {', '.join(benchmarks.names())}, or .jsonl files of id, problem, answer; comma-separated"
+        "--benchmarks",
+        default="tiny",
+        help=f"of {', '.join(benchmarks.names())}, or .jsonl files of id, problem, answer; comma-separated",
     )
     two = commands.add_parser("pair", help="score two models on the same problems and compare them")
-    two.add_argument("--run", type=Path, help="a training run: its model before and after, and its config's eval section")
+    two.add_argument(
+        "--run", type=Path, help="a training run: its model before and after, and its config's eval section"
+    )
     two.add_argument("--before")
     two.add_argument("--after")
     two.add_argument("--benchmarks", help="as of run")
     for command in (one, two):
         _sampling_options(command)
-    again = commands.add_parser("regrade", help="grade the samples of a folder anew and write its results and report, without sampling")
+    again = commands.add_parser(
+        "regrade", help="grade the samples of a folder anew and write its results and report, without sampling"
+    )
     again.add_argument("out", type=Path, metavar="DIR")
     both = commands.add_parser("compare", help="two folders of `run`, paired by problem")
     both.add_argument("before", type=Path, metavar="A")
@@ -100,7 +109,11 @@ def _sampling_options(command: argparse.ArgumentParser) -> None:
     add("--dtype", default="bfloat16")
     add("--gpu-memory-utilization", type=float, default=0.9)
     add("--ray-address", default="local", help="local (default), auto or host:port")
-    add("--base-url", default="", help="of an OpenAI-compatible server, instead of engines; --model then names its tokenizer")
+    add(
+        "--base-url",
+        default="",
+        help="of an OpenAI-compatible server, instead of engines; --model then names its tokenizer",
+    )
     add("--served-model", default="", help="what that server calls the model, if it serves several")
 
 
@@ -128,7 +141,9 @@ def pair(options: argparse.Namespace) -> int:
         if getattr(options, name) is None:
             raise ConfigError(f"--{name} is missing")
     if options.base_url or options.revision:
-        raise ConfigError("--base-url and --revision name one model; score each with scope-eval run, then scope-eval compare")
+        raise ConfigError(
+            "--base-url and --revision name one model; score each with scope-eval run, then scope-eval compare"
+        )
     folders = {name: options.out / name for name in ("before", "after")}
     with quiet(options.out / "eval.log") as (out, err):
         for name, folder in folders.items():
@@ -169,11 +184,21 @@ def regrade(options: argparse.Namespace) -> int:
 
             def again(problem: dict, benchmark: dict = benchmark) -> None:
                 texts = store.texts(benchmark["id"], problem["id"], benchmark["samples"])
-                store.put_grades(benchmark["id"], problem["id"], grade(problem["answer"], texts, benchmark["about"]["significant"]))
+                store.put_grades(
+                    benchmark["id"], problem["id"], grade(problem["answer"], texts, benchmark["about"]["significant"])
+                )
 
             problems = store.problems(benchmark["id"], benchmark["problems"])
             with ThreadPoolExecutor(PROBLEMS_AT_ONCE) as threads:
-                list(tqdm(threads.map(again, problems), total=len(problems), desc=benchmark["name"], unit="problem", mininterval=1.0))
+                list(
+                    tqdm(
+                        threads.map(again, problems),
+                        total=len(problems),
+                        desc=benchmark["name"],
+                        unit="problem",
+                        mininterval=1.0,
+                    )
+                )
             store.finish(benchmark["id"], benchmark["problems"], benchmark["samples"], versions())
         write_results(store, options.out)
     finally:

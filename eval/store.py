@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scope_eval.grade import Grade
-from scope_openrlhf.config import ConfigError
+from scope_openrlhf.settings.errors import ConfigError
 
 
 class StoreError(RuntimeError):
@@ -63,7 +63,9 @@ class Store:
             (version,) = self.db.execute("PRAGMA user_version").fetchone()
             if tables and version != SCHEMA_VERSION:
                 raise sqlite3.DatabaseError("another version or another program wrote it")
-            self.db.execute("PRAGMA journal_mode=TRUNCATE")  # a write-ahead log would not be safe on a network's file system
+            self.db.execute(
+                "PRAGMA journal_mode=TRUNCATE"
+            )  # a write-ahead log would not be safe on a network's file system
             self.db.execute("PRAGMA synchronous=FULL")
             self.db.execute("PRAGMA foreign_keys=ON")
             self.db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
@@ -79,7 +81,9 @@ class Store:
         with self._transaction():
             sampled = {number for (number,) in self.db.execute("SELECT DISTINCT benchmark FROM samples")}
             number = None
-            for number_of, held, *values in self.db.execute("SELECT id, name, model, data, settings FROM benchmarks").fetchall():
+            for number_of, held, *values in self.db.execute(
+                "SELECT id, name, model, data, settings FROM benchmarks"
+            ).fetchall():
                 if number_of in sampled:
                     self._must_be_equal(f"samples of {held} by the model", json.loads(values[0]), model)
                 if held == name:
@@ -92,8 +96,12 @@ class Store:
                         number = None
             if number is None:
                 values = [name, json.dumps(model), data, json.dumps(settings)]
-                number = self.db.execute("INSERT INTO benchmarks (name, model, data, settings) VALUES (?, ?, ?, ?)", values).lastrowid
-                texts = ((number, r["id"], i, r["problem"], r["answer"], r.get("stratum", "all")) for i, r in enumerate(rows))
+                number = self.db.execute(
+                    "INSERT INTO benchmarks (name, model, data, settings) VALUES (?, ?, ?, ?)", values
+                ).lastrowid
+                texts = (
+                    (number, r["id"], i, r["problem"], r["answer"], r.get("stratum", "all")) for i, r in enumerate(rows)
+                )
                 self.db.executemany("INSERT INTO problems VALUES (?, ?, ?, ?, ?, ?)", texts)
             self.db.execute("UPDATE benchmarks SET about = ? WHERE id = ?", (json.dumps(about), number))
         return int(number or 0)
@@ -132,7 +140,8 @@ class Store:
     def put_grades(self, benchmark: int, item: str, grades: Sequence[Grade]) -> None:
         """Of an item's first samples; they replace earlier ones."""
         rows = [
-            (benchmark, item, i, g.verdict, g.answer and _sound(g.answer), _sound(g.reason), g.answer_class) for i, g in enumerate(grades)
+            (benchmark, item, i, g.verdict, g.answer and _sound(g.answer), _sound(g.reason), g.answer_class)
+            for i, g in enumerate(grades)
         ]
         with self._transaction():
             self.db.executemany("INSERT OR REPLACE INTO grades VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
@@ -140,13 +149,21 @@ class Store:
     def benchmarks(self) -> list[dict]:
         """name, id, model, data, settings, about, and of `finish`: problems, samples, graded_with, which are None before the first."""
         keys = ("name", "id", "model", "data", "settings", "about", "problems", "samples", "graded_with")
-        rows = [dict(zip(keys, row, strict=True)) for row in self._read(f"SELECT {', '.join(keys)} FROM benchmarks ORDER BY id")]
-        return [row | {k: json.loads(row[k] or "null") for k in ("model", "settings", "about", "graded_with")} for row in rows]
+        rows = [
+            dict(zip(keys, row, strict=True))
+            for row in self._read(f"SELECT {', '.join(keys)} FROM benchmarks ORDER BY id")
+        ]
+        return [
+            row | {k: json.loads(row[k] or "null") for k in ("model", "settings", "about", "graded_with")}
+            for row in rows
+        ]
 
     def problems(self, benchmark: int, limit: int) -> list[dict]:
         """The first ones: id, problem, answer, stratum."""
         rows = self._read(
-            "SELECT item, problem, answer, stratum FROM problems WHERE benchmark = ? AND position < ? ORDER BY position", benchmark, limit
+            "SELECT item, problem, answer, stratum FROM problems WHERE benchmark = ? AND position < ? ORDER BY position",
+            benchmark,
+            limit,
         )
         return [dict(zip(("id", "problem", "answer", "stratum"), row, strict=True)) for row in rows]
 

@@ -28,13 +28,13 @@ from scope_eval.compare import differing
 from scope_eval.results import Graded
 from scope_eval.store import Store, StoreError
 from scope_eval.study_numbers import STUDENT, Scored, numbers, refuse_other_work
-from scope_openrlhf import cpu_platform
-from scope_openrlhf.checkpoint import write_whole
-from scope_openrlhf.config import Config, ConfigError, nearest
-from scope_openrlhf.data import LABEL_COLUMN, read_jsonl
-from scope_openrlhf.fingerprint import files_fingerprint
-from scope_openrlhf.report import read_jsonl as whole_rows
-from scope_openrlhf.train import WHOLE, open_run
+from scope_openrlhf.data.problems import LABEL_COLUMN, read_jsonl
+from scope_openrlhf.files.disk import whole_rows, write_whole
+from scope_openrlhf.files.fingerprint import files_fingerprint
+from scope_openrlhf.platform import cpu
+from scope_openrlhf.run.train import WHOLE, open_run
+from scope_openrlhf.settings.config import Config
+from scope_openrlhf.settings.errors import ConfigError, nearest
 
 EVAL_SEED = 1
 FIRST = ("reward", "delta_right", "delta_wrong", "gap_right", "gap_wrong")
@@ -73,7 +73,12 @@ class Study:
         e, found = self.base.eval, {}
         if name != STUDENT:
             algorithm, _, seed = name.rpartition("-")
-            found["train"] = ["scope_openrlhf.train", "--config", self.config_file, *self.settings(algorithm, int(seed))]
+            found["train"] = [
+                "scope_openrlhf.run.train",
+                "--config",
+                self.config_file,
+                *self.settings(algorithm, int(seed)),
+            ]
         found["eval"] = [
             "scope_eval.run", "run", "--model", self.model(name), "--benchmarks", str(self.heldout), "--samples", str(self.samples),
             "--seed", str(EVAL_SEED), "--temperature", str(e.temperature), "--top-p", str(e.top_p), "--top-k", str(e.top_k),
@@ -83,7 +88,9 @@ class Study:
 
     def missing(self, name: str) -> list[str]:
         """Its stages that are not finished. Raises ConfigError if the folder holds a run of another config."""
-        return [stage for stage in self.commands(name) if not (self.scored(name) if stage == "eval" else self.trained(name))]
+        return [
+            stage for stage in self.commands(name) if not (self.scored(name) if stage == "eval" else self.trained(name))
+        ]
 
     def trained(self, name: str) -> bool:
         algorithm, _, seed = name.rpartition("-")
@@ -98,7 +105,13 @@ class Study:
             return False
         results = json.loads(file.read_text(encoding="utf-8"))
         found = results["benchmarks"].get(self.heldout.stem)
-        wanted = {"temperature": e.temperature, "top_p": e.top_p, "top_k": e.top_k, "max_tokens": e.max_tokens, "seed": EVAL_SEED}
+        wanted = {
+            "temperature": e.temperature,
+            "top_p": e.top_p,
+            "top_k": e.top_k,
+            "max_tokens": e.max_tokens,
+            "seed": EVAL_SEED,
+        }
         return (
             found is not None
             and (found["problems"], found["samples"]) == (self.problems, self.samples)
@@ -138,7 +151,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m scope_eval.study", description="Train and score all algorithms alike; compare them.")
+    parser = argparse.ArgumentParser(
+        prog="python -m scope_eval.study", description="Train and score all algorithms alike; compare them."
+    )
     add = parser.add_argument
     add("--config", required=True, help="YAML file, see examples/; its eval section says how models are scored")
     add("--algorithms", default="all", help="all (default) or some, comma-separated")
@@ -147,7 +162,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--problems", type=int, default=100, help="held-out problems, in equal shares of every stratum (default 100)")
     add("--samples", type=int, default=32, help="of each problem (default 32)")
     add("--runs", type=Path, default=Path("runs/compare"), help="folder of the runs (default runs/compare)")
-    add("--out", type=Path, default=Path("docs"), help="folder for compare.md, compare.png, compare.json (default docs)")
+    add(
+        "--out", type=Path, default=Path("docs"), help="folder for compare.md, compare.png, compare.json (default docs)"
+    )
     add("--report-only", action="store_true", help="run nothing; write the page anew from what is finished")
     add("overrides", nargs="*", metavar="key=value", help="for every training run")
     return parser.parse_intermixed_args(argv)
@@ -177,8 +194,12 @@ def open_study(options: argparse.Namespace) -> Study:
     own = ("runs", "name", "seed", "steps", "algorithm", "openrlhf.ckpt.save_steps", "eval.path", "eval.samples")
     for override in options.overrides:
         if (key := override.partition("=")[0]) in own or key.startswith("algorithm."):
-            raise ConfigError(f"{key} is not for every run alike: use the study's own flags, and algorithms.NAME.knob=... for knobs")
-    study = Study(options.config, names, seeds, options.steps, options.problems, options.samples, options.runs, options.overrides)
+            raise ConfigError(
+                f"{key} is not for every run alike: use the study's own flags, and algorithms.NAME.knob=... for knobs"
+            )
+    study = Study(
+        options.config, names, seeds, options.steps, options.problems, options.samples, options.runs, options.overrides
+    )
     if not study.base.eval.path:
         raise ConfigError(f"{options.config} has no eval.path; the study scores its models on those problems")
     text = "".join(json.dumps(row) + "\n" for row in subset(read_jsonl(Path(study.base.eval.path)), study.problems))
@@ -234,7 +255,10 @@ def execute(command: list[str], log: Path) -> int:
     """Exit code of a process that writes to log. If this one is stopped, so is that, and waited for: it has engines to put away."""
     log.parent.mkdir(parents=True, exist_ok=True)
     # in a session of its own a Ctrl-C reaches it once, from here
-    with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True) as process:
+    with (
+        log.open("w") as file,
+        subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True) as process,
+    ):
         try:
             code = process.wait()
         except BaseException:
@@ -249,7 +273,9 @@ def reason(study: Study, name: str) -> str:
     """Why it is not finished: what its last attempt said."""
     for stage in study.missing(name):
         lines = study.log(name, stage).read_text().splitlines() if study.log(name, stage).exists() else []
-        said = [line for line in lines if line.startswith("error:")] or [line for line in lines[-1:] if line.startswith("exit code")]
+        said = [line for line in lines if line.startswith("error:")] or [
+            line for line in lines[-1:] if line.startswith("exit code")
+        ]
         return f"{stage}: {said[-1].removeprefix('error: ')[:300] if said else 'stopped on the way' if lines else 'not run'}"
     return ""
 
@@ -307,7 +333,9 @@ def work_of(run: Path) -> dict[str, Any]:
     rows, summary = whole_rows(run / "metrics.jsonl"), json.loads((run / "summary.json").read_text())
     for key in ("rollouts", "teacher_tokens", "context_tokens"):
         if any(row.get(key) is None for row in rows):
-            raise ConfigError(f"{run}/metrics.jsonl has rows without {key}; an older version trained it: choose another --runs")
+            raise ConfigError(
+                f"{run}/metrics.jsonl has rows without {key}; an older version trained it: choose another --runs"
+            )
     return {
         "ids": [json.loads(row[LABEL_COLUMN])["id"] for row in whole_rows(run / "prompts.jsonl")],
         "rollouts": [int(row["rollouts"]) for row in rows], "seconds": sum(row["seconds"]["total"] for row in rows),
@@ -330,7 +358,7 @@ def scale(study: Study, work: dict[str, dict[int, dict]]) -> dict[str, Any]:
         "problems": study.problems, "samples": study.samples, "train": study.base.data.path, "heldout": e.path,
         "params": {who: params_of(path) for who, path in (("student", study.base.student.path), ("teacher", study.base.teacher.path))},
         "sampling": {k: v for k, v in asdict(e).items() if k in ("temperature", "top_p", "top_k", "max_tokens")},
-        "device": "a CPU in float32" if cpu_platform.active() else "GPUs",
+        "device": "a CPU in float32" if cpu.active() else "GPUs",
     }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 from scope_eval import metrics
-from scope_openrlhf.config import ConfigError
+from scope_openrlhf.settings.errors import ConfigError
 
 STUDENT = "student"
 """The untrained one, where an algorithm's name could stand."""
@@ -42,7 +42,10 @@ def refuse_other_work(work: dict[str, dict[int, dict]]) -> None:
             for what, key, value in (("problems", seed, w["ids"]), ("rollouts a step", "all", w["rollouts"])):
                 other, theirs = first.setdefault(key, (f"{algorithm}-{seed}", value))
                 if theirs != value:
-                    at = next((i for i, (a, b) in enumerate(zip(theirs, value, strict=False)) if a != b), min(len(theirs), len(value)))
+                    at = next(
+                        (i for i, (a, b) in enumerate(zip(theirs, value, strict=False)) if a != b),
+                        min(len(theirs), len(value)),
+                    )
                     raise ConfigError(
                         f"{other} and {algorithm}-{seed} did not do the same work: their {what} differ at number {at}, counted from 0 "
                         f"({len(theirs)} and {len(value)} in all); no table is made of them"
@@ -50,18 +53,28 @@ def refuse_other_work(work: dict[str, dict[int, dict]]) -> None:
 
 
 def numbers(
-    student: Scored, scored: dict[str, dict[int, Scored]], work: dict[str, dict[int, dict]], claimed: Iterable[tuple[str, str]]
+    student: Scored,
+    scored: dict[str, dict[int, Scored]],
+    work: dict[str, dict[int, dict]],
+    claimed: Iterable[tuple[str, str]],
 ) -> dict[str, Any]:
     """What the page says of the models, of each against the baselines, and of the claimed pairs; see describe and difference."""
     seeds = sorted({seed for by_seed in scored.values() for seed in by_seed})
     sides = scored | {STUDENT: dict.fromkeys(seeds, student)}
     found: dict[str, Any] = {STUDENT: describe([student]), "algorithms": {}, "differences": [], "claimed": []}
     for name, by_seed in scored.items():
-        took = {key: [w[key] for w in work[name].values()] for key in ("seconds", "startup", "teacher_tokens", "context_tokens")}
-        middle = {key: statistics.median(values) for key, values in took.items()} | {"first": first_step(work[name].values())}
+        took = {
+            key: [w[key] for w in work[name].values()]
+            for key in ("seconds", "startup", "teacher_tokens", "context_tokens")
+        }
+        middle = {key: statistics.median(values) for key, values in took.items()} | {
+            "first": first_step(work[name].values())
+        }
         found["algorithms"][name] = describe(list(by_seed.values())) | {"seeds": list(by_seed), "took": took} | middle
     # opd against grpo is asked once
-    pairs = [(a, b) for i, b in enumerate(BASELINES) for a in scored if b in scored and a != b and a not in BASELINES[:i]]
+    pairs = [
+        (a, b) for i, b in enumerate(BASELINES) for a in scored if b in scored and a != b and a not in BASELINES[:i]
+    ]
     for key, wanted in (("differences", pairs), ("claimed", claimed)):
         for a, b in wanted:
             if common := [seed for seed in sides.get(a, {}) if seed in sides.get(b, {})]:
@@ -85,7 +98,9 @@ def first_step(work: Iterable[dict]) -> dict[str, float]:
 def describe(models: Sequence[Scored]) -> dict[str, Any]:
     """{"avg", "pass", "distinct"} of an algorithm's models, one a seed; see spread."""
     return {
-        name: spread([m.measures[name] for m in models], metrics._t_interval if name == "distinct" else metrics._interval)
+        name: spread(
+            [m.measures[name] for m in models], metrics._t_interval if name == "distinct" else metrics._interval
+        )
         for name in ("avg", "pass", "distinct")
     }
 

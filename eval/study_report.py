@@ -64,7 +64,9 @@ def scale_lines(found: dict[str, Any]) -> list[str]:
     s = found["scale"]
     params = " and ".join(f"a {who} of {f'{p:,} params' if p else 'unknown size'}" for who, p in s["params"].items())
     sampling = ", ".join(f"{k} {v:g}" for k, v in s["sampling"].items())
-    settings = "; ".join(f"{name} {', '.join(f'{k}={v}' for k, v in of.items())}" for name, of in found["knobs"].items())
+    settings = "; ".join(
+        f"{name} {', '.join(f'{k}={v}' for k, v in of.items())}" for name, of in found["knobs"].items()
+    )
     task = ": sums of signed digits modulo 100, step by step (the embedded task)" if embedded(found) else ""
     return [
         f"- **Scale**: {s['steps']} steps of {s['prompts']} prompts x {s['rollouts'] // s['prompts']} rollouts, {params}, on {s['device']}.",
@@ -82,7 +84,9 @@ def embedded(found: dict[str, Any]) -> bool:
 
 def percent(spread: dict, sign: str = "") -> str:
     low, high = spread["ci"]
-    return f"{100 * spread['value']:{sign}.2f}" + (f" [{100 * low:{sign}.2f}, {100 * high:{sign}.2f}]" if low == low else "")
+    return f"{100 * spread['value']:{sign}.2f}" + (
+        f" [{100 * low:{sign}.2f}, {100 * high:{sign}.2f}]" if low == low else ""
+    )
 
 
 def points(value: float) -> str:
@@ -138,17 +142,26 @@ def difference_table(found: dict[str, Any], n: int) -> list[str]:
 def verdict(d: dict) -> str:
     """above or below: p (Holm) under 0.05 and the same sign in every seed; else not told apart."""
     signs = {v > 0 for v in d["avg"]["by_seed"]} if all(d["avg"]["by_seed"]) else set()
-    return ("above" if d["avg"]["value"] > 0 else "below") if d["p_holm"] < 0.05 and len(signs) == 1 else "not told apart"
+    return (
+        ("above" if d["avg"]["value"] > 0 else "below") if d["p_holm"] < 0.05 and len(signs) == 1 else "not told apart"
+    )
 
 
 def seen(found: dict[str, Any], n: int) -> list[str]:
-    lines = [f"Above and below: p (Holm) under 0.05 and the same sign in every seed, in Avg@{n}; everything else is not told apart.", ""]
+    lines = [
+        f"Above and below: p (Holm) under 0.05 and the same sign in every seed, in Avg@{n}; everything else is not told apart.",
+        "",
+    ]
     for base in dict.fromkeys(d["to"] for d in found["differences"]):
         sides: dict[str, list[str]] = {"above": [], "below": [], "not told apart": []}
         for d in found["differences"]:
             if d["to"] == base:
                 sides[verdict(d)].append(d["of"])
-        lines.append(f"- Against {base}: " + "; ".join(f"{side}: {', '.join(names) or 'none'}" for side, names in sides.items()) + ".")
+        lines.append(
+            f"- Against {base}: "
+            + "; ".join(f"{side}: {', '.join(names) or 'none'}" for side, names in sides.items())
+            + "."
+        )
     for key, title in (("avg", f"Avg@{n}"), ("pass", f"Pass@{n}"), ("distinct", "Different right responses")):
         base = found[STUDENT][key]["value"]
         lower = [name for name, a in found["algorithms"].items() if a[key]["value"] < base]
@@ -169,7 +182,9 @@ def hint_table(found: dict[str, Any]) -> list[str]:
         first = a["first"]
         what = "delta" if "delta_right" in first else "gap" if "gap_right" in first else None
         added = (
-            [f"{first[f'{what}_{verdict}']:+.3f}" for verdict in ("right", "wrong")] if what and f"{what}_wrong" in first else ["-", "-"]
+            [f"{first[f'{what}_{verdict}']:+.3f}" for verdict in ("right", "wrong")]
+            if what and f"{what}_wrong" in first
+            else ["-", "-"]
         )
         rows.append([name, f"{100 * first['reward']:.1f}", *added])
     header = ["algorithm", "right in the first step", "what the hint adds on right rollouts", "on wrong ones"]
@@ -188,9 +203,18 @@ def claim_table(found: dict[str, Any], n: int) -> list[str]:
         for number, (a, b) in enumerate(asked):
             d, here = pairs.get((a, b)), ["not run", "-", "-"]
             if d:
-                both = [f"{percent(d[key], '+')} ({100 * d[key]['relative']:+.2f}% relative)" for key in ("avg", "pass")]
+                both = [
+                    f"{percent(d[key], '+')} ({100 * d[key]['relative']:+.2f}% relative)" for key in ("avg", "pass")
+                ]
                 here = [*both, f"{d['times_less_seconds']:.2f}" if "times_less_seconds" in d else "-"]
-            rows.append(["" if number else paper, "" if number else claim, f"{a} - {'untrained student' if b == STUDENT else b}", *here])
+            rows.append(
+                [
+                    "" if number else paper,
+                    "" if number else claim,
+                    f"{a} - {'untrained student' if b == STUDENT else b}",
+                    *here,
+                ]
+            )
     header = ["paper", "claim", "pair", f"Avg@{n} here", f"Pass@{n} here", "times less seconds of steps here"]
     student = found["scale"]["params"]["student"]
     size = f"a model of {student / 1e6:.1f}M params" if student else "the model named above"
@@ -256,7 +280,14 @@ def draw(found: dict[str, Any], path: Path) -> None:
         panel.axvline(100 * found[STUDENT][key]["value"], color="0.5", ls="--", lw=1, label="untrained student")
         for y, (_, a) in enumerate(rows):
             mean, (low, high) = a[key]["value"], a[key]["ci"]
-            panel.hlines(y, 100 * low, 100 * high, color="C0", lw=2, label="mean over seeds, 95% over problems" if y == 0 else None)
+            panel.hlines(
+                y,
+                100 * low,
+                100 * high,
+                color="C0",
+                lw=2,
+                label="mean over seeds, 95% over problems" if y == 0 else None,
+            )
             panel.plot(100 * mean, y, "o", color="C0", ms=7)
             seeds = [100 * v for v in a[key]["by_seed"]]
             panel.plot(seeds, [y - 0.22] * len(seeds), ".", color="C1", ms=7, label="single seeds" if y == 0 else None)

@@ -23,8 +23,9 @@ import ray
 from bench_weights import resident
 from openrlhf.utils.agent import SingleTurnAgentExecutor
 
-from scope_openrlhf import cpu_platform
-from scope_openrlhf.config import RUN_VARIABLE, Config
+from scope_openrlhf.platform import cpu
+from scope_openrlhf.settings.resolved import RUN_VARIABLE
+from scope_openrlhf.settings.config import Config
 
 SIZES = {1_000: 5, 10_000: 3, 100_000: 1}
 """Rollouts, and how often they are measured; the first is the size of the comparison."""
@@ -36,7 +37,7 @@ class AgentExecutor(SingleTurnAgentExecutor):
     """OpenRLHF's own, for the plain step: every rollout goes on to its 1,000th token. The rollout engine loads it from this file."""
 
     def __init__(self) -> None:
-        super().__init__(remote_rm_url=[str(Path("scope_openrlhf/reward.py").absolute())])
+        super().__init__(remote_rm_url=[str(Path("scope_openrlhf/verifier/reward.py").absolute())])
 
     async def execute(self, prompt, label, sampling_params, *args, **kwargs):
         sampling_params = copy.copy(sampling_params)
@@ -45,19 +46,22 @@ class AgentExecutor(SingleTurnAgentExecutor):
 
 
 def start_ray(**kwargs) -> None:
-    env = cpu_platform.environment() | ZERO_COPY | {"PYTHONPATH": str(Path(__file__).parent.absolute()), RUN_VARIABLE: "bench"}
+    env = cpu.environment() | ZERO_COPY | {"PYTHONPATH": str(Path(__file__).parent.absolute()), RUN_VARIABLE: "bench"}
     os.environ |= env  # the driver of a run is itself a worker
-    hook = {"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.cpu_platform.install_openrlhf"}
+    hook = {"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.platform.cpu.install_openrlhf"}
     ray.init(include_dashboard=False, log_to_driver=False, runtime_env=hook, **kwargs)
 
 
 def plain(folder: Path) -> dict[str, list[float]]:
     """Seconds of each GRPO step of plain OpenRLHF, by stage; its own command line, its own log."""
     model = shutil.copytree("examples/tiny/student", folder / "student")
-    for name, key in (("config.json", "max_position_embeddings"), ("tokenizer_config.json", "model_max_length")):  # it has 128
+    for name, key in (
+        ("config.json", "max_position_embeddings"),
+        ("tokenizer_config.json", "model_max_length"),
+    ):  # it has 128
         (model / name).write_text(json.dumps(json.loads((model / name).read_text()) | {key: 2 * TOKENS}))
     os.environ["OMP_NUM_THREADS"] = "2"  # its stages take turns, so each may have both cores
-    cpu_platform.install_openrlhf()
+    cpu.install_openrlhf()
     start_ray(num_cpus=4, num_gpus=2, object_store_memory=2**30)
     rollouts = min(SIZES)
     flags = {
@@ -71,7 +75,10 @@ def plain(folder: Path) -> dict[str, list[float]]:
         "ckpt.output_dir": folder / "model", "ckpt.path": folder / "checkpoints", "logger.tensorboard_dir": folder,
         "logger.wandb.run_name": "plain",
     }  # fmt: skip
-    sys.argv = ["openrlhf", *(word for flag, value in flags.items() for word in (f"--{flag}", value and str(value)) if word is not None)]
+    sys.argv = [
+        "openrlhf",
+        *(word for flag, value in flags.items() for word in (f"--{flag}", value and str(value)) if word is not None),
+    ]
     runpy.run_module("openrlhf.cli.train_ppo_ray", run_name="__main__")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -93,7 +100,9 @@ class Rank:
         import torch
 
         clock = time.perf_counter()
-        answer = ray.put([-torch.rand(mask.shape) for mask in ray.get(chunk)["action_mask"]] if method == "forward" else [])
+        answer = ray.put(
+            [-torch.rand(mask.shape) for mask in ray.get(chunk)["action_mask"]] if method == "forward" else []
+        )
         self.mib[method] += stored([chunk])
         self.mib["log-probs"] += stored([answer])
         self.seconds += time.perf_counter() - clock
@@ -109,12 +118,18 @@ def response(rng, order: int) -> dict:
     """Of 1,000 tokens, as rollout.AgentExecutor gives it: half of them right, the others scored by the teacher."""
     import numpy as np
 
-    from scope_openrlhf.batch import Attempt
-    from scope_openrlhf.teacher import Score, Scored
+    from scope_openrlhf.equations.batch import Attempt
+    from scope_openrlhf.teacher.client import Score, Scored
 
-    ids, right, now = rng.integers(5, VOCABULARY, PROMPT + TOKENS, dtype=np.int32), bool(rng.random() < 0.5), time.time()
+    ids, right, now = (
+        rng.integers(5, VOCABULARY, PROMPT + TOKENS, dtype=np.int32),
+        bool(rng.random() < 0.5),
+        time.time(),
+    )
     none = np.zeros((len(ids) - 1, 0), np.int32)
-    score = None if right else Score(ids[1:], -rng.random(len(ids) - 1, dtype=np.float32), none, none.astype(np.float32))
+    score = (
+        None if right else Score(ids[1:], -rng.random(len(ids) - 1, dtype=np.float32), none, none.astype(np.float32))
+    )
     attempt = Attempt("1+1?" * 10, "57", "1+1=2;" * (TOKENS // 2), "57", "right" if right else "wrong")
     return {"prompt": attempt.prompt, "label": json.dumps({"id": f"train-{order}", "order": order, "answer": "57"}), "images": None,
             "mm_train_inputs": None, "observation_tokens": ids.tolist(), "action_ranges": [(PROMPT, PROMPT + TOKENS)],
@@ -124,17 +139,17 @@ def response(rng, order: int) -> dict:
 
 def driver(rollouts: int, repeats: int, folder: Path) -> dict:
     """Seconds of each step by part, MiB through the object store, and MiB of this process at the peak."""
-    cpu_platform.install_openrlhf()
+    cpu.install_openrlhf()
     import numpy as np
     import torch
     import transformers
     from openrlhf.trainer.ppo_trainer import BasePPOTrainer
     from openrlhf.trainer.ray.launcher import RayActorGroup
 
-    from scope_openrlhf import host
-    from scope_openrlhf.report import Stage
-    from scope_openrlhf.rollout import ScopeSamplesGenerator
-    from scope_openrlhf.trainer import ScopeTrainer
+    from scope_openrlhf.files.stage import Stage
+    from scope_openrlhf.host import flags
+    from scope_openrlhf.host.rollout import ScopeSamplesGenerator
+    from scope_openrlhf.host.trainer import ScopeTrainer
 
     torch.set_num_threads(1)
     start_ray(num_cpus=1, object_store_memory=max(2**28, 100_000 * rollouts))
@@ -143,7 +158,7 @@ def driver(rollouts: int, repeats: int, folder: Path) -> dict:
     config = Config.load("examples/cpu_tiny.yaml", [f"runs={folder}", *(f"openrlhf.{o}" for o in overrides)])
     (config.run_dir / "logs").mkdir(parents=True)
     os.environ[RUN_VARIABLE] = json.dumps(config.to_dict())
-    strategy = SimpleNamespace(args=host.resolve_args(config))
+    strategy = SimpleNamespace(args=flags.resolve_args(config))
     tokenizer = transformers.AutoTokenizer.from_pretrained(config.student.path)
     ranks, rank = RayActorGroup.__new__(RayActorGroup), Rank()
     ranks._actor_handlers, ranks.duplicate_actors, ranks.async_run_method = [rank] * RANKS, 1, lambda **_: [ray.put({})]
@@ -152,7 +167,11 @@ def driver(rollouts: int, repeats: int, folder: Path) -> dict:
     trainer.exchange_parts()
     generator = ScopeSamplesGenerator(top_k=0, sleepers=[], patience_seconds=1.0, stage=Stage(config.run_dir), strategy=strategy,
                                       prompts_dataloader=None, eval_dataloader=None, tokenizer=tokenizer, vllm_engines=None)  # fmt: skip
-    seconds: dict[str, list[float]] = {"responses -> rollouts": [], "train_step": [], "of it compute_advantages_and_returns": []}
+    seconds: dict[str, list[float]] = {
+        "responses -> rollouts": [],
+        "train_step": [],
+        "of it compute_advantages_and_returns": [],
+    }
     weigh = trainer.experience_maker.compute_advantages_and_returns
 
     def clocked(experiences):
@@ -168,12 +187,16 @@ def driver(rollouts: int, repeats: int, folder: Path) -> dict:
         mib, rank.seconds, rank.mib = stored(groups), 0.0, dict.fromkeys(rank.mib, 0.0)
         samples, start = [], time.perf_counter()
         while groups:
-            samples += [generator._process_response_into_experience(r, max_len=PROMPT + TOKENS) for r in ray.get(groups.pop())]
+            samples += [
+                generator._process_response_into_experience(r, max_len=PROMPT + TOKENS) for r in ray.get(groups.pop())
+            ]
         ready = time.perf_counter()
         trainer.train_step(samples, step)
         seconds["responses -> rollouts"].append(ready - start)
         seconds["train_step"].append(time.perf_counter() - ready - rank.seconds)
-        peak = peak or resident("VmHWM") - before  # of the first step: what a process has once taken it does not all give back
+        peak = (
+            peak or resident("VmHWM") - before
+        )  # of the first step: what a process has once taken it does not all give back
     return {"seconds": seconds, "peak": peak, "mib": {"responses": mib} | rank.mib}
 
 
@@ -181,7 +204,10 @@ def measure(*words) -> dict:
     """One of the functions above in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [sys.executable, __file__, *map(str, words), folder], env=os.environ | ZERO_COPY, capture_output=True, text=True
+            [sys.executable, __file__, *map(str, words), folder],
+            env=os.environ | ZERO_COPY,
+            capture_output=True,
+            text=True,
         )
     if done.returncode:
         raise SystemExit(done.stderr[-3000:])
@@ -198,12 +224,23 @@ def main() -> None:
               f"{found['peak']:.0f} MiB at the peak, {1000 * found['peak'] / rollouts:.0f} per 1,000; MiB through the object store: "
               + ", ".join(f"{k} {v:.0f}" for k, v in found["mib"].items()), flush=True)  # fmt: skip
     most, least = (1000 * pick(own[n] / n for n in SIZES) for pick in (max, min))
-    print(f"{'linear' if most < 2 * least else 'NOT linear'}: from {least:.2f} to {most:.2f} s per 1,000 rollouts", flush=True)
+    print(
+        f"{'linear' if most < 2 * least else 'NOT linear'}: from {least:.2f} to {most:.2f} s per 1,000 rollouts",
+        flush=True,
+    )
     stages, small = measure("plain"), min(SIZES)
-    print(f"plain OpenRLHF, GRPO, {small} rollouts of {TOKENS} tokens by the tiny student: seconds {json.dumps(stages)}")
+    print(
+        f"plain OpenRLHF, GRPO, {small} rollouts of {TOKENS} tokens by the tiny student: seconds {json.dumps(stages)}"
+    )
     ours, other = own[small], statistics.median(stages["step_total"])
     print(f"the driver's own part, {ours:.2f} s, is {ours / other:.2%} of such a step")
-    result = {"name": "driver", "ratio": round(other / ours), "ours": round(ours, 2), "other": round(other, 1), "unit": "s"}
+    result = {
+        "name": "driver",
+        "ratio": round(other / ours),
+        "ours": round(ours, 2),
+        "other": round(other, 1),
+        "unit": "s",
+    }
     print(json.dumps(result | {"n": PLAIN_STEPS}))
 
 

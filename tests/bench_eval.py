@@ -25,8 +25,8 @@ from test_verifier import HOSTILE
 from scope_eval.benchmarks import TASKS, content_hash
 from scope_eval.evaluate import STORE
 from scope_eval.store import Sample, Store
-from scope_openrlhf import cpu_platform
-from scope_openrlhf.config import RUN_VARIABLE
+from scope_openrlhf.platform import cpu
+from scope_openrlhf.settings.resolved import RUN_VARIABLE
 from scope_openrlhf.verifier.audit import spellings
 
 TURNS, DRAWN = 3, 8
@@ -38,12 +38,22 @@ def fill(folder: Path) -> None:
     thinking = r"We compute $\frac{a}{b} + x_1$ step by step, so $1 + 2 = 3$. " * 140
     store = Store(folder / STORE)
     answers = golds(rng)
-    rows = [{"id": f"p{i}", "problem": "What is it?" * 20, "answer": gold, "stratum": "all"} for i, gold in enumerate(answers)]
+    rows = [
+        {"id": f"p{i}", "problem": "What is it?" * 20, "answer": gold, "stratum": "all"}
+        for i, gold in enumerate(answers)
+    ]
     hard = {i: rng.choice(HARD) for i in range(0, len(rows), 20)}
     for i, (gold, _) in hard.items():
         rows[i]["answer"] = gold
     settings = {"temperature": 0.6, "seed": 1, "example_prompt": "?"}
-    about = {"model": "synthetic", "data": {"from": "nowhere"}, "notes": [], "without": None, "significant": False, "published": False}
+    about = {
+        "model": "synthetic",
+        "data": {"from": "nowhere"},
+        "notes": [],
+        "without": None,
+        "significant": False,
+        "published": False,
+    }
     number = store.begin("six", {"files": "0"}, content_hash(rows), settings, rows, about)
     for i, row in enumerate(rows):
         right = [hard[i][1]] if i in hard else spellings(row["answer"])
@@ -56,7 +66,14 @@ def fill(folder: Path) -> None:
             draw = rng.random()
             answer = rng.choice(list(HOSTILE.values()) if draw < 0.001 else right if draw < 0.6 else wrong)
             text = f"{thinking}{n} So the answer is $\\boxed{{{answer}}}$."
-            samples.append((number, Sample(row["id"], n, text, 2_000 + rng.randint(0, 900), "stop" if draw < 0.97 else "length", n, "0")))
+            samples.append(
+                (
+                    number,
+                    Sample(
+                        row["id"], n, text, 2_000 + rng.randint(0, 900), "stop" if draw < 0.97 else "length", n, "0"
+                    ),
+                )
+            )
         store.add(samples)
     store.finish(number, len(rows), SAMPLES, {})
     store.close()
@@ -66,7 +83,9 @@ def grade_and_report(folder: Path) -> tuple[float, int]:
     """Seconds and the most resident bytes of `scope-eval regrade`, its workers included."""
     clock, most = time.time(), 0
     process = subprocess.Popen(
-        [sys.executable, "-m", "scope_eval.run", "regrade", str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "scope_eval.run", "regrade", str(folder)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     tree = psutil.Process(process.pid)
     while process.poll() is None:
@@ -84,7 +103,7 @@ def grade_and_report(folder: Path) -> tuple[float, int]:
 
 def sample(backend: str) -> None:
     """In a process of its own: print the samples a second of generate_until."""
-    os.environ |= {RUN_VARIABLE: "bench", **{k: v for k, v in cpu_platform.environment().items() if k != "OMP_NUM_THREADS"}}
+    os.environ |= {RUN_VARIABLE: "bench", **{k: v for k, v in cpu.environment().items() if k != "OMP_NUM_THREADS"}}
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
@@ -95,7 +114,9 @@ def sample(backend: str) -> None:
     file = Path(tempfile.mkdtemp()) / "task.yaml"
     filters = [{"name": "all", "filter": [{"function": "take_first_k", "k": DRAWN}]}]
     file.write_text(
-        yaml.safe_dump({"include": str(TASKS / "scope_tiny.yaml"), "task": "scope_tiny", "repeats": DRAWN, "filter_list": filters})
+        yaml.safe_dump(
+            {"include": str(TASKS / "scope_tiny.yaml"), "task": "scope_tiny", "repeats": DRAWN, "filter_list": filters}
+        )
     )
     (task,) = manager.load([str(file)])["tasks"].values()
     if backend == "lm-eval":
@@ -112,7 +133,7 @@ def sample(backend: str) -> None:
             dtype="float32",
             max_model_len=128,
             gpu_memory_utilization=0.1,
-            enforce_eager=cpu_platform.active(),
+            enforce_eager=cpu.active(),
             seed=1,
         )
     else:
@@ -128,7 +149,9 @@ def sample(backend: str) -> None:
         return answers
 
     lm.generate_until = timed
-    results = simple_evaluate(lm, tasks=[task], task_manager=manager, apply_chat_template=True, bootstrap_iters=0, log_samples=True)
+    results = simple_evaluate(
+        lm, tasks=[task], task_manager=manager, apply_chat_template=True, bootstrap_iters=0, log_samples=True
+    )
     drawn = sum(len(s["resps"][0]) for s in results["samples"]["scope_tiny"])
     assert drawn == 400 * DRAWN
     print(json.dumps({"samples_per_second": drawn / seconds[0], "avg": results["results"]["scope_tiny"]["avg,all"]}))
@@ -158,7 +181,14 @@ def main() -> None:
     print(f"one engine of ours: {one:.0f} samples/s, {one / other:.2f} times theirs")
     print(
         json.dumps(
-            {"name": "eval", "ratio": round(ours / other, 2), "ours": round(ours), "other": round(other), "unit": "samples/s", "n": TURNS}
+            {
+                "name": "eval",
+                "ratio": round(ours / other, 2),
+                "ours": round(ours),
+                "other": round(other),
+                "unit": "samples/s",
+                "n": TURNS,
+            }
         )
     )
 

@@ -17,10 +17,10 @@ import ray
 from openai import OpenAI
 from served import serve
 
-from scope_openrlhf import cpu_platform
-from scope_openrlhf.config import TeacherConfig
-from scope_openrlhf.teacher import TeacherClient
-from scope_openrlhf.teacher_engine import RayEndpoint, TeacherGroup
+from scope_openrlhf.platform import cpu
+from scope_openrlhf.settings.sections import TeacherConfig
+from scope_openrlhf.teacher.client import TeacherClient
+from scope_openrlhf.teacher.group import RayEndpoint, TeacherGroup
 
 NUM, REPEATS = 400, 5
 SEQUENCES = [[3, *(5 + (i * j) % 15 for i in range(3, 126))] for j in range(1, NUM + 1)]
@@ -38,7 +38,11 @@ def growth(endpoints) -> None:
     """Print seconds and MiB for growing numbers of sequences; nothing may be held once the scores are dropped."""
     processes = [
         psutil.Process(),
-        *(p for p in psutil.Process().children(recursive=True) if p.name().startswith(("ray::TeacherRep", "VLLM::Engine"))),
+        *(
+            p
+            for p in psutil.Process().children(recursive=True)
+            if p.name().startswith(("ray::TeacherRep", "VLLM::Engine"))
+        ),
     ]
     for num in (100, 1_000, 10_000, 10_000):
         sequences = [[3, *(5 + (i * j * 7) % 15 for i in range(3, 126))] for j in range(1, num + 1)]
@@ -56,7 +60,9 @@ def growth(endpoints) -> None:
 
 def published(client: OpenAI, model: str) -> list:
     def one(token_ids):
-        answer = client.completions.create(model=model, prompt=token_ids, logprobs=1, temperature=1.0, max_tokens=1, echo=True)
+        answer = client.completions.create(
+            model=model, prompt=token_ids, logprobs=1, temperature=1.0, max_tokens=1, echo=True
+        )
         return answer.choices[0].logprobs.token_logprobs
 
     with ThreadPoolExecutor(max_workers=100) as threads:
@@ -64,10 +70,10 @@ def published(client: OpenAI, model: str) -> list:
 
 
 def main() -> None:
-    cpu_platform.install()
-    env = cpu_platform.environment() | {"SCOPE_RUN": json.dumps({"for": "bench"})}
+    cpu.install()
+    env = cpu.environment() | {"SCOPE_RUN": json.dumps({"for": "bench"})}
     ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=256 * 2**20,
-             runtime_env={"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.cpu_platform.install"})  # fmt: skip
+             runtime_env={"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.platform.cpu.install"})  # fmt: skip
     config = TeacherConfig(
         path="examples/tiny/teacher",
         gpu_memory_utilization=0.1,
@@ -82,9 +88,17 @@ def main() -> None:
     with serve("--dtype", "float32") as url:
         client = OpenAI(base_url=f"{url}/v1", api_key="none")
         model = client.models.list().data[0].id
-        runs = {"ours": lambda: ours(endpoints), "one replica": lambda: ours(endpoints[:1]), "other": lambda: published(client, model)}
+        runs = {
+            "ours": lambda: ours(endpoints),
+            "one replica": lambda: ours(endpoints[:1]),
+            "other": lambda: published(client, model),
+        }
         a, _, b = (run() for run in runs.values())  # warm, and the same numbers
-        gap = max(abs(float(x) - y) for score, echoed in zip(a, b, strict=True) for x, y in zip(score.logprobs, echoed[1:-1], strict=True))
+        gap = max(
+            abs(float(x) - y)
+            for score, echoed in zip(a, b, strict=True)
+            for x, y in zip(score.logprobs, echoed[1:-1], strict=True)
+        )
         assert gap < 1e-2, gap
         seconds: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(REPEATS):
@@ -97,8 +111,12 @@ def main() -> None:
     ray.shutdown()
     tokens = sum(len(s) for s in SEQUENCES)
     rate = {name: tokens / statistics.median(values) for name, values in seconds.items()}
-    print(f"{NUM} sequences, {tokens} tokens; seconds {json.dumps({k: [round(v, 2) for v in s] for k, s in seconds.items()})}")
-    print(f"one replica of ours: {rate['one replica']:.0f} tokens/s, {rate['one replica'] / rate['other']:.2f} times the published way")
+    print(
+        f"{NUM} sequences, {tokens} tokens; seconds {json.dumps({k: [round(v, 2) for v in s] for k, s in seconds.items()})}"
+    )
+    print(
+        f"one replica of ours: {rate['one replica']:.0f} tokens/s, {rate['one replica'] / rate['other']:.2f} times the published way"
+    )
     result = {"name": "teacher", "ratio": round(rate["ours"] / rate["other"], 2), "ours": round(rate["ours"]), "other": round(rate["other"]),
               "unit": "tokens/s", "n": REPEATS}  # fmt: skip
     print(json.dumps(result))

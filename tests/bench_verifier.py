@@ -84,7 +84,10 @@ def main() -> None:
     start = time.perf_counter()
     with ThreadPoolExecutor(4) as threads:
         verdicts = [
-            v.verdict for v in tqdm(threads.map(lambda case: grader.verify(*case), todo), total=len(todo), desc="ours", mininterval=2)
+            v.verdict
+            for v in tqdm(
+                threads.map(lambda case: grader.verify(*case), todo), total=len(todo), desc="ours", mininterval=2
+            )
         ]
     ours_seconds = time.perf_counter() - start
     grader.close()

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from scope_openrlhf import algorithms
-from scope_openrlhf.batch import Rollouts
-from scope_openrlhf.health import step_health
-from scope_openrlhf.weights import group_softmax, masked_mean
+from scope_openrlhf.equations.batch import Rollouts
+from scope_openrlhf.equations.health import step_health
+from scope_openrlhf.equations.weights import group_softmax, masked_mean
 
 GROUPS, SAMPLES, TOKENS, REPEATS = 12_500, 8, 64, 5
 
@@ -87,7 +87,14 @@ def main() -> None:
             run()
             seconds[name].append(time.perf_counter() - start)
     a, b = (statistics.median(seconds[name]) for name in ("ours", "other"))
-    result = {"name": "weights", "ratio": round(b / a, 1), "ours": round(a, 3), "other": round(b, 3), "unit": "s", "n": REPEATS}
+    result = {
+        "name": "weights",
+        "ratio": round(b / a, 1),
+        "ours": round(a, 3),
+        "other": round(b, 3),
+        "unit": "s",
+        "n": REPEATS,
+    }
     print(json.dumps(result))
 
 

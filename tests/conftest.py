@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from scope_openrlhf import cpu_platform
+from scope_openrlhf.platform import cpu
 
-cpu_platform.install()  # before any test imports OpenRLHF
+cpu.install()  # before any test imports OpenRLHF
 ROOT = Path(__file__).parent.parent
 os.chdir(ROOT)  # the examples name their files from the repository's root
 
@@ -17,9 +17,9 @@ os.chdir(ROOT)  # the examples name their files from the repository's root
 def ray_session():
     import ray
 
-    env = cpu_platform.environment() | {"SCOPE_RUN": json.dumps({"for": "tests"})}
+    env = cpu.environment() | {"SCOPE_RUN": json.dumps({"for": "tests"})}
     ray.init(num_cpus=4, num_gpus=3, include_dashboard=False, log_to_driver=False, object_store_memory=256 * 2**20,
-             runtime_env={"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.cpu_platform.install"})  # fmt: skip
+             runtime_env={"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.platform.cpu.install"})  # fmt: skip
     yield ray
     ray.shutdown()
 
@@ -27,10 +27,12 @@ def ray_session():
 @pytest.fixture(scope="session")
 def teacher(ray_session):
     """The tiny teacher as a group of one replica at temperature 0.6."""
-    from scope_openrlhf.config import TeacherConfig
-    from scope_openrlhf.teacher_engine import TeacherGroup
+    from scope_openrlhf.settings.sections import TeacherConfig
+    from scope_openrlhf.teacher.group import TeacherGroup
 
-    config = TeacherConfig(path="examples/tiny/teacher", gpu_memory_utilization=0.1, enforce_eager=True, hang_seconds=10.0)
+    config = TeacherConfig(
+        path="examples/tiny/teacher", gpu_memory_utilization=0.1, enforce_eager=True, hang_seconds=10.0
+    )
     group = TeacherGroup(config, max_model_len=128, temperature=0.6, seed=1)
     ray_session.get(group.handles[0].ready.remote(), timeout=180)
     yield group

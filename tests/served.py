@@ -21,7 +21,9 @@ def serve(*flags: str) -> Iterator[str]:
     # what `vllm serve` runs; that command itself asks for the metadata of a distribution called vllm, which the CPU build is not
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", "examples/tiny/teacher", "--port", str(port), "--host", "127.0.0.1",
                "--max-model-len", "128", "--enforce-eager", "--no-enable-prefix-caching", *flags]  # fmt: skip
-    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     url = f"http://127.0.0.1:{port}"
     try:
         for _ in range(240):

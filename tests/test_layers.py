@@ -33,7 +33,14 @@ def test_only_the_host_files_import_openrlhf():
 
 def test_equations_and_algorithms_import_no_engine():
     for file in [file for name in FLOW for file in files(name)]:
-        assert not {n.split(".")[0] for n in imports(file)} & {"ray", "vllm", "openrlhf", "deepspeed", "lm_eval", "scope_eval"}, file
+        assert not {n.split(".")[0] for n in imports(file)} & {
+            "ray",
+            "vllm",
+            "openrlhf",
+            "deepspeed",
+            "lm_eval",
+            "scope_eval",
+        }, file
 
 
 def test_imports_follow_the_flow():
@@ -50,5 +57,9 @@ def test_the_package_does_not_import_the_harness():
 
 def test_rollout_defines_no_class_that_would_travel():
     """OpenRLHF loads rollout.py under another name, so what it defines is pickled by value: seconds a step, for a small dataclass."""
-    classes = [node.name for node in ast.parse(Path("scope_openrlhf/rollout.py").read_text()).body if isinstance(node, ast.ClassDef)]
+    classes = [
+        node.name
+        for node in ast.parse(Path("scope_openrlhf/host/rollout.py").read_text()).body
+        if isinstance(node, ast.ClassDef)
+    ]
     assert classes == ["AgentExecutor", "ScopeSamplesGenerator"]

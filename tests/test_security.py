@@ -11,9 +11,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from scope_openrlhf import checks, host
-from scope_openrlhf.config import Config, ConfigError, DataConfig
-from scope_openrlhf.data import load_rows, refuse_foreign_files
+from scope_openrlhf.data.problems import load_rows, refuse_foreign_files
+from scope_openrlhf.host import flags
+from scope_openrlhf.models import foreign_code, loading
+from scope_openrlhf.settings.config import Config
+from scope_openrlhf.settings.errors import ConfigError
+from scope_openrlhf.settings.sections import DataConfig
 
 STUDENT = Path("examples/tiny/student")
 
@@ -38,22 +41,26 @@ def model(folder: Path, file: str = "", **entries) -> str:
         ("custom_generate/generate.py", {}, "brings Python files of its own"),
         ("adapter_config.json", {}, "is an adapter"),
         ("mine.py", {"auto_map": {"AutoModelForCausalLM": "mine.Model"}}, "brings Python files of its own"),
-        ("", {"text_config": {"auto_map": {"AutoConfig": "somebody/else--mine.Config"}}}, "brings Python files of its own"),
+        (
+            "",
+            {"text_config": {"auto_map": {"AutoConfig": "somebody/else--mine.Config"}}},
+            "brings Python files of its own",
+        ),
         ("", {"speculators_config": {"verifier": {"name_or_path": "somebody/else"}}}, "is a speculator"),
         ("", {"_attn_implementation": "somebody/kernel"}, "asks for kernels from the hub"),
     ],
 )
 def test_a_student_that_runs_code_or_names_who_does_is_refused(tmp_path, file, entries, message):
-    checks.refuse_own_code(model(tmp_path / "harmless"))
+    foreign_code.refuse_own_code(model(tmp_path / "harmless"))
     with pytest.raises(ConfigError, match=message):
-        checks.refuse_own_code(model(tmp_path / "m", file, **entries))
+        foreign_code.refuse_own_code(model(tmp_path / "m", file, **entries))
 
 
 def test_a_teacher_and_an_evaluated_model_with_own_code_are_refused_and_it_does_not_run(tmp_path):
     from scope_eval.backend import ScopeVLLM
 
     own = model(tmp_path / "m", "mine.py", auto_map={"AutoConfig": "mine.Config"}, model_type="mine")
-    for load in (lambda: checks.check_model(own, "teacher.path"), lambda: ScopeVLLM(own)):
+    for load in (lambda: loading.check_model(own, "teacher.path"), lambda: ScopeVLLM(own)):
         with pytest.raises(ConfigError, match="is no model that transformers can load"):
             load()
     assert not (tmp_path / "ran").exists()
@@ -74,7 +81,7 @@ def test_a_teacher_and_an_evaluated_model_with_own_code_are_refused_and_it_does_
 def test_openrlhfs_doors_for_code_and_other_hubs_are_shut_under_any_spelling(flag, message):
     config = Config.load("examples/cpu_tiny.yaml", [])
     with pytest.raises(ConfigError, match=message):
-        host.resolve_args(dataclasses.replace(config, openrlhf=config.openrlhf | {flag: "mine.py"}))
+        flags.resolve_args(dataclasses.replace(config, openrlhf=config.openrlhf | {flag: "mine.py"}))
 
 
 def test_our_code_trusts_no_model_loads_no_pickle_and_calls_no_shell():
@@ -87,10 +94,13 @@ def test_our_code_trusts_no_model_loads_no_pickle_and_calls_no_shell():
                 if doors.match(name) or (name == "torch.load" and options.get("weights_only") != "True"):
                     calls.add((file.name, name))
                 calls |= {(file.name, o) for o in ("shell", "trust_remote_code") if options.get(o, "False") != "False"}
-    # host.py runs OpenRLHF's own parser; the others hand on what student.trust_remote_code says
+    # flags.py runs OpenRLHF's own parser; the others hand on what student.trust_remote_code says
     assert calls == {
         ("host.py", "exec"),
-        *((file, "trust_remote_code") for file in ("checks.py", "experience.py", "plan.py", "rollout.py", "traces.py", "train.py")),
+        *(
+            (file, "trust_remote_code")
+            for file in ("checks.py", "experience.py", "plan.py", "rollout.py", "traces.py", "train.py")
+        ),
     }
 
 
@@ -150,7 +160,9 @@ def test_a_datasets_card_cannot_name_files_of_this_machine(tmp_path):
 
     (tmp_path / "secret.json").write_text('[{"problem": "1", "answer": "1"}]')
     (tmp_path / "d").mkdir()
-    (tmp_path / "d" / "README.md").write_text(f"---\nconfigs:\n- config_name: default\n  data_files: {tmp_path}/secret.json\n---\n")
+    (tmp_path / "d" / "README.md").write_text(
+        f"---\nconfigs:\n- config_name: default\n  data_files: {tmp_path}/secret.json\n---\n"
+    )
     files = datasets.load_dataset_builder(str(tmp_path / "d")).config.data_files
     with pytest.raises(ConfigError, match=f"its card names {tmp_path}/secret.json"):
         refuse_foreign_files("owner/name", files)
@@ -169,15 +181,21 @@ def test_templates_take_texts_as_they_are(tmp_path):
     from scope_eval.evaluate import load_tasks
     from scope_openrlhf import algorithms
 
-    rlsd, tokenizer = algorithms.load(name="rlsd"), checks.load_tokenizer(str(STUDENT))
-    (tmp_path / "own.jsonl").write_text("".join(json.dumps({"id": t, "problem": t, "answer": t}) + "\n" for t in HOSTILE))
+    rlsd, tokenizer = algorithms.load(name="rlsd"), loading.load_tokenizer(str(STUDENT))
+    (tmp_path / "own.jsonl").write_text(
+        "".join(json.dumps({"id": t, "problem": t, "answer": t}) + "\n" for t in HOSTILE)
+    )
     options = SimpleNamespace(
-        samples=1, instruction="{{ 7*7 }}", **dict.fromkeys(["temperature", "top_p", "top_k", "repetition_penalty", "max_tokens"])
+        samples=1,
+        instruction="{{ 7*7 }}",
+        **dict.fromkeys(["temperature", "top_p", "top_k", "repetition_penalty", "max_tokens"]),
     )
     manager = TaskManager(include_path=str(TASKS), include_defaults=False)
     (task,) = load_tasks(manager, str(tmp_path / "own.jsonl"), tmp_path, options).values()
     for text, doc in zip(HOSTILE, task.eval_docs, strict=True):
-        chat = tokenizer.apply_chat_template([{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True)
+        chat = tokenizer.apply_chat_template(
+            [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
+        )
         assert chat == f"<|user|>{text}<|assistant|>"
         assert rlsd.hint("with_answer", 0, [SimpleNamespace(answer=text)]) == f"\n\nThe correct answer is {text}."
         assert (task.doc_to_text(doc), task.doc_to_target(doc)) == (text + "\n\n{{ 7*7 }}", text)
@@ -208,7 +226,13 @@ def test_the_grader_runs_no_answer(tmp_path):
     ran = tmp_path / "ran"
     call = f'__import__("os").system("touch {ran}")'
     grader = Grader(workers=1)
-    for answer in (call, f"\\text{{{call}}}", f"x + {call}", f"\\operatorname{{eval}}({call!r})", f"[{call} for x in (1,)]"):
+    for answer in (
+        call,
+        f"\\text{{{call}}}",
+        f"x + {call}",
+        f"\\operatorname{{eval}}({call!r})",
+        f"[{call} for x in (1,)]",
+    ):
         for gold in ("\\sqrt{2} + x", "\\{1, \\sqrt{2}\\}"):
             assert grader.verify(gold, f"\\boxed{{{answer}}}").verdict != "right"
     grader.close()

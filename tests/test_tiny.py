@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, "examples/tiny")
 from task import STUDENT, Problem, draw_problem, write_trace
 
-from scope_openrlhf.report import read_jsonl
+from scope_openrlhf.files.disk import whole_rows
 from scope_openrlhf.verifier import verify
 
 
@@ -40,7 +40,7 @@ def test_clean_traces_are_right_and_the_students_habits_are_mostly_wrong():
 
 
 def test_shipped_problems_have_right_traces_and_no_held_out_problem_is_trained_on():
-    train, heldout = (read_jsonl(Path(f"examples/tiny/{f}.jsonl")) for f in ("train", "heldout"))
+    train, heldout = (whole_rows(Path(f"examples/tiny/{f}.jsonl")) for f in ("train", "heldout"))
     assert all(verify(row["answer"], row["expert_trace"]).right for row in train + heldout)
     assert len({row["problem"] for row in train + heldout}) == len(train) + len(heldout) == 3600
     assert [sum(row["stratum"] == s for row in heldout) for s in ("easy", "hard")] == [200, 200]
@@ -50,7 +50,7 @@ def test_the_shipped_problems_are_what_the_script_makes():
     from make import make_data
 
     for file, rows in zip(("train", "heldout"), make_data(2026, num_train=3200, num_heldout=200), strict=True):
-        assert rows == read_jsonl(Path(f"examples/tiny/{file}.jsonl"))
+        assert rows == whole_rows(Path(f"examples/tiny/{file}.jsonl"))
 
 
 @pytest.mark.parametrize("name", ["student", "teacher"])

@@ -8,7 +8,7 @@ port=${RAY_PORT:-6379}
 export RAY_prestart_worker_first_driver=0
 
 ray() {
-    "$bin/python" -m scope_openrlhf.loopback "$@"
+    "$bin/python" -m scope_openrlhf.platform.loopback "$@"
 }
 
 case ${1:-} in

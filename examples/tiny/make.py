@@ -84,14 +84,18 @@ def draw_hinted(rng: random.Random, p: Problem, habits: Habits) -> tuple[str, st
     return re.sub(r"\d+", "*", write_trace(p, rng)), write_trace(p, rng, habits)
 
 
-def draw_batch(rng: random.Random, k_range: tuple[int, int], hinted: float, habits: Habits, heldout: set[str], tokenizer):
+def draw_batch(
+    rng: random.Random, k_range: tuple[int, int], hinted: float, habits: Habits, heldout: set[str], tokenizer
+):
     """(input_ids, labels) of BATCH_SIZE prompt + trace sequences, labels only on the response. hinted: share of prompts with a hint."""
     ids, labels = [], []
     while len(ids) < BATCH_SIZE:
         p: Problem = draw_problem(rng, rng.randint(*k_range))
         if p.text in heldout:
             continue
-        hint, trace = draw_hinted(rng, p, habits) if hinted and rng.random() < hinted else ("", write_trace(p, rng, habits))
+        hint, trace = (
+            draw_hinted(rng, p, habits) if hinted and rng.random() < hinted else ("", write_trace(p, rng, habits))
+        )
         prompt = tokenizer.encode(f"<|user|>{p.text}{hint}<|assistant|>")
         response = tokenizer.encode(trace + "<|end|>")
         ids.append(prompt + response)

@@ -12,10 +12,10 @@ from typing import ClassVar, Literal, get_type_hints
 import torch
 from torch import Tensor
 
-from scope_openrlhf import losses
-from scope_openrlhf.batch import Attempt, LossInput, Rollouts, Signal
-from scope_openrlhf.config import convert
-from scope_openrlhf.losses import Loss
+from scope_openrlhf.equations import losses
+from scope_openrlhf.equations.batch import Attempt, LossInput, Rollouts, Signal
+from scope_openrlhf.equations.losses import Loss
+from scope_openrlhf.settings.parse import convert
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,9 @@ class Clip(Knobs):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (0 < self.clip_low < 1 and self.clip_high > 0):
-            raise ValueError(f"algorithm.clip_low must lie in (0, 1) and clip_high above 0, got {self.clip_low}, {self.clip_high}")
+            raise ValueError(
+                f"algorithm.clip_low must lie in (0, 1) and clip_high above 0, got {self.clip_low}, {self.clip_high}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +85,13 @@ class Distil(Clip):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.divergence.startswith("topk") != (self.top_k > 0):
-            raise ValueError(f"algorithm.top_k must be at least 1 with divergence topk_*, and 0 without; got {self.top_k}")
+            raise ValueError(
+                f"algorithm.top_k must be at least 1 with divergence topk_*, and 0 without; got {self.top_k}"
+            )
         if self.divergence != "policy_gradient" and (self.clip_low, self.clip_high) != (Clip.clip_low, Clip.clip_high):
-            raise ValueError(f"algorithm.clip_low and clip_high belong to divergence policy_gradient; {self.divergence} has no clip")
+            raise ValueError(
+                f"algorithm.clip_low and clip_high belong to divergence policy_gradient; {self.divergence} has no clip"
+            )
 
     @classmethod
     def parse(cls, knobs: dict):
@@ -199,7 +205,9 @@ class PolicyGradient(Algorithm):
 
     def loss(self, batch: LossInput) -> dict[str, Loss]:
         c: Clip = self.config  # type: ignore[assignment]
-        loss = losses.clipped_surrogate(batch.logp_NT, batch.old_logp_NT, batch.advantage_NT, batch.weight_NT, c.clip_low, c.clip_high)
+        loss = losses.clipped_surrogate(
+            batch.logp_NT, batch.old_logp_NT, batch.advantage_NT, batch.weight_NT, c.clip_low, c.clip_high
+        )
         return {self.paths[0]: loss}
 
 
@@ -219,11 +227,15 @@ class Distillation(Algorithm):
     def distil(self, batch: LossInput, weight_NT: Tensor) -> Loss:
         c: Distil = self.config  # type: ignore[assignment]
         if c.divergence == "policy_gradient":
-            return losses.clipped_surrogate(batch.logp_NT, batch.old_logp_NT, batch.advantage_NT, weight_NT, c.clip_low, c.clip_high)
+            return losses.clipped_surrogate(
+                batch.logp_NT, batch.old_logp_NT, batch.advantage_NT, weight_NT, c.clip_low, c.clip_high
+            )
         if c.divergence in ("k2", "k3"):
             return losses.reverse_kl(batch.logp_NT, batch.advantage_NT + batch.old_logp_NT, weight_NT, c.divergence)
         assert batch.topk is not None
-        return losses.topk_kl(batch.topk.student_logp_NTJ, batch.topk.teacher_logp_NTJ, weight_NT, c.divergence.removeprefix("topk_"))
+        return losses.topk_kl(
+            batch.topk.student_logp_NTJ, batch.topk.teacher_logp_NTJ, weight_NT, c.divergence.removeprefix("topk_")
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

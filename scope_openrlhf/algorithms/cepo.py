@@ -16,9 +16,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from scope_openrlhf import weights
 from scope_openrlhf.algorithms.rlsd import Rlsd
-from scope_openrlhf.batch import Attempt, Rollouts
+from scope_openrlhf.equations import weights
+from scope_openrlhf.equations.batch import Attempt, Rollouts
 
 
 class Cepo(Rlsd):
@@ -37,7 +37,9 @@ class Cepo(Rlsd):
         return None if answer is None else c.hint.replace("{answer}", answer)
 
     def hint_room(self, context: str, max_response: int) -> int:
-        return 64 if context == "with_wrong" else 0  # a wrong answer longer than the gold one; beyond that `no_wrong` decides
+        return (
+            64 if context == "with_wrong" else 0
+        )  # a wrong answer longer than the gold one; beyond that `no_wrong` decides
 
     def delta(self, rollouts: Rollouts) -> Tensor:
         c: Cepo.Config = self.config  # type: ignore[assignment]

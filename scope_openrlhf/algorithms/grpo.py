@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from scope_openrlhf import weights
 from scope_openrlhf.algorithms.base import Clip, PolicyGradient
-from scope_openrlhf.batch import Rollouts
+from scope_openrlhf.equations import weights
+from scope_openrlhf.equations.batch import Rollouts
 
 
 class Grpo(PolicyGradient):

@@ -6,10 +6,10 @@ per-token advantage log p_T(y_t) - log p_S,old(y_t) under the PPO clip.
 
 import torch
 
-from scope_openrlhf import weights
 from scope_openrlhf.algorithms.base import Distillation
-from scope_openrlhf.batch import LossInput, Rollouts, Signal
-from scope_openrlhf.losses import Loss
+from scope_openrlhf.equations import weights
+from scope_openrlhf.equations.batch import LossInput, Rollouts, Signal
+from scope_openrlhf.equations.losses import Loss
 
 
 class Opd(Distillation):

@@ -11,13 +11,15 @@ bucket for the rest come near it.
 from dataclasses import dataclass
 
 from scope_openrlhf.algorithms.base import SelfDistil, SelfDistillation
-from scope_openrlhf.batch import Attempt
+from scope_openrlhf.equations.batch import Attempt
 
 
 class Opsd(SelfDistillation):
     @dataclass(frozen=True, kw_only=True)
     class Config(SelfDistil):
-        hint: str = "\n\nThis is a worked solution:\n\n{trace}\n\nHaving understood it, solve the problem in your own words."
+        hint: str = (
+            "\n\nThis is a worked solution:\n\n{trace}\n\nHaving understood it, solve the problem in your own words."
+        )
         """Put after the problem for p_T; {trace} is the data's worked solution, {answer} the gold answer. It holds one of them at least."""
 
         def __post_init__(self) -> None:

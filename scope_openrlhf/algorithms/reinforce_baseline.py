@@ -7,9 +7,9 @@ OpenRLHF's estimator `reinforce_baseline`, without its KL. A step in which no gr
 import torch
 from torch import Tensor
 
-from scope_openrlhf import weights
 from scope_openrlhf.algorithms.base import PolicyGradient
-from scope_openrlhf.batch import Rollouts
+from scope_openrlhf.equations import weights
+from scope_openrlhf.equations.batch import Rollouts
 
 
 class ReinforceBaseline(PolicyGradient):

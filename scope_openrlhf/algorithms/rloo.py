@@ -5,9 +5,9 @@ A_i = r_i - 1/(n - 1) * sum_{j != i} r_j, the same for every token of y_i; PPO c
 
 from torch import Tensor
 
-from scope_openrlhf import weights
 from scope_openrlhf.algorithms.base import PolicyGradient
-from scope_openrlhf.batch import Rollouts
+from scope_openrlhf.equations import weights
+from scope_openrlhf.equations.batch import Rollouts
 
 
 class Rloo(PolicyGradient):

@@ -14,10 +14,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scope_openrlhf import weights
 from scope_openrlhf.algorithms.base import Contexts
 from scope_openrlhf.algorithms.grpo import Grpo
-from scope_openrlhf.batch import Attempt, Rollouts, Signal
+from scope_openrlhf.equations import weights
+from scope_openrlhf.equations.batch import Attempt, Rollouts, Signal
 
 
 class Rlsd(Grpo):

@@ -18,10 +18,10 @@ from typing import Literal
 
 import torch
 
-from scope_openrlhf import losses, weights
 from scope_openrlhf.algorithms.base import Distil, Distillation
-from scope_openrlhf.batch import LossInput, Rollouts, Signal
-from scope_openrlhf.losses import Loss
+from scope_openrlhf.equations import losses, weights
+from scope_openrlhf.equations.batch import LossInput, Rollouts, Signal
+from scope_openrlhf.equations.losses import Loss
 
 SIGNS = {"paper": (1, -1), "released": (-1, -1)}
 
@@ -47,7 +47,9 @@ class Scope(Distillation):
         def __post_init__(self) -> None:
             super().__post_init__()
             if not (self.tau > 0 and math.isfinite(self.tau)):
-                raise ValueError(f"algorithm.tau must be a finite number greater than 0, got {self.tau}; the paper uses 1.0")
+                raise ValueError(
+                    f"algorithm.tau must be a finite number greater than 0, got {self.tau}; the paper uses 1.0"
+                )
 
         @property
         def signs(self) -> tuple[int, int]:
@@ -63,7 +65,10 @@ class Scope(Distillation):
     def weigh(self, rollouts: Rollouts) -> Signal:
         c: Scope.Config = self.config  # type: ignore[assignment]
         right, wrong = rollouts.right_N, ~rollouts.right_N
-        logp_S, logp_T = rollouts.student_mean_N, rollouts.teacher_mean_N  # -log PPL; right rollouts were never scored by the teacher
+        logp_S, logp_T = (
+            rollouts.student_mean_N,
+            rollouts.teacher_mean_N,
+        )  # -log PPL; right rollouts were never scored by the teacher
         weights.require_finite(logp_T, wrong)
         sign_S, sign_T = c.signs
         weight_N = torch.ones(len(right), dtype=torch.float64)

@@ -12,7 +12,7 @@ the moment. divergence=topk_jsd, top_k=100 (the teacher's likeliest) come near t
 from dataclasses import dataclass
 
 from scope_openrlhf.algorithms.base import SelfDistil, SelfDistillation
-from scope_openrlhf.batch import Attempt
+from scope_openrlhf.equations.batch import Attempt
 
 
 class Sdpo(SelfDistillation):

@@ -12,7 +12,7 @@ The published code puts the trace into a closed turn of the assistant after the 
 from dataclasses import dataclass
 
 from scope_openrlhf.algorithms.grpo import Grpo
-from scope_openrlhf.masking import Placeholders, leaks, mask_trace, prefix
+from scope_openrlhf.data.masking import Placeholders, leaks, mask_trace, prefix
 
 
 class Smepo(Grpo):

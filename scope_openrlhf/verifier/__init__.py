@@ -50,7 +50,9 @@ class _NeedsAlgebra(Exception):
 class Grader:
     """verify() with its own limits and its own workers, started when a pair first needs them. For any thread of one process."""
 
-    def __init__(self, workers: int = min(2, os.cpu_count() or 1), seconds: float = 5.0, mib: int = 1024, memory: int = 20_000) -> None:
+    def __init__(
+        self, workers: int = min(2, os.cpu_count() or 1), seconds: float = 5.0, mib: int = 1024, memory: int = 20_000
+    ) -> None:
         """seconds, mib: limits of one pair. memory: pairs of gold and answer whose verdict is remembered."""
         self.workers, self.seconds, self.mib = workers, seconds, mib
         self.pool: Any = None
@@ -103,7 +105,10 @@ class Grader:
                 raise Undecided(f"not decided in {self.seconds:g} s") from None
             except ProcessExpired:
                 raise Undecided("the grader's worker died, of memory perhaps") from None
-            except (RuntimeError, CancelledError) as error:  # the pool itself is broken, or was closed by a thread that found it so
+            except (
+                RuntimeError,
+                CancelledError,
+            ) as error:  # the pool itself is broken, or was closed by a thread that found it so
                 if last_try:
                     raise GraderError(
                         f"the grader's workers do not start with {self.mib} MiB each ({error}); give them more memory"

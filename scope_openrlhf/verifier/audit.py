@@ -41,14 +41,22 @@ def audit(rows: Iterable[tuple[str, str]], grader: Grader) -> list[Finding]:
 def _has_words(form) -> bool:
     if isinstance(form, Words) or (isinstance(form, Math) and "⟦" in form.text):
         return True
-    parts = [getattr(form, f.name) for f in fields(form)] if is_dataclass(form) else form if isinstance(form, tuple) else ()
+    parts = (
+        [getattr(form, f.name) for f in fields(form)] if is_dataclass(form) else form if isinstance(form, tuple) else ()
+    )
     return any(_has_words(part) for part in parts)
 
 
 def spellings(gold: str) -> list[str]:
     """Other ways to write it that a model is likely to choose."""
     form = parse(clean(gold))
-    found = [gold, f"{gold}.", f"${gold}$", gold.replace(r"\frac", r"\dfrac"), gold.replace("(", r"\left(").replace(")", r"\right)")]
+    found = [
+        gold,
+        f"{gold}.",
+        f"${gold}$",
+        gold.replace(r"\frac", r"\dfrac"),
+        gold.replace("(", r"\left(").replace(")", r"\right)"),
+    ]
     if isinstance(form, Number) and not form.mark:
         v = form.value
         found.append(rf"\frac{{{v.numerator}}}{{{v.denominator}}}" if v.denominator > 1 else f"{v.numerator}.0")
@@ -58,7 +66,11 @@ def spellings(gold: str) -> list[str]:
             mantissa, power = f"{float(v):.15e}".split("e")
             mantissa = mantissa.rstrip("0").rstrip(".")
             if float(f"{mantissa}e{power}") == float(v) and len(mantissa) < 14:
-                found += [rf"{mantissa} \times 10^{{{int(power)}}}", rf"{mantissa}\cdot10^{{{int(power)}}}", f"{mantissa}e{int(power)}"]
+                found += [
+                    rf"{mantissa} \times 10^{{{int(power)}}}",
+                    rf"{mantissa}\cdot10^{{{int(power)}}}",
+                    f"{mantissa}e{int(power)}",
+                ]
         found += [f"x = {gold}", rf"{gold} \text{{ units}}"]
     elif isinstance(form, Items):
         pieces = re.split(r",", gold)

@@ -5,7 +5,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from scope_openrlhf.verifier.forms import Based, Bracket, Items, Math, Matrix, Named, Ratio, Relation, Union, Words, parse
+from scope_openrlhf.verifier.forms import (
+    Based,
+    Bracket,
+    Items,
+    Math,
+    Matrix,
+    Named,
+    Ratio,
+    Relation,
+    Union,
+    Words,
+    parse,
+)
 from scope_openrlhf.verifier.numbers import Number
 from scope_openrlhf.verifier.spelling import clean
 from scope_openrlhf.verifier.vocabulary import PREFIXED, UNITS
@@ -26,8 +38,14 @@ def same(gold: str, answers: list[str], leaf: Leaf, rules: Rules) -> bool:
     if len(answers) == 1:
         return any(_same(g, a, leaf, rules) for g in readings(clean(gold), gold=True) for a in readings(cleaned[0]))
     # several boxes in one breath: right if each is, or if together they are all the answers; "3 or 4" is not 3
-    each = all(any(_same(g, a, leaf, rules) for g in readings(clean(gold), gold=True) for a in readings(text)) for text in cleaned)
-    return each or any(_same(g, Items(tuple(next(readings(a)) for a in cleaned)), leaf, rules) for g in readings(clean(gold), gold=True))
+    each = all(
+        any(_same(g, a, leaf, rules) for g in readings(clean(gold), gold=True) for a in readings(text))
+        for text in cleaned
+    )
+    return each or any(
+        _same(g, Items(tuple(next(readings(a)) for a in cleaned)), leaf, rules)
+        for g in readings(clean(gold), gold=True)
+    )
 
 
 def readings(text: str, gold: bool = False) -> Iterator:
@@ -55,7 +73,10 @@ def _same(g, a, leaf: Leaf, rules: Rules) -> bool:
     if isinstance(g, Number) and isinstance(a, Number):
         return _numbers(g, a, leaf, rules)
     if isinstance(g, Named) and isinstance(a, Named):
-        turned = (_text(a.value).replace(" ", ""), a.name) == (g.name, _text(g.value).replace(" ", ""))  # B = A for A = B
+        turned = (_text(a.value).replace(" ", ""), a.name) == (
+            g.name,
+            _text(g.value).replace(" ", ""),
+        )  # B = A for A = B
         return (g.name == a.name and again(g.value, a.value)) or turned
     if isinstance(g, Named):
         return (
@@ -78,16 +99,25 @@ def _same(g, a, leaf: Leaf, rules: Rules) -> bool:
         vector = len(matrix.rows) == 1 or all(len(r) == 1 for r in matrix.rows)
         if not (vector and isinstance(other, Bracket) and len(other.items) == len(_flat(matrix))):
             return False
-        return all(again(x, y) for x, y in zip(*((_flat(g), a.items) if matrix is g else (g.items, _flat(a))), strict=True))
+        return all(
+            again(x, y) for x, y in zip(*((_flat(g), a.items) if matrix is g else (g.items, _flat(a))), strict=True)
+        )
     if isinstance(g, Bracket) and isinstance(a, Bracket):
-        return (g.opened, g.closed, len(g.items)) == (a.opened, a.closed, len(a.items)) and all(map(again, g.items, a.items))
+        return (g.opened, g.closed, len(g.items)) == (a.opened, a.closed, len(a.items)) and all(
+            map(again, g.items, a.items)
+        )
     if isinstance(g, Relation) and isinstance(a, Relation):
         if g.sign != a.sign:
             return False
         if (g.left.replace(" ", ""), g.right.replace(" ", "")) == (a.left.replace(" ", ""), a.right.replace(" ", "")):
             return True
         return leaf(f"({g.left})-({g.right})", f"({a.left})-({a.right})", "=" if g.sign in ("=", "!=") else "<")
-    if isinstance(a, Relation) and a.sign == "=" and isinstance(g, Number) and re.fullmatch(r"[a-zA-Z](?:\s*[+-]\s*[a-zA-Z])+", a.left):
+    if (
+        isinstance(a, Relation)
+        and a.sign == "="
+        and isinstance(g, Number)
+        and re.fullmatch(r"[a-zA-Z](?:\s*[+-]\s*[a-zA-Z])+", a.left)
+    ):
         return again(g, parse(a.right))  # "m + n = 3" where the question asks for m + n
     if isinstance(g, Ratio) and isinstance(a, Ratio):
         return len(g.parts) == len(a.parts) and all(
@@ -172,15 +202,24 @@ def _flat(matrix: Matrix) -> list:
 def _words(g, a, leaf: Leaf) -> bool:
     if isinstance(g, Words) and isinstance(a, Words) and g.text == a.text:
         # a word may be written in another case, a formula may not: mgh is not mgH
-        return all(not f.plain or f.plain in (f.plain.lower(), f.plain.upper()) or " " in f.plain or f.plain[1:].islower() for f in (g, a))
+        return all(
+            not f.plain or f.plain in (f.plain.lower(), f.plain.upper()) or " " in f.plain or f.plain[1:].islower()
+            for f in (g, a)
+        )
     texts = [f.plain if isinstance(f, Words) else _text(f) for f in (g, a)]
     bare = [t.strip("() .").casefold() for t in (f.text if isinstance(f, Words) else _text(f) for f in (g, a))]
     if bare[0] == bare[1] and bare[0]:
         return True
     # letters without \text{} may be a product; with a vowel or in capitals alone they are a word or a name
-    if isinstance(g, Words) and isinstance(a, Words) and any(re.search("[aeiouyAEIOUY]", t) or t.isupper() for t in texts):
+    if (
+        isinstance(g, Words)
+        and isinstance(a, Words)
+        and any(re.search("[aeiouyAEIOUY]", t) or t.isupper() for t in texts)
+    ):
         return False
-    if all(texts) and all(len(t) <= 6 and " " not in t for t, f in zip(texts, (g, a), strict=True) if isinstance(f, Words)):
+    if all(texts) and all(
+        len(t) <= 6 and " " not in t for t, f in zip(texts, (g, a), strict=True) if isinstance(f, Words)
+    ):
         return leaf(texts[0], texts[1], "value")
     return False
 

@@ -8,7 +8,9 @@ MAX_RESPONSE_CHARS = 1_000_000
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _SENTENCE_END = re.compile(r"[.!?:](?:\s|$)|\n\s*\n")
-_JOINING = re.compile(r"\\[,;!() ]|\\q?quad|\\text|[\s$,;{}()]|\b(?:and|or|either|maybe|possibly|perhaps|alternatively)\b")
+_JOINING = re.compile(
+    r"\\[,;!() ]|\\q?quad|\\text|[\s$,;{}()]|\b(?:and|or|either|maybe|possibly|perhaps|alternatively)\b"
+)
 """What may stand between boxes that belong together."""
 _LENIENT = re.compile(
     r"(?:answer|result|value)\s*(?:is|=|:)\s*:?\s*\**\s*(\$[^$\n]{1,200}\$|\\\([^\n]{1,200}?\\\)|[^\s\n][^\n]{0,200}?)(?=\.?\s*(?:\n|$)|\.\s)",

@@ -152,7 +152,9 @@ def parse(text: str, plain_units: bool = True, commas_separate: bool = False, de
     while text[:1] == "{" and _closes_at_end(text):
         text = text[1:-1].strip()
     if match := _MATRIX.search(text):
-        rows = [tuple(inner(cell) for cell in split_top(row, re.compile("&"))) for row in match[2].split("⏎") if row.strip()]
+        rows = [
+            tuple(inner(cell) for cell in split_top(row, re.compile("&"))) for row in match[2].split("⏎") if row.strip()
+        ]
         factor, behind = text[: match.start()].strip().rstrip("([ "), text[match.end() :].strip(" )].")
         if not factor and not behind:
             return Matrix(tuple(rows))
@@ -181,7 +183,10 @@ def parse(text: str, plain_units: bool = True, commas_separate: bool = False, de
         pieces = split_top(text[1:-1], _LIST)
         if len(pieces) > 1 and (text[0] == "]" or text[-1] == "[" or _closes_at_end(text)):
             turned = {"]": "(", "[": ")"}
-            opened, closed = (turned["]"] if text[0] == "]" else text[0]), (turned["["] if text[-1] == "[" else text[-1])
+            opened, closed = (
+                (turned["]"] if text[0] == "]" else text[0]),
+                (turned["["] if text[-1] == "[" else text[-1]),
+            )
             if opened + closed == "()" and [p.strip(" +").replace(" ", "") for p in pieces] == [r"-\infty", r"\infty"]:
                 return Math(r"\mathbb{R}")
             return _with_signs(opened, [inner(p) for p in pieces], closed)
@@ -200,7 +205,9 @@ def _quantity(text: str, plain_units: bool) -> Number | None:
     """A number, with the unit behind it or the currency before it."""
     if number := parse_number(text):
         return number
-    if (lead := re.match(r"([+-]?)⟦(dollars|euros|GBP)⟧\s*", text)) and (number := parse_number(lead[1] + text[lead.end() :])):
+    if (lead := re.match(r"([+-]?)⟦(dollars|euros|GBP)⟧\s*", text)) and (
+        number := parse_number(lead[1] + text[lead.end() :])
+    ):
         return replace(number, unit=lead[2])
     value, unit = split_unit(text, plain_units)
     number = parse_number(value) if value != text else None
@@ -233,7 +240,9 @@ def _set(content: str, inner):
     parts = split_top(content, re.compile(r":|\\mid(?![a-zA-Z])|\|"))
     if len(parts) == 2 and re.fullmatch(r"\s*[a-zA-Z]\s*(\\in.*)?", parts[0]):
         return inner(parts[1])
-    return Items(tuple(itertools.chain.from_iterable(_spread(inner(p)) for p in split_top(content, _LIST) if p.strip())))
+    return Items(
+        tuple(itertools.chain.from_iterable(_spread(inner(p)) for p in split_top(content, _LIST) if p.strip()))
+    )
 
 
 def _several(text: str, pieces: list[str], inner):
@@ -257,10 +266,16 @@ def _spread(form) -> tuple:
 
 def _single(text: str, plain_units: bool, inner):
     lead = re.match(r"⟦([^⟧]*)⟧\s*[:=]?\s*(?=[^\s⟦])", text)
-    if lead and not re.match(r"[\^/]", text[lead.end() :]) and not (NO_UNITS - {"is"}) & set(re.findall("[a-z]+", lead[1].lower())):
+    if (
+        lead
+        and not re.match(r"[\^/]", text[lead.end() :])
+        and not (NO_UNITS - {"is"}) & set(re.findall("[a-z]+", lead[1].lower()))
+    ):
         return inner(text[lead.end() :])
     text = re.sub(r"^(?:\\approx|=|:)\s*", "", text)
-    if match := re.fullmatch(r"(?:the answer is|answer|approximately|about|exactly|equals|is)\s*:?\s+(?=\S)(.*)", text, re.IGNORECASE):
+    if match := re.fullmatch(
+        r"(?:the answer is|answer|approximately|about|exactly|equals|is)\s*:?\s+(?=\S)(.*)", text, re.IGNORECASE
+    ):
         return inner(match[1])
     relation = _relation(text, inner)
     if relation is not None:
@@ -275,7 +290,11 @@ def _single(text: str, plain_units: bool, inner):
         return Ratio(tuple(parse_number(p) for p in parts))
     if "⟦" in text and re.fullmatch(r"(?:⟦[^⟧]*⟧|[\s.,!?])*", text):
         return Words(fold(re.sub("[⟦⟧]", " ", text)))
-    if re.fullmatch(r"\(?[A-Za-z][A-Za-z '\-.!?]*\)?", text) and re.search("[A-Za-z]{2}", text) and not re.search(" -|- ", text):
+    if (
+        re.fullmatch(r"\(?[A-Za-z][A-Za-z '\-.!?]*\)?", text)
+        and re.search("[A-Za-z]{2}", text)
+        and not re.search(" -|- ", text)
+    ):
         return Words(fold(text), text)
     return Math(re.sub(r"^\(([A-Z])\)$", r"\1", text))
 
@@ -301,11 +320,15 @@ def _relation(text: str, inner):
         first, last = pieces[0], pieces[-1]
         if not first:
             return inner(last)
-        if _is_name(first) or (len(pieces) == 2 and first[:1] == "(" and re.fullmatch(r"\([a-zA-Z\s,_{}\d\\]+\)", first)):
+        if _is_name(first) or (
+            len(pieces) == 2 and first[:1] == "(" and re.fullmatch(r"\([a-zA-Z\s,_{}\d\\]+\)", first)
+        ):
             return Named(first.replace(" ", ""), inner(last))
         if len(pieces) == 2 and _is_name(last) and parse_number(first):
             return Named(last, inner(first))
-        if not any(re.search("[a-zA-Z⟦]", re.sub(r"\\[a-zA-Z]+", "", p)) for p in pieces) and parse_number(last):  # arithmetic: 1 + 2 = 3
+        if not any(re.search("[a-zA-Z⟦]", re.sub(r"\\[a-zA-Z]+", "", p)) for p in pieces) and parse_number(
+            last
+        ):  # arithmetic: 1 + 2 = 3
             number = parse_number(first)
             return inner(last) if number is None or number == parse_number(last) else Relation(first, "=", last)
         return Relation(first, "=", last)
@@ -314,7 +337,9 @@ def _relation(text: str, inner):
         pieces, signs = pieces[::-1], [greater[s] for s in signs[::-1]]
     if all(s in ("<", "<=") for s in signs):
         if len(pieces) == 3 and _is_name(pieces[1]):
-            return Bracket("[" if signs[0] == "<=" else "(", (inner(pieces[0]), inner(pieces[2])), "]" if signs[1] == "<=" else ")")
+            return Bracket(
+                "[" if signs[0] == "<=" else "(", (inner(pieces[0]), inner(pieces[2])), "]" if signs[1] == "<=" else ")"
+            )
         if len(pieces) == 2 and _is_name(pieces[0]) and not _is_name(pieces[1]):
             return Bracket("(", (Math(r"-\infty"), inner(pieces[1])), "]" if signs[0] == "<=" else ")")
         if len(pieces) == 2 and _is_name(pieces[1]) and not _is_name(pieces[0]):
@@ -323,7 +348,12 @@ def _relation(text: str, inner):
 
 
 def _is_name(text: str) -> bool:
-    return bool(_NAME.fullmatch(text)) and not text[:1].isdigit() and not parse_number(text) and text not in (r"\pi", r"\infty", "e", "i")
+    return (
+        bool(_NAME.fullmatch(text))
+        and not text[:1].isdigit()
+        and not parse_number(text)
+        and text not in (r"\pi", r"\infty", "e", "i")
+    )
 
 
 def fold(text: str) -> str:

@@ -87,5 +87,6 @@ def _decimal(text: str, power: int) -> Number:
     figures = len((whole + digits).lstrip("0"))
     stated = ("." in text or power) and figures > 1
     return Number(
-        Fraction(text.rstrip(".") if text.strip("+-.") else "0") * scale, Fraction(1, 10 ** len(digits)) * scale if stated else None
+        Fraction(text.rstrip(".") if text.strip("+-.") else "0") * scale,
+        Fraction(1, 10 ** len(digits)) * scale if stated else None,
     )

@@ -54,7 +54,9 @@ _SYNONYMS: list[tuple[re.Pattern[str], Any]] = [
 ]
 _FRAC = re.compile(r"\\frac(?![a-zA-Z])\s*")
 _COMMAND = re.compile(r"\\[a-zA-Z]+(?:\{[^{}]*\})?|[0-9a-zA-Z]")
-_THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3})((?:(?:\{,\}|\\,|\\!|,\s*\\!\s*|~|\{\\,\}|\\ |(?<=\d) (?=\d{3}(?!\d))|')\d{3})+)(?![\d])")
+_THOUSANDS = re.compile(
+    r"(?<![\d.,])(\d{1,3})((?:(?:\{,\}|\\,|\\!|,\s*\\!\s*|~|\{\\,\}|\\ |(?<=\d) (?=\d{3}(?!\d))|')\d{3})+)(?![\d])"
+)
 
 
 _TYPEFACE = re.compile(r"\\(?:bf|it|sf|tt|tiny|small|large|Large|LARGE|huge|Huge|normalsize|mathstrut)(?![a-zA-Z])\s*")
@@ -91,7 +93,9 @@ def clean(text: str) -> str:
     text = re.sub(r"_\s*(?:\{\s*⟦([^⟧]*)⟧\s*\}|⟦([^⟧]*)⟧)", lambda m: f"_{{{m[1] or m[2]}}}", text)
     text = re.sub(r"\\\$|\\textdollar(?![a-zA-Z])", "⟦dollars⟧", text)
     text = re.sub(
-        r"€|\\(?:text)?euro(?![a-zA-Z])", "⟦euros⟧", re.sub(r"£|\\(?:text|pound)?sterling(?![a-zA-Z])|\\pounds(?![a-zA-Z])", "⟦GBP⟧", text)
+        r"€|\\(?:text)?euro(?![a-zA-Z])",
+        "⟦euros⟧",
+        re.sub(r"£|\\(?:text|pound)?sterling(?![a-zA-Z])|\\pounds(?![a-zA-Z])", "⟦GBP⟧", text),
     )
     text = re.sub(r"\$|\\[()]|\\\[|\\\]", "", text)
     text = _THOUSANDS.sub(lambda m: m[1] + re.sub(r"\D", "", m[2]), text)
@@ -106,7 +110,9 @@ def clean(text: str) -> str:
     text = re.sub(r"\\(bar|overline|dot)\s*(\d)", r"\\overline{\2}", text)
     text = re.sub(r"(?<=\d)\s*\^\s*(?:\{\s*o\s*\}|⟦o⟧|o(?![a-z]))", r"^\\circ", text)
     text = re.sub(r"(?<=\d)\s*⟦to⟧\s*(?=\d)", ":", text)
-    text = re.sub(r"(?<=\S)[,\s]*(?:⟦\s*,?\s*(?:for|where|when|with|whenever)\b[^⟧]*⟧|\\forall)[^,⟦]*$", "", text)  # "2n for all n" is 2n
+    text = re.sub(
+        r"(?<=\S)[,\s]*(?:⟦\s*,?\s*(?:for|where|when|with|whenever)\b[^⟧]*⟧|\\forall)[^,⟦]*$", "", text
+    )  # "2n for all n" is 2n
     text = re.sub(r"\s+", " ", text).strip()
     text = re.sub(r"^[\s.,;:*]+(?=\S)(?<![.])|[\s;:*]+$", "", text)
     return text if text.endswith("...") else text.rstrip(" .,")
@@ -160,7 +166,9 @@ def _word(content: str) -> str:
     return f"⟦{content.strip()}⟧" if content.strip() else " "
 
 
-_MEASURED = re.compile(r"(?:\d|\\(?:mathrm|text)\s*\{[^{}]*\}(?:\^\{?-?\d+\}?)?|⟧(?:\^\{?-?\d+\}?)?)(?:\s|~|/|\\cdot|\\[,;!: ])*$")
+_MEASURED = re.compile(
+    r"(?:\d|\\(?:mathrm|text)\s*\{[^{}]*\}(?:\^\{?-?\d+\}?)?|⟧(?:\^\{?-?\d+\}?)?)(?:\s|~|/|\\cdot|\\[,;!: ])*$"
+)
 
 
 def _roman(match: re.Match) -> str:

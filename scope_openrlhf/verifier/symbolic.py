@@ -57,7 +57,9 @@ def leaf(gold: str, answer: str, kind: str) -> bool:
 # --- reading
 
 _CONVERSION = ConversionConfig(interpret_as_mixed_fractions=True, lowercase_symbols=False)
-_NORMALIZATION = NormalizationConfig(basic_latex=True, units=False, malformed_operators=False, nits=False, boxed="none", equations=False)
+_NORMALIZATION = NormalizationConfig(
+    basic_latex=True, units=False, malformed_operators=False, nits=False, boxed="none", equations=False
+)
 _PLAIN_NAMES = re.compile(
     r"(?:np\.|math\.)?(?<![\\a-zA-Z])("
     + "|".join(sorted([*FUNCTIONS, *GREEK, "infty", "infinity", "inf"], key=len, reverse=True))
@@ -88,7 +90,9 @@ def read(text: str):
     text = re.sub(r"(\d+\.?\d*|\.\d+)\s*\^\\circ", r"(\1\\pi/180)", text)
     text = re.sub(r"(\d+\.?\d*|\.\d+)[eE]([+-]?\d{1,3})(?![\w])", r"\1\\cdot 10^{\2}", text)
     text = _PLAIN_NAMES.sub(lambda m: {"infinity": r"\infty ", "inf": r"\infty "}.get(m[1], f"\\{m[1]} "), text)
-    text = re.sub(r"\\(sqrt|exp)\s*\(([^()]*)\)", lambda m: rf"\sqrt{{{m[2]}}}" if m[1] == "sqrt" else rf"e^{{{m[2]}}}", text)
+    text = re.sub(
+        r"\\(sqrt|exp)\s*\(([^()]*)\)", lambda m: rf"\sqrt{{{m[2]}}}" if m[1] == "sqrt" else rf"e^{{{m[2]}}}", text
+    )
     text = re.sub(r"\\exp\s*\{([^{}]*)\}", r"e^{\1}", text)
     text = re.sub(r"\\lg(?![a-zA-Z])", r"\\log_{10}", text)
     text = re.sub(r"\\log\s*_\s*(?:\{\s*e\s*\}|e)", r"\\ln ", text)
@@ -99,7 +103,9 @@ def read(text: str):
     text = re.sub(r"\\(gamma(?![a-zA-Z])|Gamma(?![a-zA-Z]|\s*\())", r" Z_{\1letter}", text)
     text = _LETTER.sub(_rename, text)
     text = re.sub(r"([a-zA-Z]|(?<=\}))('+)", lambda m: f"{m[1]}_{{prime{len(m[2])}}}", text)
-    text = _ACCENT.sub(lambda m: f"{m[2] or m[3]}_{{{'prime' + str(m[1].count('d')) if 'dot' in m[1] else m[1]}}}", text)
+    text = _ACCENT.sub(
+        lambda m: f"{m[2] or m[3]}_{{{'prime' + str(m[1].count('d')) if 'dot' in m[1] else m[1]}}}", text
+    )
     for _ in range(2):
         text = re.sub(r"_\{([^{}]*)\}\s*_(?:\{(\w*)\}|(\w))", lambda m: f"_{{{m[1]}{m[2] or m[3]}}}", text)
     text = re.sub(r"\\mathcal\s*\{?([A-Z])\}?", r"\1_{cal}", text)
@@ -154,7 +160,11 @@ def same_relation(g: sympy.Expr, a: sympy.Expr, kind: str) -> bool:
         x, y = _at(g, point), _at(a, point)
         if x is not None and y is not None and x != 0 and y != 0:
             ratios.append(x / y)
-    return len(ratios) >= 3 and all(_close(r, ratios[0], WITH_DECIMALS) for r in ratios) and (kind == "=" or bool(sympy.re(ratios[0]) > 0))
+    return (
+        len(ratios) >= 3
+        and all(_close(r, ratios[0], WITH_DECIMALS) for r in ratios)
+        and (kind == "=" or bool(sympy.re(ratios[0]) > 0))
+    )
 
 
 def _near(g: sympy.Expr, a: sympy.Expr, tolerance: sympy.Rational) -> bool:
@@ -209,7 +219,11 @@ def _at(expression: sympy.Expr, point: dict, digits: int = 30):
     value = value.evalf(digits)
     return (
         value
-        if value.is_number and value.is_finite and not value.has(sympy.nan) and value.is_comparable is not None and not value.free_symbols
+        if value.is_number
+        and value.is_finite
+        and not value.has(sympy.nan)
+        and value.is_comparable is not None
+        and not value.free_symbols
         else None
     )
 
@@ -222,7 +236,9 @@ def _close(x, y, tolerance) -> bool:
 def _refuse_giants(expression: sympy.Expr) -> None:
     """Raise TooLarge before sympy computes a power or a factorial with more than MAX_BITS bits."""
     for node in sympy.preorder_traversal(expression):
-        if isinstance(node, sympy.factorial) and node.args[0].is_number and _size(node.args[0]) > 13:  # 2^13! has 10^5 bits
+        if (
+            isinstance(node, sympy.factorial) and node.args[0].is_number and _size(node.args[0]) > 13
+        ):  # 2^13! has 10^5 bits
             raise TooLarge("a factorial")
         if isinstance(node, sympy.Pow) and node.args[1].is_number and node.args[0].is_number:
             exponent = _size(node.args[1])

@@ -4,7 +4,9 @@ import re
 
 from scope_openrlhf.verifier.vocabulary import FUNCTIONS, GREEK, NO_UNITS, PREFIXED, UNITS
 
-_PLAIN_UNIT = re.compile(r"^(.*[\d})\]])(?:( +)|(?=[a-zA-Z]))([a-zA-Z]+(?:(?:\s*/\s*|\s+|\s*\\cdot\s*)[a-zA-Z]+|\^\{?-?\d+\}?)*)$")
+_PLAIN_UNIT = re.compile(
+    r"^(.*[\d})\]])(?:( +)|(?=[a-zA-Z]))([a-zA-Z]+(?:(?:\s*/\s*|\s+|\s*\\cdot\s*)[a-zA-Z]+|\^\{?-?\d+\}?)*)$"
+)
 _COUNTED = {"unit", "square", "cubic", "per", ""}
 
 
@@ -15,9 +17,13 @@ def _says_more(words: str) -> bool:
 
 def unit_of(text: str) -> str:
     """km/h and kilometers per hour -> km/h. Words that are no units stay as they are."""
-    text = re.sub(r"[⟦⟧{}]|\\cdot|\\", " ", re.sub(r"\^\s*\{?\s*(-?\d+)\s*\}?", r" ^\1 ", text.replace(".", ""))).replace("/", " / ")
+    text = re.sub(
+        r"[⟦⟧{}]|\\cdot|\\", " ", re.sub(r"\^\s*\{?\s*(-?\d+)\s*\}?", r" ^\1 ", text.replace(".", ""))
+    ).replace("/", " / ")
     text = re.sub(r"\bsquare (\w+)", r"\1 ^2", re.sub(r"\bcubic (\w+)", r"\1 ^3", text))
-    words = [UNITS.get(w, (UNITS.get(w.lower()) if len(w) > 2 else None) or w) for w in text.replace(" per ", " / ").split()]
+    words = [
+        UNITS.get(w, (UNITS.get(w.lower()) if len(w) > 2 else None) or w) for w in text.replace(" per ", " / ").split()
+    ]
     return " ".join(w for w in words if w not in _COUNTED)
 
 

@@ -18,7 +18,9 @@ def limit(mib: int, parent: int) -> None:
         os._exit(1)  # the parent ended before that
     resource.setrlimit(resource.RLIMIT_AS, (mib * 2**20, mib * 2**20))
     sys.setrecursionlimit(3_000)
-    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns of every call that has no time limit; the limit is ours
+    logging.getLogger("math_verify").setLevel(
+        logging.ERROR
+    )  # it warns of every call that has no time limit; the limit is ours
     from scope_openrlhf.verifier import symbolic  # noqa: F401  a second, before the first pair's time begins
 
 

@@ -1,0 +1,1 @@
+"""Problems: the rows of a dataset, and what is shown of them."""

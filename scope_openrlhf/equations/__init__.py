@@ -1,0 +1,1 @@
+"""Pure functions of tensors: weights, losses, routes, and what a step looks like."""

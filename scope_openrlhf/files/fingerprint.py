@@ -1,0 +1,26 @@
+"""Whether two folders hold the same model."""
+
+import hashlib
+from collections.abc import Container
+from pathlib import Path
+
+KINDS = {".json", ".jinja", ".model", ".txt", ".tiktoken", ".py", ".safetensors", ".bin", ".pt"}
+"""Config, tokenizer, template and params; a README changes no model."""
+WHOLE, STRIDE, SLICE = 2**26, 2**20, 2**16
+
+
+def files_fingerprint(folder: str | Path, names: Container[str] | None = None) -> str:
+    """names: of the files that count; None: all. First 16 hex digits of a sha256 over the model's files: whole up to 64 MiB, of a larger one its size and 64 KiB of every MiB."""
+    digest = hashlib.sha256()
+    for file in sorted(
+        p for p in Path(folder).iterdir() if p.is_file() and p.suffix in KINDS and (names is None or p.name in names)
+    ):
+        size = file.stat().st_size
+        digest.update(f"{file.name} {size}".encode())
+        with file.open("rb") as f:
+            if size <= WHOLE:
+                digest.update(f.read())
+            for start in range(0, size, STRIDE) if size > WHOLE else ():
+                f.seek(start)
+                digest.update(f.read(SLICE))
+    return digest.hexdigest()[:16]

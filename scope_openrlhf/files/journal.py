@@ -1,0 +1,69 @@
+"""What a run writes of its steps: metrics.jsonl and rollouts.jsonl."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from scope_openrlhf.files.disk import append_rows, whole_rows, write_whole
+
+# OpenRLHF's name -> ours, for what metrics.jsonl keeps of its status
+_SECONDS = {
+    "timing/generation": "generate", "timing/make_experience": "experience", "timing/ppo_train": "update",
+    "timing/broadcast": "sync", "timing/teacher": "teacher", "timing/context": "context",
+}  # fmt: skip
+
+
+_INSIDE_OTHERS = ("teacher", "context")
+
+
+_RENAMED = {"actor_grad_norm": "grad_norm", "actor_lr": "learning_rate", "policy_loss": "loss"}
+
+
+_DROPPED = (
+    "rollout/",
+    "timing/",
+    "generated_samples",
+    "weight",
+    "return",
+    "response_clip_ratio",
+    "logprobs_diff",
+    "kl",
+    "score",
+)
+
+
+def step_row(step: int, of: int, status: dict[str, Any]) -> dict[str, Any]:
+    """One row of metrics.jsonl. `teacher` seconds run inside `generate`, `context` ones (also a teacher's) inside `experience`; NaN (no such rollout this step) becomes null."""
+    row: dict[str, Any] = {"step": step, "of": of}
+    for name, value in status.items():
+        if name in _RENAMED:
+            row[_RENAMED[name]] = value
+        elif name not in _DROPPED and not name.startswith(("rollout/", "timing/")) and isinstance(value, int | float):
+            row[name] = value
+    seconds = {ours: round(status[theirs], 4) for theirs, ours in _SECONDS.items() if theirs in status}
+    seconds["total"] = round(sum(v for k, v in seconds.items() if k not in _INSIDE_OTHERS), 4)
+    clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+    return clean | {"seconds": seconds}
+
+
+class StepLog:
+    """Appends to the run's files from the trainer's process, a whole line at a time."""
+
+    rollouts_per_step = 8
+
+    def __init__(self, run_dir: Path) -> None:
+        self.metrics_file, self.rollouts_file = run_dir / "metrics.jsonl", run_dir / "rollouts.jsonl"
+
+    def step(self, step: int, of: int, status: dict[str, Any]) -> None:
+        append_rows(self.metrics_file, [step_row(step, of, status)])
+
+    def rollouts(self, rows: list[dict]) -> None:
+        append_rows(self.rollouts_file, rows)
+
+    def forget_after(self, step: int) -> None:
+        """Drop rows later than the checkpoint that a run resumes from: those steps are done again."""
+        for file in (self.metrics_file, self.rollouts_file):
+            if file.exists():
+                kept = [row for row in whole_rows(file) if row["step"] <= step]
+                write_whole(file, "".join(json.dumps(row) + "\n" for row in kept))

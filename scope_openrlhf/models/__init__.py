@@ -1,0 +1,1 @@
+"""Models and tokenizers as they come from a folder or a hub."""

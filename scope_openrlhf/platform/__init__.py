@@ -1,0 +1,1 @@
+"""What the machine asks for: no CUDA, no network beyond loopback."""

@@ -1,0 +1,1 @@
+"""The commands of scope-train, and a run from its config to its summary."""

@@ -1,0 +1,122 @@
+"""What a run shows: a line for each step, and at its end a table and a picture."""
+
+import threading
+from pathlib import Path
+from typing import Any, TextIO
+
+from scope_openrlhf.files.disk import whole_rows
+
+
+def right_share(row: dict[str, Any]) -> float:
+    """Of the rollouts that count; a step has at least one."""
+    return row["right"] / (row["right"] + row["wrong"])
+
+
+def progress_line(row: dict[str, Any], mean_seconds: float) -> str:
+    def show(name: str, form: str) -> str:
+        return "-" if row.get(name) is None else form.format(row[name])
+
+    left = (row["of"] - row["step"]) * mean_seconds
+    stages = " ".join(f"{k} {v:.1f}" for k, v in row["seconds"].items() if k != "total")
+    right = right_share(row)
+    return (
+        f"step {row['step']:>4}/{row['of']}  right {right:4.0%}  reward {show('reward', '{:.3f}')}  kl {show('reverse_kl', '{:.3f}')}  "
+        f"ppl student {show('ppl_student_right', '{:.3f}')} teacher {show('ppl_teacher_wrong', '{:.2f}')}  "
+        f"{row['seconds']['total']:.1f} s ({stages})  left {int(left) // 60}:{int(left) % 60:02d}"
+    )
+
+
+class Progress:
+    """A thread of the driver that prints a line for each new row of metrics.jsonl."""
+
+    def __init__(self, metrics_file: Path, out: TextIO) -> None:
+        self.file, self.out = metrics_file, out
+        self.printed = len(whole_rows(metrics_file))
+        self.seconds = 0.0
+        """Of the steps seen so far, those of an earlier run that is resumed left out."""
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "Progress":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stopped.set()
+        self.thread.join()
+
+    def _watch(self) -> None:
+        while True:
+            last = self.stopped.wait(0.5)
+            rows = whole_rows(self.file)
+            self.printed = min(self.printed, len(rows))  # a resumed run drops rows first
+            for row in rows[self.printed :]:
+                times = sorted(r["seconds"]["total"] for r in rows[-50:])
+                print(progress_line(row, times[len(times) // 2]), file=self.out, flush=True)
+                self.seconds += row["seconds"]["total"]
+            self.printed = len(rows)
+            if last:
+                return
+
+
+def summary_table(summary: dict[str, Any]) -> str:
+    """The summary as a small table for the terminal."""
+    lines = [f"{summary['algorithm']}, {summary['steps']} steps; model in {summary['model']}"]
+    e = summary.get("eval")
+    if e:
+        k = e["k"]
+        lines.append(f"{e['n']} held-out problems, {k} samples each   Avg@{k}          Pass@{k}")
+        for name in ("before", "after", "difference"):
+            v = e[name]
+            sign = "+" if name == "difference" else ""
+            lines.append(
+                f"  {name:<11}{'':>20}{100 * v['avg']:{sign}7.2f} +- {100 * v.get('stderr_avg', v.get('stderr')):.2f}"
+                f"  {100 * v['pass']:{sign}7.2f} +- {100 * v['stderr_pass']:.2f}"
+            )
+    r, t, s = summary["rollouts"], summary["teacher"], summary["seconds"]
+    lines.append(f"rollouts  right {r['right']}  wrong {r['wrong']}  truncated {r['truncated']}")
+    saved = f" ({t['skipped'] / rollouts:.0%} of its work saved)" if (rollouts := t["scored"] + t["skipped"]) else ""
+    lines.append(f"teacher   scored {t['scored']}  skipped {t['skipped']}{saved}  {t['seconds']:.1f} s")
+    lines.append("seconds   " + "  ".join(f"{k} {v:.1f}" for k, v in s.items()))
+    return "\n".join(lines)
+
+
+def draw_summary(rows: list[dict], evaluation: dict[str, Any] | None, path: Path) -> None:
+    """summary.png: share of right rollouts and perplexities by step; Avg@k before and after by stratum, with standard errors."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4), constrained_layout=True)
+    steps = [r["step"] for r in rows]
+    share = [right_share(r) for r in rows]
+    window = max(1, len(rows) // 10)
+    smooth = [
+        sum(share[max(0, i - window + 1) : i + 1]) / len(share[max(0, i - window + 1) : i + 1])
+        for i in range(len(share))
+    ]
+    left.plot(steps, share, color="0.75", lw=1, label="each step")
+    left.plot(steps, smooth, color="C0", label=f"mean of {window}")
+    left.set(title="Rollouts that are right", xlabel="step", ylim=(0, 1))
+    left.legend()
+    for name, label in (("ppl_student_right", "student, on right"), ("ppl_teacher_wrong", "teacher, on wrong")):
+        points = [(r["step"], r[name]) for r in rows if r.get(name) is not None]
+        if points:
+            middle.plot(*zip(*points, strict=True), label=label)
+    middle.set(title="Perplexity", xlabel="step", yscale="log")
+    if middle.lines:
+        middle.legend()
+    if evaluation:
+        strata = list(evaluation["strata"])
+        for offset, name, colour in ((-0.2, "before", "0.6"), (0.2, "after", "C0")):
+            values = [evaluation["strata"][s][name] for s in strata]
+            right.bar([i + offset for i in range(len(strata))], [v["avg"] for v in values], 0.4,
+                      yerr=[v["stderr_avg"] for v in values], color=colour, label=name, capsize=3)  # fmt: skip
+        right.set_xticks(range(len(strata)), strata)
+        right.set(title=f"Held out, Avg@{evaluation['k']}", ylim=(0, 1))
+        right.legend()
+    else:
+        right.axis("off")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

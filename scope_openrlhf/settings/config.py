@@ -1,0 +1,196 @@
+"""A config as the user wrote it: YAML file + `a.b=c` overrides -> Config.
+
+This room imports neither torch nor Ray: what can be told wrong from the text alone is told within a second.
+"""
+
+import dataclasses
+import math
+import re
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scope_openrlhf.settings import api_keys
+from scope_openrlhf.settings.errors import ConfigError
+from scope_openrlhf.settings.parse import build, flatten, set_key
+from scope_openrlhf.settings.sections import DataConfig, EvalConfig, RayConfig, StudentConfig, TeacherConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    name: str
+    """The run's folder is runs/<name>."""
+    runs: str = "runs"
+    """Folder of all runs."""
+    seed: int = 1
+    """Of the order of problems and of every sample."""
+    steps: int = 0
+    """Rollout batches to train on; each is one row of metrics.jsonl. 0: one pass over the data."""
+    data: DataConfig
+    student: StudentConfig
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    teachers: dict[str, TeacherConfig] = field(default_factory=dict)
+    """Further ones by name, for the problems that name them. What one leaves out is as in `teacher`, but for path,
+    revision and urls."""
+    algorithm: dict[str, Any] = field(default_factory=lambda: {"name": "scope"})
+    """name = a file of scope_openrlhf/algorithms, and its knobs. `algorithm=opd` is short for {name: opd}."""
+    algorithms: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Knobs that algorithms need on these data, by name: `algorithm=rlsd` takes those of rlsd. What stands under
+    `algorithm` itself comes first."""
+    eval: EvalConfig = EvalConfig()
+    ray: RayConfig = RayConfig()
+    openrlhf: dict[str, Any] = field(default_factory=dict)
+    """Any flag of OpenRLHF's train_ppo_ray without its dashes; checked by OpenRLHF's own parser."""
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(self.runs) / self.name
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: list[str]) -> "Config":
+        """Read a YAML file and apply overrides of the form a.b=value (value in YAML). Raises ConfigError."""
+        try:
+            raw = yaml.safe_load(Path(path).read_text())
+        except OSError as error:
+            raise ConfigError(f"cannot read the config {path}: {error.strerror}") from None
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{path} is not YAML: {error}") from None
+        if not isinstance(raw, dict):
+            raise ConfigError(f"{path} must hold keys and values, it holds {type(raw).__name__}")
+        for override in overrides:
+            key, equals, text = override.partition("=")
+            if not equals:
+                raise ConfigError(f"override {override!r} must have the form key=value")
+            try:
+                set_key(raw, key, yaml.safe_load(text), [f.name for f in fields(cls)])
+            except yaml.YAMLError:
+                raise ConfigError(f"the value of {override!r} is not YAML; quote it") from None
+        return cls.from_dict(raw)
+
+    @classmethod
+    def from_dict(cls, raw: dict) -> "Config":
+        """Raises ConfigError for an unknown key (naming the nearest known one), a missing one, or a bad value."""
+        config = build(cls, _spelled_out(raw))
+        _check_run(config)
+        check_teacher("teacher", config.teacher)
+        for name, teacher in config.teachers.items():
+            _check_further_teacher(name, teacher, config.teacher)
+        return dataclasses.replace(config, openrlhf=flatten(config.openrlhf))
+
+    @property
+    def all_teachers(self) -> dict[str, TeacherConfig]:
+        """Each by its name; that of `teacher`, which rows without a name go to, is empty."""
+        default = {"": self.teacher} if self.teacher.path or self.teacher.urls else {}
+        return default | self.teachers
+
+    def absolute(self) -> "Config":
+        """The same with absolute paths where they name something here: workers may start in another folder."""
+
+        def place(path: str) -> str:
+            return str(Path(path).absolute()) if path and Path(path).exists() else path
+
+        def placed(t: TeacherConfig) -> TeacherConfig:
+            log = t.score_log and str(Path(t.score_log).absolute())
+            return dataclasses.replace(t, path=place(t.path), score_log=log)
+
+        return dataclasses.replace(
+            self,
+            runs=str(Path(self.runs).absolute()),
+            data=dataclasses.replace(self.data, path=place(self.data.path)),
+            student=dataclasses.replace(self.student, path=place(self.student.path)),
+            teacher=placed(self.teacher),
+            teachers={name: placed(teacher) for name, teacher in self.teachers.items()},
+        )
+
+    def to_dict(self) -> dict:
+        return dataclasses.asdict(self)
+
+
+def section_of(teacher: str) -> str:
+    """Where the config holds the teacher of this name."""
+    return f"teachers.{teacher}" if teacher else "teacher"
+
+
+def _spelled_out(raw: dict) -> dict:
+    """The values of a config with its short forms written out: algorithm's name alone, what teachers share, presets."""
+    raw = dict(raw)
+    if isinstance(raw.get("algorithm"), str):
+        raw["algorithm"] = {"name": raw["algorithm"]}
+    if isinstance(raw.get("teachers"), dict) and isinstance(raw.get("teacher", {}), dict):
+        shared = {k: v for k, v in raw.get("teacher", {}).items() if k not in ("path", "revision", "urls")}
+        raw["teachers"] = {str(n): shared | t if isinstance(t, dict) else t for n, t in raw["teachers"].items()}
+    chosen, presets = raw.get("algorithm"), raw.get("algorithms")
+    if isinstance(chosen, dict) and isinstance(presets, dict):
+        knobs = presets.get(str(chosen.get("name")))
+        if isinstance(knobs, dict):
+            raw["algorithm"] = knobs | chosen
+    return raw
+
+
+def _check_run(config: Config) -> None:
+    if not config.name or Path(config.name).name != config.name:
+        raise ConfigError(f"name must be a plain folder name, got {config.name!r}")
+    if "name" not in config.algorithm:
+        raise ConfigError("algorithm.name is missing; set it to the name of an algorithm, for instance scope")
+    least = {
+        "steps": (config.steps, 0),
+        "eval.samples": (config.eval.samples, 1),
+        "ray.num_gpus": (config.ray.num_gpus, 0),
+        "seed": (config.seed, 0),
+        "ray.restarts": (config.ray.restarts, 0),
+    }
+    for key, (value, smallest) in least.items():
+        if value < smallest:
+            raise ConfigError(f"{key} must be at least {smallest}, got {value}")
+    if not 0 < config.ray.hang_seconds < math.inf:
+        raise ConfigError(f"ray.hang_seconds must be a number of seconds above 0, got {config.ray.hang_seconds}")
+
+
+OF_THE_RUN = ("temperature", "deadline_seconds", "score_log", "replay", "drop_budget")
+"""Keys of a teacher that hold for all teachers of a run."""
+
+
+def _check_further_teacher(name: str, teacher: TeacherConfig, first: TeacherConfig) -> None:
+    key = section_of(name)
+    if not re.fullmatch(r"\w+", name):
+        raise ConfigError(f"{key}: a teacher's name may hold letters, digits and _")
+    if not (teacher.path or teacher.urls):
+        raise ConfigError(f"{key} has neither path nor urls; set {key}.path")
+    check_teacher(key, teacher)
+    for shared in OF_THE_RUN:
+        if (value := getattr(teacher, shared)) != getattr(first, shared):
+            raise ConfigError(f"{key}.{shared} is {value}, but it is one for all teachers: set teacher.{shared}")
+
+
+def check_teacher(key: str, teacher: TeacherConfig) -> None:
+    """Raise ConfigError for a value out of its range, or two that do not go together. key: the teacher's section."""
+    for name, least in (("replicas", 1), ("tensor_parallel_size", 1), ("max_model_len", 0), ("drop_budget", 0)):
+        if (value := getattr(teacher, name)) < least:
+            raise ConfigError(f"{key}.{name} must be at least {least}, got {value}")
+    if any(api_keys.with_secret(url) for url in teacher.urls):
+        raise ConfigError(
+            f"{key}.urls must be addresses alone, for instance http://host:8000: no user, no password, no parameters. "
+            f"The API key is read from {api_keys.TEACHER} in the environment"
+        )
+    if teacher.revision and (not teacher.path or Path(teacher.path).exists()):
+        raise ConfigError(
+            f"{key}.revision is a commit of the hub, {key}.path is none of its ids; remove one of them"
+        )
+    if teacher.replay and not teacher.score_log:
+        raise ConfigError(f"{key}.replay takes scores from {key}.score_log, which is not set")
+    for name in ("deadline_seconds", "hang_seconds"):
+        if not 0 < (seconds := getattr(teacher, name)) < math.inf:
+            raise ConfigError(f"{key}.{name} must be a number of seconds above 0, got {seconds}")
+    if not 0 <= teacher.temperature < math.inf:
+        raise ConfigError(
+            f"{key}.temperature must be a number above 0, or 0 for the rollout's, got {teacher.temperature}"
+        )
+    if not 0 < teacher.gpu_fraction <= 1:
+        raise ConfigError(f"{key}.gpu_fraction must be above 0 and at most 1, got {teacher.gpu_fraction}")
+    if teacher.tensor_parallel_size > 1 and (teacher.gpu_fraction < 1 or teacher.placement == "colocate"):
+        raise ConfigError(
+            f"{key} shares GPUs (gpu_fraction or placement=colocate), which takes replicas of one; "
+            f"set {key}.tensor_parallel_size to 1"
+        )

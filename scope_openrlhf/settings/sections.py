@@ -1,0 +1,138 @@
+"""The sections of a config, one frozen dataclass each, in the order in which the data flow; a sentence under each key.
+
+What is left open here (a 0 that means "as long as needed") is settled in resolved.py.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    path: str
+    """Training problems: a .jsonl, .json or .parquet file, or a Hugging Face dataset id."""
+    prompt_key: str = "problem"
+    """Column of the problem: text, or a list of chat messages. Dots reach inside: `extra.question`."""
+    answer_key: str = "answer"
+    """Column of the gold answer. Dots reach inside: `reward_model.ground_truth`."""
+    teacher_key: str = "teacher"
+    """Column that names each problem's teacher. Read only where there are `teachers`; a row without it goes to
+    `teacher`."""
+    trace_key: str = "expert_trace"
+    """Column of a worked solution. Read only by algorithms that show it (smepo, opsd); `scope-train traces` has the
+    teacher write it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentConfig:
+    path: str
+    """Model to train: a folder in Hugging Face form, or a hub id."""
+    trust_remote_code: bool = False
+    """Let Python files that come with the model run. OpenRLHF runs them unasked, so such a model is refused unless this
+    is set: read them first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherSettings:
+    """What a teacher is set to, in the config as in the run that it resolves to."""
+
+    path: str = ""
+    """Model that scores: a folder in Hugging Face form, or a hub id. Its tokenizer must be the student's. Algorithms
+    without a teacher need none."""
+    revision: str = ""
+    """Commit of a hub id. Empty: the newest, whose name goes into scores and checkpoints."""
+    urls: list[str] = field(default_factory=list)
+    """Teachers that are served already (`vllm serve`), instead of a group started here. The API key is read from
+    SCOPE_TEACHER_API_KEY."""
+    replicas: int = 1
+    """Engines in the teacher group. Any of them may die while another lives."""
+    tensor_parallel_size: int = 1
+    """GPUs that each engine spreads its params over."""
+    gpu_fraction: float = 1.0
+    """(Logical) part of a GPU that Ray reserves for each replica. With 0.5 two share one; lower gpu_memory_utilization
+    with it."""
+    placement: Literal["pack", "spread", "colocate"] = "pack"
+    """Where Ray puts the replicas: on few nodes, on many, or each on one of the student's GPUs (with
+    openrlhf.train.colocate_all)."""
+    sleep: bool = False
+    """Give the GPU's memory back between rollouts, as openrlhf.vllm.enable_sleep does for the rollout engines. For
+    colocated teachers."""
+    dtype: str = "bfloat16"
+    """Type of the teacher's params."""
+    max_num_batched_tokens: int = 4096
+    """Tokens per engine step. vLLM does not profile the memory of prompt log-probs, some 10 bytes * vocabulary of each;
+    lower it if a teacher runs out."""
+    gpu_memory_utilization: float = 0.9
+    """Share of a GPU's memory (on a CPU machine: of RAM, keep it small) that an engine may take."""
+    enforce_eager: bool = False
+    """True: no CUDA graphs, no compilation; starts faster."""
+    deadline_seconds: float = 600.0
+    """Longest wait for one score, over all replicas and attempts."""
+    hang_seconds: float = 120.0
+    """A replica that answers none of its requests for so long is started again. Longer than the longest request
+    takes."""
+    score_log: str = ""
+    """File in which every score is kept, and looked up before the teacher is asked. Empty: none."""
+    replay: bool = False
+    """Take scores from score_log alone and start no teacher; one that is not there is a TeacherError."""
+    drop_budget: int = 0
+    """Rollouts of a step that may go unscored, and be dropped, before the run stops with TeacherError."""
+
+    @property
+    def started_here(self) -> bool:
+        """Whether the run starts its engines: neither served by somebody else nor replaced by the score log."""
+        return not (self.urls or self.replay)
+
+    @property
+    def gpus_per_replica(self) -> float:
+        """What Ray reserves. Colocated replicas take as much of the student's GPUs as OpenRLHF's own actors there."""
+        return 0.2 if self.placement == "colocate" else self.tensor_parallel_size * self.gpu_fraction
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherConfig(TeacherSettings):
+    """A teacher as the user wrote it; `resolved.Teacher` is what becomes of it."""
+
+    max_model_len: int = 0
+    """Longest request plus one token. 0: openrlhf.data.max_len + 1. Where the teacher scores contexts it is at least
+    what those take."""
+    temperature: float = 0.0
+    """Of the teacher's log-probs. 0: the rollout's, at which the student's are; anything else compares two things, as
+    published SCOPE does with 1."""
+    accept: list[Literal["eos", "template"]] = field(default_factory=list)
+    """Differences from the student that you know of: other EOS ids, another chat template."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    path: str = ""
+    """Held-out problems (.jsonl with id, problem, answer and optionally stratum). Empty: no evaluation after
+    training."""
+    samples: int = 16
+    """Samples per problem: n of Avg@n and Pass@n."""
+    temperature: float = 0.6
+    """Of the samples."""
+    top_p: float = 1.0
+    """Share of the probability that samples come from."""
+    top_k: int = -1
+    """Number of tokens that samples come from. -1: all."""
+    max_tokens: int = 96
+    """Longest response in tokens; a longer one is truncated and counts as wrong."""
+    instruction: str = ""
+    """What follows each held-out problem, for instance "Put your final answer within \\boxed{}."; as in the training
+    data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RayConfig:
+    address: str = "local"
+    """"local" starts Ray for this run and stops it after; "auto" or host:port joins a running one, as `ray job submit`
+    needs."""
+    num_gpus: int = 0
+    """Logical GPUs of a Ray started here on a machine without CUDA. 0: as many as the run asks for."""
+    restarts: int = 2
+    """How often in a row the run starts again from its last checkpoint when Ray loses a part of it; a new checkpoint
+    begins a new count."""
+    hang_seconds: float = 3600.0
+    """Longest time in which nothing moves (no rollout ends, no stage changes) before the run counts as hung and is
+    started again."""

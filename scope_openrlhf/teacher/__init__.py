@@ -1,0 +1,1 @@
+"""Who scores: engines started here or served elsewhere, asked and checked at one door."""

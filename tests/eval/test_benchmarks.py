@@ -1,0 +1,138 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from scope_eval.benchmarks import TASKS, _row, check, content_hash, dataset, gold_text, names, task_of
+from scope_openrlhf.settings.errors import ConfigError
+
+ROW = {"id": "a", "problem": "1+1?", "answer": "2"}
+
+
+def write(file: Path, *rows) -> Path:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def tasks() -> dict[str, dict]:
+    return {
+        f.stem.removeprefix("scope_"): yaml.safe_load(f.read_text().replace("!function ", ""))
+        for f in TASKS.glob("*.yaml")
+    }
+
+
+def test_every_task_file_is_found_and_loaded_by_lm_eval(tmp_path):
+    """lm-eval skips a YAML that fails to load at debug level, so ask for each."""
+    from lm_eval.tasks import TaskManager
+
+    for name in names():
+        write(tmp_path / f"{name}.jsonl", ROW)
+    manager = TaskManager(include_path=str(TASKS), include_defaults=False, metadata={"data_dir": str(tmp_path)})
+    loaded = manager.load([f"scope_{name}" for name in names()])["tasks"]
+    assert {"aime24", "aime25", "amc23", "math500", "minerva", "olympiad", "tiny"} == set(names())
+    for name in names():
+        task = loaded[f"scope_{name}"].config
+        significant = name == "minerva"
+        assert (
+            (task.process_results.__name__ == "process_results_to_significant_figures")
+            == significant
+            == bool(task.metadata.get("significant"))
+        )
+        assert task.repeats == 32 and task.doc_to_text.endswith("\\boxed{}." if name != "tiny" else "{{problem}}")
+
+
+def test_every_hub_benchmark_is_pinned_to_a_commit_or_says_that_it_is_not():
+    for name, task in tasks().items():
+        if hub := task["dataset_kwargs"].get("hub"):
+            assert re.fullmatch("[0-9a-f]{40}", hub["revision"]) or (name == "minerva" and hub["revision"] == "main"), (
+                name
+            )
+
+
+def test_a_data_dir_is_read_instead_of_the_hub(tmp_path):
+    write(tmp_path / "aime24.jsonl", ROW | {"answer": 2, "source": "x"}, ROW | {"id": 7})
+    rows = dataset("aime24", data_dir=str(tmp_path), hub={"path": "nobody/nothing"})["test"]
+    assert rows[0] == ROW | {"stratum": "all"} and rows[1]["id"] == "7"
+    write(tmp_path / "tiny.jsonl", ROW)
+    assert (
+        len(dataset("tiny", data_dir=str(tmp_path), default_file="examples/tiny/heldout.jsonl")["test"]) == 1
+    )  # over what ships
+    own = write(tmp_path / "own.jsonl", ROW, ROW | {"id": "b"})
+    assert len(dataset("own", data_dir="/nowhere", file=str(own))["test"]) == 2  # somebody's own file stands for itself
+
+
+def test_the_hash_is_of_ids_problems_and_golds_in_order():
+    other = ROW | {"id": "b"}
+    assert content_hash([ROW | {"source": "x"}]) == content_hash([ROW]) != content_hash([ROW | {"answer": "3"}])
+    assert content_hash([ROW, other]) != content_hash([other, ROW])
+
+
+@pytest.mark.parametrize(
+    "rows, message",
+    [
+        ([], "holds no problems"),
+        ([ROW, ROW | {"id": "b", "answer": None}], "row 2: answer is missing"),
+        ([ROW | {"answer": "  "}], "row 1: answer is missing"),
+        ([{"id": "a", "answer": "2"}], "row 1: problem is missing"),
+        (["text"], "row 1: id is missing"),
+        ([ROW, ROW], "row 2: the id a was there before"),
+        ([ROW | {"problem": "\ud800"}], "row 1: it holds half a surrogate"),
+    ],
+)
+def test_rows_that_cannot_be_scored_are_named(rows, message):
+    with pytest.raises(ConfigError, match=message):
+        check(rows, "file")
+
+
+def test_missing_data_say_what_to_give(tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"there is no .*aime24.jsonl; it needs a file of rows with id, problem and answer"
+    ):
+        dataset("aime24", data_dir=str(tmp_path))
+    with pytest.raises(ConfigError, match="line 1 is not JSON"):
+        (tmp_path / "amc23.jsonl").write_text("{\n")
+        dataset("amc23", data_dir=str(tmp_path))
+    with pytest.raises(ConfigError, match="is not UTF-8"):
+        (tmp_path / "amc23.jsonl").write_bytes('{"id": "é"}'.encode("latin-1"))
+        dataset("amc23", data_dir=str(tmp_path))
+    with pytest.raises(ConfigError, match="did you mean math500.*A .jsonl file is a benchmark too"):
+        task_of("math50")
+    with pytest.raises(ConfigError, match="there is no .*nowhere.jsonl"):
+        dataset(**task_of("nowhere.jsonl")[1]["dataset_kwargs"])
+
+
+def test_a_hub_that_does_not_answer_says_what_to_do(monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ConfigError, match="the hub does not give math-ai/nothing .*give --data-dir with a amc23.jsonl"):
+        dataset(
+            "amc23",
+            hub={
+                "path": "math-ai/nothing",
+                "revision": "main",
+                "split": "test",
+                "problem": "problem",
+                "answer": "answer",
+            },
+        )
+
+
+def test_rows_of_the_hub_come_under_our_names():
+    hub = tasks()["aime24"]["dataset_kwargs"]["hub"]
+    assert _row("aime24", 3, {"problem": "?", "solution": r"\boxed{204}"}, hub) == {
+        "id": "aime24-3",
+        "problem": "?",
+        "answer": "204",
+    }
+    hub = tasks()["olympiad"]["dataset_kwargs"]["hub"]
+    row = {"id": 1606, "question": "?", "final_answer": ["$1$", "2"]}
+    assert _row("olympiad", 0, row, hub) == {"id": "olympiad-1606", "problem": "?", "answer": ["$1$", "2"]}
+    hub = tasks()["math500"]["dataset_kwargs"]["hub"]
+    row = {"unique_id": "test/algebra/1.json", "problem": "?", "answer": r"\frac{1}{2}"}
+    assert _row("math500", 0, row, hub)["id"] == "test/algebra/1.json"
+    assert [gold_text(g) for g in (27.0, 0.5, 3, ["$1$", "2"], "016")] == ["27", "0.5", "3", "$1$, 2", "016"]
+    with pytest.raises(ConfigError, match="a gold must be a text"):
+        gold_text({"value": 1})

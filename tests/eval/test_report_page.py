@@ -1,0 +1,156 @@
+"""The page in a real browser: Debian's chromium, driven over WebDriver, with the network cut off by its own policy."""
+
+import json
+import re
+import shutil
+
+import pytest
+from test_compare import ABOUT
+
+from scope_eval import report
+from scope_eval.evaluate import write_results
+from scope_eval.grade import Grade
+from scope_eval.store import Sample, Store
+
+HOSTILE = r"</script><script>window.ran = 1</script><img src=x onerror='window.ran = 2'> \boxed{<b>7</b>}"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """A report of three problems with two samples, whose texts try to run as script."""
+    folder = tmp_path_factory.mktemp("report")
+    store = Store(folder / "samples.sqlite")
+    settings = {"temperature": 0.6, "seed": 1, "example_prompt": HOSTILE}
+    for name in ("aime24", "tiny"):
+        rows = [{"id": f"{name}-{i}", "problem": f"What is {i}+1? {HOSTILE}", "answer": str(i + 1)} for i in range(3)]
+        number = store.begin(name, {"files": "x"}, "d", settings, rows, ABOUT | {"model": HOSTILE, "notes": [HOSTILE]})
+        for i, row in enumerate(rows):
+            store.add(
+                (number, Sample(row["id"], n, f"sample {n} of {row['id']} {HOSTILE}", 10 + n, "stop", n, "0"))
+                for n in range(2)
+            )
+            verdicts = [Grade("right", HOSTILE, HOSTILE, 0)] * min(i, 2) + [
+                Grade("wrong", "<i>9</i>", "different", 1)
+            ] * (2 - min(i, 2))
+            store.put_grades(number, row["id"], verdicts)
+        store.finish(number, 3, 2, {"math-verify": "0"})
+    write_results(store, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from selenium import webdriver
+
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip(
+            "no chromium and chromedriver: make browser (or the packages chromium and chromium-driver) brings them"
+        )
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+                 "--disable-sync", "--window-size=1280,1600"):  # fmt: skip
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    started = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield started
+    started.quit()
+
+
+def test_the_page_opens_filters_searches_and_shows_a_sample(page, browser):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.select import Select
+
+    browser.get(f"file://{page}/report.html")
+
+    def problems() -> list[str]:
+        return [b.get_attribute("data-id") for b in browser.find_elements(By.CSS_SELECTOR, "#problems button")]
+
+    assert problems() == ["aime24-0", "aime24-1", "aime24-2"]
+    cells = [c.text for c in browser.find_elements(By.CSS_SELECTOR, "#scores tbody td")]
+    assert (
+        "aime24" in cells
+        and "published: SCOPE 1.5B" in " ".join(cells)
+        and "77.9" in cells
+        and cells[3].startswith("50.00")
+    )
+    assert (
+        len(browser.find_elements(By.CSS_SELECTOR, "svg")) == 6
+        and len(browser.find_elements(By.CSS_SELECTOR, ".cell")) == 6
+    )
+    Select(browser.find_element(By.ID, "benchmark")).select_by_value("tiny")
+    assert problems() == ["tiny-0", "tiny-1", "tiny-2"]
+    for which, left in (
+        ("never", ["tiny-0"]),
+        ("sometimes", ["tiny-1"]),
+        ("always", ["tiny-2"]),
+        ("failed", []),
+        ("all", ["tiny-0", "tiny-1", "tiny-2"]),
+    ):
+        Select(browser.find_element(By.ID, "which")).select_by_value(which)
+        assert problems() == left
+    browser.find_element(By.ID, "search").send_keys("Sample 1 of TINY-1")
+    assert problems() == ["tiny-1"] and browser.find_element(By.ID, "count").text == "1 of 3 problems"
+    assert browser.find_element(By.CSS_SELECTOR, ".gold").text == "gold: 2"
+    assert [e.text for e in browser.find_elements(By.CSS_SELECTOR, "#problem td:nth-child(2)")] == ["right", "wrong"]
+    browser.find_element(By.CSS_SELECTOR, "[data-sample='1']").click()
+    assert browser.find_element(By.CSS_SELECTOR, ".response").text == f"sample 1 of tiny-1 {HOSTILE}"
+    browser.find_elements(By.CSS_SELECTOR, ".cell")[0].click()  # of the first benchmark, its best problem
+    assert browser.find_element(By.CSS_SELECTOR, "#problem h3").text == "aime24-2"
+
+
+def test_texts_of_models_cannot_run_as_script_and_nothing_is_fetched(page, browser):
+    browser.get(f"file://{page}/report.html")
+    assert browser.execute_script("return window.ran") is None
+    assert browser.execute_script("return document.querySelectorAll('main img, main b, main i').length") == 0
+    assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
+    errors = [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
+    assert errors == []
+    # the page's policy refuses a script that somebody got into it all the same
+    assert not browser.execute_script(
+        "const s = document.createElement('script'); s.textContent = 'window.ran = 3'; document.body.append(s); return window.ran === 3"
+    )
+
+
+def test_the_page_names_no_other_place(page):
+    text = (page / "report.html").read_text()
+    assert not re.search(
+        r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", text.partition('<script type="application/json"')[0]
+    )
+    assert "<script>window.ran" not in text and text.count("</script>") == 2
+    assert json.loads(text.partition('id="data">')[2].partition("</script>")[0])["summary"]["model"] == HOSTILE
+
+
+def test_a_page_holds_whole_responses_or_the_first_of_each_verdict_clipped(page):
+    store = Store(page / "samples.sqlite")
+    (graded,) = [report.Graded(store, b) for b in store.benchmarks() if b["name"] == "tiny"]
+    whole, cut = (report._problems(graded, store, whole=w) for w in (True, False))
+    assert all(s[-1].startswith("sample") for p in whole for s in p["samples"])
+    assert [[s[-1] is not None for s in p["samples"]] for p in cut] == [[True, False], [True, True], [True, False]]
+    long = "a" * 3_000 + "b" * 3_000
+    assert report.clip(long) == "a" * 1_000 + "\n\n[... 2000 characters left out ...]\n\n" + "b" * 3_000
+
+
+def test_markdown_and_terminal_say_the_published_figures_and_the_other_count_of_problems(page):
+    text = (page / "report.md").read_text()
+    assert "aime24 Avg@32 42.7, best@32 with replacement 77.9" in text and "| aime24 | 3 | 2 | 50.00 [" in text
+    results = json.loads((page / "results.json").read_text())
+    assert list(results["benchmarks"]) == ["aime24", "tiny"] and set(results["benchmarks"]["tiny"]["pass"]) == {
+        "1",
+        "2",
+    }
+    assert {
+        "problems",
+        "samples",
+        "avg",
+        "avg_ci",
+        "pass",
+        "pass_ci",
+        "maj",
+        "best_with_replacement",
+        "truncated",
+        "no_box",
+        "failed",
+    } <= set(results["benchmarks"]["tiny"])
+    assert "aime24" in report.terminal_table(results)
