@@ -1,0 +1,40 @@
+"""Ray, as both commands get it: one that is started for them on this machine, or one that is joined."""
+
+import os
+from typing import Any
+
+from scope_openrlhf.platform import cpu, loopback
+
+
+def join_or_start(
+    address: str, *, gpus: int, cpus: int, object_store_mib: int, runtime_env: dict[str, Any] | None = None
+) -> None:
+    """Connect this process to Ray: to a new one of its own where address is "local", else to the one that runs there.
+
+    gpus: logical ones of a Ray started on a machine without CUDA; elsewhere Ray counts the machine's own.
+    cpus: the least that a Ray started here offers; it offers all cores of the machine if they are more.
+    object_store_mib: size of the object store of a Ray started on a machine without CUDA.
+    runtime_env: of every worker, as `ray.init` takes it.
+
+    Raises ConnectionError, as Ray does, if no Ray answers at the address.
+    """
+    import ray  # a second of start-up, also of commands that never come here
+
+    options: dict[str, Any] = {}
+    if address == "local":
+        loopback.enter()
+        os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # idle workers would import torch for nothing
+        options = {"num_cpus": max(os.cpu_count() or 1, cpus), "include_dashboard": False}
+        if cpu.active():
+            options |= {"num_gpus": gpus, "object_store_memory": object_store_mib * 2**20}
+    ray.init(address=address, runtime_env=runtime_env, log_to_driver=False, **options)
+
+
+def last_line(error: BaseException) -> str:
+    """The line of a worker's traceback that says what happened: the last one, without pydantic's pointer to its website.
+
+    The name of the error's class where it has no message.
+    """
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line for line in lines if line and "For further information" not in line]
+    return said[-1] if said else type(error).__name__
