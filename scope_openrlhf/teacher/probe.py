@@ -1,45 +1,45 @@
-"""Before any training: does every replica of the teacher give the same sound numbers, also for the longest request?"""
+"""Before any training: does every replica of a teacher give the same sound numbers, also for the longest request?"""
 
 import asyncio
-import json
-from pathlib import Path
 
 import numpy as np
 
-from scope_openrlhf.algorithms.base import Algorithm
-from scope_openrlhf.data.problems import LABEL_COLUMN, as_text
-from scope_openrlhf.settings.sections import TeacherConfig
-from scope_openrlhf.teacher.client import Endpoint, Score, TeacherError, check_score
-from scope_openrlhf.teacher.group import connect, wait_until_ready
+from scope_openrlhf.algorithms.base.contract import Asks
+from scope_openrlhf.data.problem import Problem
+from scope_openrlhf.data.prompts import as_text
+from scope_openrlhf.models.loading import load_tokenizer
+from scope_openrlhf.settings.resolved import Teacher
+from scope_openrlhf.settings.sections import StudentConfig
+from scope_openrlhf.teacher.connect import connect
+from scope_openrlhf.teacher.contract import Endpoint, Score, TeacherError, check_score
+from scope_openrlhf.teacher.group import wait_until_ready
 
 TOLERANCE = {"float32": 1e-3}
-"""Largest difference in nats between two scores of one token. Others than float32 get 0.25: a logit of 30 has a rounding of 0.125 in bfloat16."""
+"""Largest difference in nats between two scores of one token, by the type of the teacher's params."""
 COARSE = 0.25
+"""The same of all other types: in bfloat16 a logit of 30 is rounded to a multiple of 0.125."""
 
 
 def probe_run(
-    name: str, config: TeacherConfig, student: str, prompts: Path, max_len: int
+    teacher: Teacher, student: StudentConfig, problem: Problem, longest: int
 ) -> tuple[list[str], list[float]]:
-    """Probe one of a run's teachers, once its replicas are up, with the run's first problem.
+    """Probe one of a run's teachers, once its replicas are up, with one of the run's problems.
 
-    What is to be said, and the log-probs: what a later run of this teacher must get too. Raises TeacherError.
+    longest: tokens of the longest request of the run. Returns what is to be said, and the log-probs of the problem's
+    tokens in nats: a later run of this teacher must get the same. Raises TeacherError.
     """
-    from transformers import AutoTokenizer
-
-    if config.started_here:
-        wait_until_ready(name, config)
-    tokenizer = AutoTokenizer.from_pretrained(student)
-    with prompts.open() as lines:
-        row = json.loads(json.loads(next(lines))[LABEL_COLUMN])
-    text = as_text(tokenizer, row["prompt"]) + row["answer"]
+    if teacher.started_here:
+        wait_until_ready(teacher)
+    tokenizer = load_tokenizer(student.path, trust_remote_code=student.trust_remote_code)
+    text = as_text(tokenizer, problem.prompt) + problem.answer
     sequence = tokenizer(text, add_special_tokens=False)["input_ids"]
 
     async def all_replicas() -> tuple[list[str], list[float]]:
-        endpoints = connect(name, config)
+        endpoints = connect(teacher)
         try:
             for endpoint in endpoints:
-                await endpoint.open(text, sequence, max_len)
-            return await probe(endpoints, sequence, max_len, config.dtype)
+                await endpoint.open(text, sequence, longest)
+            return await probe(endpoints, sequence, longest, teacher.dtype)
         finally:
             for endpoint in endpoints:
                 await endpoint.close()
@@ -47,59 +47,77 @@ def probe_run(
     return asyncio.run(all_replicas())
 
 
-def longest_request(algorithm: Algorithm, teacher: TeacherConfig, max_len: int) -> int:
-    """Tokens of the longest sequence that a run has scored: a rollout, or one beside a hint, for which plan.py made room."""
-    return teacher.max_model_len - 1 if algorithm.teacher_scores_contexts else max_len
+def longest_request(asks: Asks, teacher: Teacher, max_len: int) -> int:
+    """Tokens of the longest request that a run makes: a rollout of max_len, or one beside a hint.
+
+    The plan has made room for the latter in teacher.max_model_len, where the teacher scores contexts.
+    """
+    return teacher.max_model_len - 1 if asks.contexts_by_teacher else max_len
 
 
 async def probe(
     endpoints: list[Endpoint], sequence: list[int], max_len: int, dtype: str
 ) -> tuple[list[str], list[float]]:
-    """One line for each replica, and the log-probs of the sequence. Raises TeacherError, saying what to change, at the first that cannot be trusted.
+    """One line for each replica, and the log-probs of the sequence, in nats.
 
-    sequence: token ids of a problem and its answer. It is scored twice by each replica, with the longest request of a run between.
+    sequence: token ids of a problem and its answer. Each replica scores it twice, with a request of max_len tokens
+    between. dtype: of the teacher's params, which says what differences are tolerated. Raises TeacherError, saying what
+    to change, at the first replica that cannot be trusted.
     """
-    tolerance = tolerated(dtype)
     longest = (sequence * (max_len // len(sequence) + 1))[:max_len]
-    said, reference = [], None
+    said: list[str] = []
+    reference: Score | None = None
     for endpoint in endpoints:
         first = await checked(endpoint, sequence)
         try:
             await checked(endpoint, longest)
         except TeacherError as error:
             raise TeacherError(
-                f"{endpoint.name} cannot score a request of {max_len} tokens, the longest of this run: {error}. Lower openrlhf.data.max_len or "
-                "teacher.max_num_batched_tokens, or give the teacher more memory"
+                f"{endpoint.name} cannot score a request of {max_len} tokens, the longest of this run: {error}. Lower "
+                "openrlhf.data.max_len or teacher.max_num_batched_tokens, or give the teacher more memory"
             ) from None
         again = await checked(endpoint, sequence)
         reference = first if reference is None else reference
         repeat, beside = difference(first, again), difference(first, reference)
-        if repeat > tolerance:
-            raise TeacherError(
-                f"{endpoint.name} scored one sequence twice and differs from itself by {repeat:.3g} nats (tolerated {tolerance} for {dtype}); "
-                "switch its prefix caching off"
-            )
-        if beside > tolerance:
-            raise TeacherError(
-                f"{endpoint.name} differs from {endpoints[0].name} by {beside:.3g} nats on one sequence (tolerated {tolerance} for {dtype}); "
-                "they must hold the same params, dtype and temperature"
-            )
+        refuse_differences(endpoint.name, endpoints[0].name, repeat, beside, dtype)
         said.append(
-            f"{endpoint.name}: {len(sequence)} tokens twice within {repeat:.2g} nats, within {beside:.2g} of the first, {max_len} tokens fit"
+            f"{endpoint.name}: {len(sequence)} tokens twice within {repeat:.2g} nats, within {beside:.2g} of the "
+            f"first, {max_len} tokens fit"
         )
     assert reference is not None
     return said, [round(float(x), 6) for x in reference.logprobs]
 
 
+def refuse_differences(name: str, first: str, repeat: float, beside: float, dtype: str) -> None:
+    """Raise TeacherError if the replica `name` differs too much from itself or from the first replica.
+
+    repeat, beside: those differences, in nats.
+    """
+    tolerance = tolerated(dtype)
+    if repeat > tolerance:
+        raise TeacherError(
+            f"{name} scored one sequence twice and differs from itself by {repeat:.3g} nats (tolerated {tolerance} for "
+            f"{dtype}); switch its prefix caching off"
+        )
+    if beside > tolerance:
+        raise TeacherError(
+            f"{name} differs from {first} by {beside:.3g} nats on one sequence (tolerated {tolerance} for {dtype}); "
+            "they must hold the same params, dtype and temperature"
+        )
+
+
 def tolerated(dtype: str) -> float:
+    """Largest difference in nats between two scores of one token. dtype: of the teacher's params."""
     return TOLERANCE.get(dtype, COARSE)
 
 
 async def checked(endpoint: Endpoint, token_ids: list[int]) -> Score:
+    """A replica's score of a request. Raises TeacherError if it is unsound."""
     score = await endpoint.score(token_ids, 0)
     check_score(token_ids, score, 0, endpoint.name)
     return score
 
 
 def difference(a: Score, b: Score) -> float:
+    """Largest difference in nats between two scores of one request, over its tokens."""
     return float(np.abs(a.logprobs - b.logprobs).max())

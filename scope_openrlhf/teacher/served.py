@@ -1,4 +1,4 @@
-"""Teachers that somebody else serves with `vllm serve`: token ids over HTTP, the same interface and the same checks as the Ray group."""
+"""Teachers that somebody else serves with `vllm serve`: token ids over HTTP, with the checks that a Ray group gets."""
 
 import asyncio
 import os
@@ -8,13 +8,18 @@ import aiohttp
 import numpy as np
 
 from scope_openrlhf.settings import api_keys
-from scope_openrlhf.teacher.client import Response, Score, TeacherError
+from scope_openrlhf.teacher.contract import Completion, Score, TeacherError
+from scope_openrlhf.teacher.replica import EXTENSION
 
-SERVE = "VLLM_SERVER_DEV_MODE=1 vllm serve ... --worker-extension-cls scope_openrlhf.teacher.group.EngineTemperature --no-enable-prefix-caching"
+SERVE = f"VLLM_SERVER_DEV_MODE=1 vllm serve ... --worker-extension-cls {EXTENSION} --no-enable-prefix-caching"
+"""How a teacher is to be served, for messages."""
 
 
 class HttpEndpoint:
-    """One server, for instance http://host:8000. It is asked for its model and set to the temperature before its first request."""
+    """One server, for instance http://10.0.0.7:8000.
+
+    Before its first request it is asked for its model and set to the run's temperature.
+    """
 
     def __init__(self, url: str, temperature: float) -> None:
         self.name = url.rstrip("/")
@@ -26,22 +31,26 @@ class HttpEndpoint:
         self.session: aiohttp.ClientSession | None = None
 
     async def open(self, text: str, token_ids: list[int], max_len: int) -> None:
+        """Check that the server suits the run: `contract.Endpoint.open`."""
         card = await self._set_up()
-        read = (
-            await self._call("POST", "/tokenize", {"model": card["id"], "prompt": text, "add_special_tokens": False})
-        )["tokens"]
+        request = {"model": card["id"], "prompt": text, "add_special_tokens": False}
+        read = (await self._call("POST", "/tokenize", request))["tokens"]
         if read != token_ids:
             raise TeacherError(
-                f"{self.name} reads {text[:60]!r} as tokens {read[:8]}..., the student as {token_ids[:8]}...: token-level distillation needs one "
-                "vocabulary; serve a teacher of the student's family"
+                f"{self.name} reads {text[:60]!r} as tokens {read[:8]}..., the student as {token_ids[:8]}...: "
+                "token-level distillation needs one vocabulary; serve a teacher of the student's family"
             )
         if card.get("max_model_len", max_len + 1) <= max_len:
             raise TeacherError(
-                f"{self.name} has --max-model-len {card['max_model_len']}, this run needs {max_len + 1}; serve it with that"
+                f"{self.name} has --max-model-len {card['max_model_len']}, this run needs {max_len + 1}; serve it with "
+                "that"
             )
 
     async def _set_up(self) -> dict[str, Any]:
-        """Its model card. Raises TeacherError if the server does not answer, or cannot score at the temperature."""
+        """Set the temperature, and return the server's model card.
+
+        Raises TeacherError if the server does not answer, or cannot score at the temperature.
+        """
         card = (await self._call("GET", "/v1/models"))["data"][0]
         if self.temperature == 1.0:
             await self._require_untouched()
@@ -50,55 +59,58 @@ class HttpEndpoint:
                 self.since = await self._temperature_since("set_temperature", str(self.temperature))
             except TeacherError as error:
                 raise TeacherError(
-                    f"{self.name} scores prompts at temperature 1 and cannot be set to {self.temperature:g} ({error}); start it as "
-                    f"{SERVE}, or set teacher.temperature=1, which compares two temperatures"
+                    f"{self.name} scores prompts at temperature 1 and cannot be set to {self.temperature:g} ({error}); "
+                    f"start it as {SERVE}, or set teacher.temperature=1, which compares two temperatures"
                 ) from None
         self.model = card["id"]
         return card
 
     async def _temperature_since(self, method: str, *args: str) -> list[float]:
-        """Since when each worker's engine runs. Raises TeacherError if one is at another temperature."""
+        """Times at which the workers' engines were started. Raises TeacherError if one is at another temperature."""
         answer = await self._call("POST", "/collective_rpc", {"method": method, "args": args})
         if any(worker["temperature"] != self.temperature for worker in answer["results"]):
             raise TeacherError(api_keys.masked(f"its workers answered {answer}"))
         return [worker["since"] for worker in answer["results"]]
 
     async def _require_untouched(self) -> None:
-        """A server that can be set may have been set by another run; one that cannot scores at 1."""
+        """Raise TeacherError if the server scores at another temperature than 1.
+
+        One that can be set may have been set by another run; one that cannot scores at 1.
+        """
         try:
             answer = await self._call("POST", "/collective_rpc", {"method": "get_temperature", "args": []})
         except TeacherError:
             return
         if any(worker["temperature"] != 1.0 for worker in answer["results"]):
-            raise TeacherError(
-                api_keys.masked(
-                    f"{self.name} was set to another temperature than 1 by another run ({answer}); start it again"
-                )
-            )
+            said = f"{self.name} was set to another temperature than 1 by another run ({answer}); start it again"
+            raise TeacherError(api_keys.masked(said))
 
     async def close(self) -> None:
+        """End the connection; the server is somebody else's."""
         if self.session:
             await self.session.close()
 
     async def score(self, token_ids: list[int], top_k: int) -> Score:
-        choice = await self._complete(
-            {"prompt": token_ids, "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": top_k}
-        )
+        """Score a request, unchecked. Raises TeacherError if the server gives no answer."""
+        body = {"prompt": token_ids, "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": top_k}
+        choice = await self._complete(body)
         if not (positions := choice.get("prompt_logprobs")):
             raise TeacherError(f"{self.name} answered without prompt_logprobs; it must be a vLLM server")
         return parse_positions(token_ids, positions[1:], top_k, self.name)
 
-    async def generate(self, prompt_ids: list[int], max_tokens: int, seed: int) -> Response:
-        # at the temperature to which the server was set, so 1 here; what is left out it would take from the model's generation_config
+    async def generate(self, prompt_ids: list[int], max_tokens: int, seed: int) -> Completion:
+        """Sample at the teacher's temperature. Raises TeacherError if the server gives no answer."""
+        # the server has divided the logits already, so 1 here; what is left out it would take from the model's
+        # generation_config
         plain = {"temperature": 1.0, "top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
         body = {"prompt": prompt_ids, "max_tokens": max_tokens, "seed": seed, "return_token_ids": True}
         choice = await self._complete(body | plain)
         if (token_ids := choice.get("token_ids")) is None:
             raise TeacherError(f"{self.name} answered without token_ids; it must be a vLLM server of 0.10.2 or later")
-        return Response(token_ids, truncated=choice["finish_reason"] != "stop")
+        return Completion(token_ids, truncated=choice["finish_reason"] != "stop")
 
     async def _complete(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The one completion, at this endpoint's temperature. Raises TeacherError."""
+        """The first choice of /v1/completions, made at this endpoint's temperature. Raises TeacherError."""
         async with self.opening:
             if self.model is None:
                 await self._set_up()
@@ -114,6 +126,7 @@ class HttpEndpoint:
         return answer["choices"][0]
 
     async def _call(self, verb: str, path: str, body: dict | None = None) -> dict[str, Any]:
+        """The JSON that the server answers. path: of the URL. Raises TeacherError."""
         if self.session is None:
             key = os.environ.get(api_keys.TEACHER)
             self.session = aiohttp.ClientSession(
@@ -122,18 +135,18 @@ class HttpEndpoint:
         try:
             async with self.session.request(verb, self.name + path, json=body, allow_redirects=False) as response:
                 if response.status != 200:
-                    raise TeacherError(
-                        f"{self.name}{path} answered {response.status}: {api_keys.masked(await response.text())[:200]}"
-                    )
+                    said = api_keys.masked(await response.text())[:200]
+                    raise TeacherError(f"{self.name}{path} answered {response.status}: {said}")
                 return await response.json()
         except (aiohttp.ClientError, ValueError) as error:
             raise TeacherError(api_keys.masked(f"{self.name}{path}: {type(error).__name__}: {error}")) from None
 
 
 def parse_positions(token_ids: list[int], positions: list[dict | None], top_k: int, name: str) -> Score:
-    """vLLM's prompt_logprobs, for each position {token id: {"logprob", "rank"}}, position 0 left out -> Score.
+    """The prompt_logprobs of a vLLM server as a Score.
 
-    Raises TeacherError for a position that lacks the token sent or one of the top_k likeliest. Its number of positions is not checked here.
+    positions: of tokens 1 to L - 1, each {token id: {"logprob", "rank"}}; their number is not checked here. name: of
+    the server. Raises TeacherError for a position that lacks the token sent or one of the top_k likeliest.
     """
     num = len(positions)
     ids, logprobs = np.zeros(num, np.int32), np.zeros(num, np.float32)
@@ -151,5 +164,5 @@ def parse_positions(token_ids: list[int], positions: list[dict | None], top_k: i
 
 
 def number(entry: dict) -> float:
-    """JSON has no infinity: vLLM sends a null. Not a number is what it is."""
+    """The log-prob of a token, in nats. NaN for the null that vLLM sends in place of an infinity, which JSON lacks."""
     return float("nan") if entry["logprob"] is None else float(entry["logprob"])
