@@ -31,9 +31,9 @@ def join_or_start(
 
 
 def last_line(error: BaseException) -> str:
-    """The line of a worker's traceback that says what happened: the last one, without pydantic's pointer to its website.
+    """The line of a worker's traceback that says what happened: the last one but for pydantic's pointer to its website.
 
-    The name of the error's class where it has no message.
+    Without a message it is the name of the error's class.
     """
     lines = [line.strip() for line in str(error).splitlines()]
     said = [line for line in lines if line and "For further information" not in line]

@@ -1,26 +1,28 @@
-"""Loaded by vLLM (entry point `vllm.general_plugins`) in each of its processes, engine core included, before any model."""
+"""vLLM's door to this package: it loads this in each of its processes, engine core included, before any model.
+
+Entry point `vllm.general_plugins` of pyproject.toml.
+"""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 
+from scope_openrlhf.platform import cpu, loopback
 from scope_openrlhf.settings.resolved import RUN_VARIABLE
 
 
 def register() -> None:
-    """Tie the engine core's life to its parent's, its sockets to loopback where the run's are, and install the CPU platform. Nothing outside a run of ours."""
+    """Prepare a vLLM process of a run of ours; does nothing in any other.
+
+    It ties the life of an engine core to its parent's, keeps sockets on loopback where the run's are, and installs the
+    CPU platform.
+    """
     if RUN_VARIABLE not in os.environ:
         return
-    if _is_engine_core():
-        # An engine core outlives a Ray actor that is killed; ask the kernel to end it with its parent (Linux prctl, PR_SET_PDEATHSIG).
+    if multiprocessing.parent_process() is not None:  # an engine core
+        # it would outlive a Ray actor that is killed: ask the kernel to end it with its parent (Linux prctl,
+        # PR_SET_PDEATHSIG)
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-    from scope_openrlhf.platform import cpu, loopback
-
     loopback.install()
     cpu.install_vllm()
-
-
-def _is_engine_core() -> bool:
-    import multiprocessing
-
-    return multiprocessing.parent_process() is not None
