@@ -1,1 +1,1 @@
-"""What a run keeps on the disk, and how it gets there whole."""
+"""Files of a run, and how they get onto the disk whole."""

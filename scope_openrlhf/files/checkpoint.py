@@ -1,4 +1,6 @@
-"""Checkpoints that are whole or not there: written beside the old ones, named when every byte is on the disk, checked before a resume.
+"""Checkpoints that are whole or not there.
+
+They are written beside the old ones, named when every byte is on the disk, and checked before a resume.
 
 checkpoints/_actor/global_step25/      DeepSpeed's files, and MANIFEST to check them by
 checkpoints/_actor/latest              the newest of them; DeepSpeed loads what it names
@@ -13,11 +15,12 @@ from pathlib import Path
 from scope_openrlhf.files.disk import to_disk, write_whole
 from scope_openrlhf.files.fingerprint import files_fingerprint
 
-MANIFEST, PART = "MANIFEST", ".part"  # without a suffix the fingerprint does not count it
+MANIFEST, PART = "MANIFEST", ".part"
+"""Name of the file, which has no suffix so that the fingerprint does not count it; suffix of a folder under way."""
 
 
 def begin(folder: Path, tag: str) -> Path:
-    """An empty folder to write checkpoint `tag` into."""
+    """Make an empty folder to write checkpoint `tag` into, and return it."""
     part = folder / f"{tag}{PART}"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -25,7 +28,11 @@ def begin(folder: Path, tag: str) -> Path:
 
 
 def commit(part: Path, keep: int, max_bytes: float = float("inf")) -> Path:
-    """Give a written checkpoint its name, point `latest` to it, and only then delete the oldest beyond `keep` or `max_bytes`."""
+    """Give a written checkpoint its name and point `latest` to it; only then delete the oldest ones.
+
+    part: from `begin`. keep, max_bytes: how many checkpoints may stay, and of what size together; the newest always
+    does. Returns the checkpoint's folder. Raises OSError if the disk does not take it; the one before stays then.
+    """
     whole, folder = part.with_suffix(""), part.parent
     files = {file.name: file.stat().st_size for file in part.iterdir() if file.is_file()}
     (part / MANIFEST).write_text(json.dumps({"bytes": files, "fingerprint": files_fingerprint(part, files)}))
@@ -41,7 +48,10 @@ def commit(part: Path, keep: int, max_bytes: float = float("inf")) -> Path:
 
 
 def recover(checkpoints: Path) -> list[str]:
-    """Make `latest` name the newest whole checkpoint; damaged ones go to torn/. Returns what was found, as sentences."""
+    """Make `latest` name the newest whole checkpoint, and move damaged ones to torn/.
+
+    checkpoints: folder of a run's checkpoints. Returns what was found damaged, a sentence for each.
+    """
     folder, said = checkpoints / "_actor", []
     if not folder.exists():
         return []
@@ -67,13 +77,13 @@ def recover(checkpoints: Path) -> list[str]:
 
 
 def latest(checkpoints: Path) -> str:
-    """Name of the checkpoint that a resume would load; empty if there is none."""
+    """Name of the checkpoint that a resume would load, empty if there is none. checkpoints: the run's, by their folder."""
     file = checkpoints / "_actor" / "latest"
     return file.read_text() if file.exists() else ""
 
 
 def damage(checkpoint: Path) -> str:
-    """What is wrong with a checkpoint; empty if it is as it was written."""
+    """Fault of a checkpoint, in words; empty if it is as it was written. checkpoint: its folder."""
     try:
         manifest = json.loads((checkpoint / MANIFEST).read_text())
     except (OSError, ValueError):
@@ -84,20 +94,18 @@ def damage(checkpoint: Path) -> str:
             return f"{name} is missing"
         if file.stat().st_size != size:
             return f"{name} has {file.stat().st_size:,} of {size:,} bytes"
-    return (
-        ""
-        if files_fingerprint(checkpoint, manifest["bytes"]) == manifest["fingerprint"]
-        else "its files are not those that were written"
-    )
+    if files_fingerprint(checkpoint, manifest["bytes"]) != manifest["fingerprint"]:
+        return "its files are not those that were written"
+    return ""
 
 
 def by_step(folder: Path) -> list[Path]:
-    """Checkpoints under their final names, oldest first."""
+    """Folders of the checkpoints that have their final names, oldest first."""
     return sorted((p for p in folder.glob("global_step*") if step_of(p.name)), key=lambda p: step_of(p.name))
 
 
 def step_of(tag: str) -> int:
-    """global_step25 -> 25; 0 for any other name."""
+    """Step of a checkpoint by its name: 25 of global_step25, 0 of any other name."""
     number = tag.removeprefix("global_step")
     return int(number) if number.isdigit() else 0
 

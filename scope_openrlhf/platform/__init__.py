@@ -1,1 +1,1 @@
-"""What the machine asks for: no CUDA, no network beyond loopback."""
+"""Demands of the machine: no CUDA, a Ray to start or to join, no network beyond loopback."""

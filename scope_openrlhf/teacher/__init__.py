@@ -1,1 +1,1 @@
-"""Who scores: engines started here or served elsewhere, asked and checked at one door."""
+"""Teachers, which score: engines started here or served elsewhere, asked and checked at one door (client.py)."""
