@@ -77,7 +77,10 @@ def recover(checkpoints: Path) -> list[str]:
 
 
 def latest(checkpoints: Path) -> str:
-    """Name of the checkpoint that a resume would load, empty if there is none. checkpoints: the run's, by their folder."""
+    """Name of the checkpoint that a resume would load; empty if there is none.
+
+    checkpoints: folder of a run's checkpoints.
+    """
     file = checkpoints / "_actor" / "latest"
     return file.read_text() if file.exists() else ""
 
