@@ -1,1 +1,25 @@
-"""x"""
+"""Every place where this package meets OpenRLHF, and no other room imports it or DeepSpeed.
+
+tests/host/test_seams.py asserts each seam against the pinned version; add to both together.
+
+openrlhf.cli.train_ppo_ray, main guard   parser and checks, run by us on our flags            flags.resolve_args
+openrlhf.cli.train_ppo_ray.train         called by us                                         launch.launch
+PolicyModelActor, PPOTrainer             names that train() reads; ours subclass them         launch.launch
+placement_group                          name that train() reads; made before for teachers    placement, launch
+PPOTrainerAsync and its two actors       names that train() and it read; ours subclass them   launch, trainer
+ActorPPOTrainer, iter_grad_accum_...     names that PolicyModelActor reads                    policy_actor, update
+SamplesGenerator, RemoteExperienceMaker  attributes of PPOTrainer; ours subclass them         rollout, experience
+_dispatch_forward, _flatten_results      of RemoteExperienceMaker, called to score contexts   experience
+Actor.forward                            its logits, by a forward hook during training        update
+PolicyLoss                               stands in ActorPPOTrainer.actor_loss_fn; ours too    path_loss, update
+save_checkpoint of the actor group       called before a run stops for want of a teacher      trainer
+save_checkpoint, save_model of the actor ours write atomically, and merge LoRA adapters       policy_actor
+actor of ActorPPOTrainer                 shown with plain params while it sends them          lora
+labels, Experience.info                  what rides along in them                             luggage
+--train.agent_func_path                  OpenRLHF's own door                                  rollout.AgentExecutor
+CUDA's names in OpenRLHF and DeepSpeed   exchanged where there is no CUDA                     cpu
+"""
+
+from scope_openrlhf.platform.cpu import install
+
+install()  # before any file of this room imports OpenRLHF, which looks for flash_attn as it is imported

@@ -1,19 +1,4 @@
-"""Every seam into OpenRLHF, in one place. [host] tests/test_host.py asserts each against the pinned version.
-
-openrlhf.cli.train_ppo_ray, main guard   parser and checks, run by us on our flags               resolve_args
-openrlhf.cli.train_ppo_ray.train         called by us                                            launch
-PolicyModelActor, PPOTrainer             names that train() reads; ours subclass them            launch
-placement_group                          name that train() reads; made before it for teachers    student_gpus, launch
-ActorPPOTrainer, iter_grad_accum_...     names that PolicyModelActor reads                       update.ScopePolicyActor
-PPOTrainerAsync and its two actors       names that train() and it read; ours subclass them      launch, trainer.ScopeAsyncTrainer
-SamplesGenerator, RemoteExperienceMaker  attributes of PPOTrainer; ours subclass them            trainer.rollout_source, ScopeTraining
-_dispatch_forward, _flatten_results      of RemoteExperienceMaker, called to score under a hint  experience._ask_student
-Actor.forward                            its logits, by a forward hook during training           update.ScopeActorTrainer
-save_checkpoint of the actor group       called before a run stops for want of a teacher         trainer.ScopeTraining
-save_checkpoint, save_model of the actor ours write atomically, and merge LoRA adapters          update.ScopePolicyActor
-actor of ActorPPOTrainer                 shown with plain params while it sends them             update.plain_params
---train.agent_func_path                  OpenRLHF's own door                                     rollout.AgentExecutor
-"""
+"""The openrlhf section of a config -> OpenRLHF's own resolved flags, by its own parser and checks."""
 
 import argparse
 import ast
@@ -21,21 +6,19 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from scope_openrlhf.data.problems import LABEL_COLUMN, PROMPT_COLUMN
-from scope_openrlhf.platform import cpu
+from openrlhf.cli import train_ppo_ray
+from openrlhf.models import PolicyLoss
+
+from scope_openrlhf.host import cpu
+from scope_openrlhf.host.luggage import LABEL_COLUMN, PROMPT_COLUMN
 from scope_openrlhf.settings import api_keys
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError, nearest
-from scope_openrlhf.settings.sections import TeacherConfig
-
-if TYPE_CHECKING:
-    from ray.util.placement_group import PlacementGroup
 
 PINNED_OPENRLHF = "0.11.2"
 
@@ -129,9 +112,6 @@ def resolve_args(config: Config) -> SimpleNamespace:
     """Run OpenRLHF's own parser and checks over the config. Raises ConfigError with what they say."""
     argv = to_argv(config)
     assert_pinned()
-    from openrlhf.cli import train_ppo_ray
-    from openrlhf.models import PolicyLoss
-
     source = ast.parse(Path(str(train_ppo_ray.__file__)).read_text())
     guard = next(n for n in source.body if isinstance(n, ast.If) and "__main__" in ast.dump(n.test))
     resolved: list[SimpleNamespace] = []
@@ -150,9 +130,8 @@ def resolve_args(config: Config) -> SimpleNamespace:
         raise ConfigError(f"OpenRLHF refuses the openrlhf section: {error}") from None
     finally:
         sys.argv = old_argv
-    refuse_unknown(
-        config.openrlhf, scope["parser"]
-    )  # the parser takes abbreviations, which our own checks would not know
+    # the parser takes abbreviations, which our own checks would not know
+    refuse_unknown(config.openrlhf, scope["parser"])
     try:  # what OpenRLHF would say once its engines stand
         PolicyLoss(**{k: v for k, v in vars(resolved[0].algo.advantage).items() if k.startswith("is_correction_")})
     except ValueError as error:
@@ -179,80 +158,3 @@ def assert_pinned() -> None:
         raise ConfigError(
             f"this plugin is written against openrlhf {PINNED_OPENRLHF}, {found} is installed; run make setup"
         )
-
-
-def gpus_wanted(config: Config, args: SimpleNamespace, uses_teacher: bool) -> int:
-    """(Logical) GPUs that the run will ask Ray for."""
-    actor = args.actor.num_nodes * args.actor.num_gpus_per_node
-    engines = (
-        0
-        if args.train.colocate_all and not args.train.async_enable
-        else args.vllm.num_engines * args.vllm.tensor_parallel_size
-    )
-    apart = [t for t in config.all_teachers.values() if t.placement != "colocate"]
-    return actor + engines + (teacher_gpus(apart) if uses_teacher else 0)
-
-
-def teacher_gpus(teachers: Iterable[TeacherConfig]) -> int:
-    """Whole ones and, for replicas that take a part, as many as hold them: two of 0.6 need two."""
-    shares = [t.gpus_per_replica for t in teachers if t.started_here for _ in range(t.replicas)]
-    free: list[float] = []  # what is left of each GPU that is shared
-    for share in sorted((s for s in shares if s < 1), reverse=True):
-        room = next((i for i, f in enumerate(free) if f >= share - 1e-9), None)
-        if room is None:
-            free.append(1 - share)
-        else:
-            free[room] -= share
-    return int(sum(s for s in shares if s >= 1)) + len(free)
-
-
-def student_gpus(args: SimpleNamespace) -> "PlacementGroup":
-    """The placement that OpenRLHF makes for a colocated run, made before it, so that teachers can sit there too."""
-    import ray
-    from ray.util.placement_group import placement_group
-
-    group = placement_group(
-        [{"GPU": 1, "CPU": 1}] * (args.actor.num_nodes * args.actor.num_gpus_per_node), strategy="PACK"
-    )
-    ray.get(group.ready())
-    return group
-
-
-def launch(args: SimpleNamespace, shared: "PlacementGroup | None" = None) -> None:
-    """Run OpenRLHF's train() with our classes in the names it reads. The trainer sits on this node, beside the run's folder.
-
-    shared: what `student_gpus` made, for it to use instead of its own.
-    """
-    import openrlhf.trainer.ppo_trainer as ppo_trainer
-    import openrlhf.trainer.ppo_trainer_async as ppo_trainer_async
-    import ray
-    from openrlhf.cli import train_ppo_ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    from scope_openrlhf.host.trainer import ScopeAsyncTrainer, ScopeTrainer
-    from scope_openrlhf.host.update import ScopePolicyActor
-
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    originals = (
-        ppo_trainer.PPOTrainer,
-        ppo_trainer_async.PPOTrainerAsync,
-        train_ppo_ray.PolicyModelActor,
-        train_ppo_ray.placement_group,
-    )
-    on_this_node = ray.remote(num_cpus=0, scheduling_strategy=here)
-    ppo_trainer.PPOTrainer, ppo_trainer_async.PPOTrainerAsync = (
-        on_this_node(ScopeTrainer),
-        on_this_node(ScopeAsyncTrainer),
-    )
-    train_ppo_ray.PolicyModelActor = ray.remote(num_gpus=1)(ScopePolicyActor)
-    if shared is not None:  # it makes one at most: there is neither a critic nor a reward model
-        train_ppo_ray.placement_group = lambda bundles, strategy: shared
-    try:
-        train_ppo_ray.train(args)
-    finally:
-        (
-            ppo_trainer.PPOTrainer,
-            ppo_trainer_async.PPOTrainerAsync,
-            train_ppo_ray.PolicyModelActor,
-            train_ppo_ray.placement_group,
-        ) = originals

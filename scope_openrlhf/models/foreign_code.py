@@ -5,32 +5,44 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from transformers.utils import cached_file
+
 from scope_openrlhf.settings.errors import ConfigError
 
-OWN_FILES = ("custom_generate/generate.py", "adapter_config.json", "config.json", "tokenizer_config.json", "processor_config.json",
-             "preprocessor_config.json", "video_preprocessor_config.json")  # fmt: skip
-"""Through which a model makes its loaders run its Python files, or those of a model that it names."""
+OWN_FILES = (
+    "custom_generate/generate.py",
+    "adapter_config.json",
+    "config.json",
+    "tokenizer_config.json",
+    "processor_config.json",
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+)
+"""Files through which a model makes its loaders run its Python files, or those of a model that it names."""
 
 
 def refuse_own_code(path: str) -> None:
-    """Raise ConfigError if the student brings Python files, or names who does: OpenRLHF loads it with trust_remote_code=True in each of its processes."""
-    from transformers.utils import cached_file
+    """Raise ConfigError if the student brings Python files, or names a model that does.
 
+    OpenRLHF loads it with trust_remote_code=True in each of its processes.
+    """
     for name in OWN_FILES:
         try:
             file = cached_file(path, name, _raise_exceptions_for_missing_entries=False)
         except OSError as error:
             raise ConfigError(
-                f"student.path {path}: {name} could not be read to see whether it brings Python files ({error}); try again"
+                f"student.path {path}: {name} could not be read to see whether it brings Python files ({error}); try "
+                "again"
             ) from None
         if file and (found := own_code(name, Path(file).read_text(encoding="utf-8"))):
             raise ConfigError(
-                f"student.path {path} {found}, which OpenRLHF would run; read them and set student.trust_remote_code=true, or choose another model"
+                f"student.path {path} {found}, which OpenRLHF would run; read them and set "
+                "student.trust_remote_code=true, or choose another model"
             )
 
 
 def own_code(name: str, text: str) -> str | None:
-    """What a file of a model would run, if anything."""
+    """The end of a sentence about what a file of a model would run; None if it runs nothing."""
     if name == "custom_generate/generate.py":
         return f"brings Python files of its own ({name})"
     if name == "adapter_config.json":

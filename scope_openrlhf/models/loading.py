@@ -2,40 +2,42 @@
 
 import sys
 from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from scope_openrlhf.models.shape import known_shape
 from scope_openrlhf.settings.errors import ConfigError
 
 
-def check_model(path: str, key: str, revision: str = "", known: bool = False, trust_remote_code: bool = False):
-    """The model's transformers config. Raises ConfigError naming the key if there is no model at path.
+def check_model(path: str, key: str, revision: str = "", known: bool = False, trust_remote_code: bool = False) -> Any:
+    """The transformers config of a model. Raises ConfigError naming the key if there is no model at path.
 
     known: a model of our recipes is taken from its shape, without asking the hub.
     """
-    from transformers import AutoConfig
-
     if known and (config := known_shape(path)):
         return config
-
-    if (Path(path).is_absolute() or path.startswith(".") or Path(path).exists()) and not (
-        Path(path) / "config.json"
-    ).is_file():
+    local = Path(path).is_absolute() or path.startswith(".") or Path(path).exists()
+    if local and not (Path(path) / "config.json").is_file():
         raise ConfigError(
-            f"{key} {path} is no model: there is no {Path(path) / 'config.json'}; give a folder in Hugging Face form or a hub id"
+            f"{key} {path} is no model: there is no {Path(path) / 'config.json'}; give a folder in Hugging Face form "
+            "or a hub id"
         )
     try:
         return AutoConfig.from_pretrained(path, revision=revision or "main", trust_remote_code=trust_remote_code)
     except Exception as error:  # border to transformers and the hub
         first = str(error).strip().splitlines()[0]
         raise ConfigError(
-            f"{key} {path} is no model that transformers can load ({first}); give a folder in Hugging Face form or a hub id"
+            f"{key} {path} is no model that transformers can load ({first}); give a folder in Hugging Face form or a "
+            "hub id"
         ) from error
 
 
-def load_tokenizer(path: str, optional: bool = False, trust_remote_code: bool = False):
-    """The student's. Raises ConfigError if it has no chat template. optional: None where the hub does not answer."""
-    from transformers import AutoTokenizer
+def load_tokenizer(path: str, optional: bool = False, trust_remote_code: bool = False) -> Any:
+    """The student's tokenizer. Raises ConfigError if it has no chat template.
 
+    optional: None where the hub does not answer, instead of its OSError.
+    """
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
     except OSError:
@@ -48,9 +50,7 @@ def load_tokenizer(path: str, optional: bool = False, trust_remote_code: bool = 
 
 
 def generation_eos(path: str, revision: str) -> set[int]:
-    """EOS ids that the model's generation_config.json adds; none where it has no such file."""
-    from transformers import GenerationConfig
-
+    """EOS ids that a model's generation_config.json adds; none where it has no such file."""
     try:
         ids = GenerationConfig.from_pretrained(path, revision=revision or "main").eos_token_id
     except OSError:
@@ -58,6 +58,6 @@ def generation_eos(path: str, revision: str) -> set[int]:
     return set(ids) if isinstance(ids, list) else {ids} - {None}
 
 
-def positions(model_config) -> int:
-    """The longest sequence that the model's config allows; no limit where it names none."""
+def positions(model_config: Any) -> int:
+    """Number of tokens of the longest sequence that a model's config allows; no limit where it names none."""
     return getattr(model_config.get_text_config(), "max_position_embeddings", None) or sys.maxsize

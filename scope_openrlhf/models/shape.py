@@ -3,39 +3,42 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Example, Qwen3-1.7B: Shape(params=1_720_574_976, layers=28, hidden=2048, vocab=151_936, kv_bytes=114_688)."""
+    """What memory estimates need of a model.
+
+    Example, Qwen3-1.7B: Shape(params=1_720_574_976, layers=28, hidden=2048, vocab=151_936, kv_bytes=114_688)
+    """
 
     params: int
     layers: int
     hidden: int
     vocab: int
     kv_bytes: int
-    """Of the KV cache, for one token in bf16: 2 (K and V) * 2 bytes * layers * KV heads * head size."""
+    """Bytes of the KV cache for one token in bf16: 2 (K and V) * 2 bytes * layers * KV heads * head size."""
 
 
-def shape_of(model_config) -> Shape:
-    """Counted on a model without storage."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
+def shape_of(model_config: Any) -> Shape:
+    """The shape of a transformers config, counted on a model without storage."""
     with torch.device("meta"):
         params = sum(p.numel() for p in AutoModelForCausalLM.from_config(model_config).parameters())
     c = model_config.get_text_config()
     head = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
-    return Shape(
-        params, c.num_hidden_layers, c.hidden_size, c.vocab_size, 4 * c.num_hidden_layers * c.num_key_value_heads * head
-    )
+    kv_bytes = 4 * c.num_hidden_layers * c.num_key_value_heads * head
+    return Shape(params, c.num_hidden_layers, c.hidden_size, c.vocab_size, kv_bytes)
 
 
-def known_shape(hub_id: str):
-    """The transformers config of a model that our recipes name, for machines that do not reach the hub; None for any other."""
+def known_shape(hub_id: str) -> Any:
+    """The transformers config of a model that our recipes name, for machines that do not reach the hub.
 
-    from transformers import AutoConfig
-
+    None for any other model.
+    """
     file = Path(__file__).parent / "shapes" / f"{hub_id.replace('/', '--')}.json"
     if not file.is_file():
         return None

@@ -1,42 +1,85 @@
 """Checks that need a tokenizer, a model's config or OpenRLHF's resolved flags, all before any engine starts."""
 
 import dataclasses
+import socket
 import sys
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
-from scope_openrlhf.data.problems import as_text, with_hint
+from transformers import AutoTokenizer
+
+from scope_openrlhf.algorithms.base.contract import Algorithm
+from scope_openrlhf.data.problem import Problem
+from scope_openrlhf.data.prompts import prompt_lengths, with_hint
 from scope_openrlhf.equations.batch import Attempt
 from scope_openrlhf.models.loading import generation_eos, positions
 from scope_openrlhf.platform import cpu
+from scope_openrlhf.settings.config import Config, section_of
 from scope_openrlhf.settings.errors import ConfigError
-from scope_openrlhf.settings.sections import TeacherConfig
-from scope_openrlhf.settings.config import section_of
+from scope_openrlhf.settings.sections import RayConfig, TeacherConfig
 
 
-def check_tokenizers(student, student_path: str, config: TeacherConfig, key: str) -> None:
-    """Raise ConfigError unless the teacher's tokenizer gives every token the id, the text its end and its template that the student's does.
-
-    key: "teacher" or "teachers.<name>". Models padded to another number of embeddings are fine: tokens are compared, not params.
-    """
-    from transformers import AutoTokenizer
-
-    teacher = AutoTokenizer.from_pretrained(config.path, revision=config.revision or "main", trust_remote_code=False)
-    ours, theirs = student.get_vocab(), teacher.get_vocab()
-    if ours != theirs:
-        different = sorted(t for t in ours.keys() | theirs.keys() if ours.get(t) != theirs.get(t))
-        example = different[0]
+def check_address(address: str) -> None:
+    """Raise ConfigError unless Ray can be started or joined there."""
+    if address in ("local", "auto"):
+        return
+    if address.startswith("ray://"):
         raise ConfigError(
-            f"{key}.path {config.path} has another vocabulary than student.path {student_path}: {len(different)} tokens "
-            f"differ, for instance {example!r} is {theirs.get(example)} there and {ours.get(example)} here. Token-level distillation needs "
-            "one vocabulary: choose a teacher of the student's family"
+            f"ray.address {address}: the run's driver must sit on a node of the cluster; use ray job submit with "
+            "ray.address=auto"
         )
-    revisions = ((student, student_path, ""), (teacher, config.path, config.revision))
-    eos = [{t.eos_token_id} | generation_eos(path, revision) for t, path, revision in revisions]
+    machine, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((machine, int(port)), timeout=5).close()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"ray.address {address} does not answer ({error}); start Ray there (ray start --head), or set ray.address "
+            "to local or auto"
+        ) from None
+
+
+def check_eval(path: str) -> None:
+    """Raise ConfigError if held-out problems are wanted and are not there. path: eval.path, empty for none."""
+    if path and not Path(path).is_file():
+        raise ConfigError(f"eval.path {path} does not exist")
+    if path and Path(path).suffix != ".jsonl":
+        raise ConfigError(f"eval.path {path} must be a .jsonl of id, problem and answer")
+
+
+def check_groups(config: Config, algorithm: Algorithm) -> None:
+    """Raise ConfigError if the algorithm compares the rollouts of a prompt and there is one of each."""
+    n = config.openrlhf.get("rollout.n_samples_per_prompt", 1)
+    if algorithm.uses_groups and n in (None, 1):
+        raise ConfigError(
+            f"openrlhf.rollout.n_samples_per_prompt is {n}, but {config.algorithm['name']} normalises inside a prompt's "
+            "group; set it to 2 or more (the paper uses 8)"
+        )
+
+
+def check_gpus(ray: RayConfig, wanted: int, dry: bool) -> None:
+    """Raise ConfigError if a Ray that is about to be started would have too few (logical) GPUs."""
+    if ray.address == "local" and not dry and 0 < ray.num_gpus < wanted:
+        raise ConfigError(
+            f"the run asks for {wanted} GPUs, ray.num_gpus gives {ray.num_gpus}; set it to {wanted} or more, or to 0"
+        )
+
+
+def check_tokenizers(student: Any, student_path: str, config: TeacherConfig, key: str) -> None:
+    """Raise ConfigError unless the teacher reads and ends texts as the student does.
+
+    student: its tokenizer. key: "teacher" or "teachers.<name>". Every token must have the id that it has in the
+    student's tokenizer; models padded to another number of embeddings are fine: tokens are compared, not params.
+    """
+    teacher = AutoTokenizer.from_pretrained(config.path, revision=config.revision or "main", trust_remote_code=False)
+    _check_vocabulary(student, teacher, student_path, config, key)
+    models = ((student, student_path, ""), (teacher, config.path, config.revision))
+    eos = [{t.eos_token_id} | generation_eos(path, revision) for t, path, revision in models]
     if "eos" not in config.accept and eos[0] != eos[1]:
         names = [student.convert_ids_to_tokens(sorted(e - {None})) for e in eos]
         raise ConfigError(
-            f"the student ends with {names[0]}, the teacher with {names[1]}: a teacher that expects another end makes the student run on. "
-            f"Give both the same eos_token_id, or set {key}.accept=[eos]"
+            f"the student ends with {names[0]}, the teacher with {names[1]}: a teacher that expects another end makes "
+            f"the student run on. Give both the same eos_token_id, or set {key}.accept=[eos]"
         )
     sample = [{"role": "user", "content": "1+1?"}]
     texts = [
@@ -45,47 +88,61 @@ def check_tokenizers(student, student_path: str, config: TeacherConfig, key: str
     ]
     if "template" not in config.accept and texts[0] != texts[1]:
         raise ConfigError(
-            f"the student's chat template gives {texts[0]!r}, the teacher's {texts[1]!r}: the teacher would score prompts of a form that it does not "
-            f"know. Choose a teacher with the student's template, or set {key}.accept=[template]"
+            f"the student's chat template gives {texts[0]!r}, the teacher's {texts[1]!r}: the teacher would score "
+            "prompts of a form that it does not know. Choose a teacher with the student's template, or set "
+            f"{key}.accept=[template]"
         )
 
 
-def check_hints(algorithm, args: SimpleNamespace, rows: list[dict], tokenizer, key: str, model_config) -> int:
-    """The tokens of the longest rollout beside its hint, with the room that the algorithm wants for what nobody knows yet.
+def _check_vocabulary(student: Any, teacher: Any, student_path: str, config: TeacherConfig, key: str) -> None:
+    ours, theirs = student.get_vocab(), teacher.get_vocab()
+    if ours != theirs:
+        different = sorted(t for t in ours.keys() | theirs.keys() if ours.get(t) != theirs.get(t))
+        example = different[0]
+        raise ConfigError(
+            f"{key}.path {config.path} has another vocabulary than student.path {student_path}: {len(different)} "
+            f"tokens differ, for instance {example!r} is {theirs.get(example)} there and {ours.get(example)} here. "
+            "Token-level distillation needs one vocabulary: choose a teacher of the student's family"
+        )
 
-    key, model_config: of whoever scores contexts; no config: one that will say itself what it takes. Raises ConfigError if what the rows alone
-    make of it does not fit.
+
+def longest_hinted(
+    algorithm: Algorithm, args: SimpleNamespace, problems: list[Problem], tokenizer: Any, scorer: str, model_config: Any
+) -> int:
+    """Number of tokens of the longest rollout beside its hint, with the room that the algorithm wants for the unknown.
+
+    scorer, model_config: whoever scores contexts, as messages call it; no config: one that will say itself what it
+    takes. Raises ConfigError if what the problems alone make of it does not fit.
     """
     longest, limit = args.data.max_len, sys.maxsize
     if model_config:
-        limit = positions(model_config) - (key != "student.path")  # a teacher request carries one token more
-    bare = prompt_lengths(tokenizer, [r["prompt"] for r in rows]) if algorithm.contexts else []
-    for context in algorithm.contexts:
-        attempts = [Attempt(r["prompt"], r["answer"], "", r["answer"], "wrong", trace=r.get("trace", "")) for r in rows]
-        # beside it a right one that says nothing, for hints that show one: `hint_room` is for what it says
-        groups = [[a, dataclasses.replace(a, route="right")] for a in attempts]
-        hinted = prompt_lengths(
-            tokenizer, [with_hint(g[0].prompt, algorithm.hint(context, 0, g) or "") for g in groups]
-        )
-        for row, without, length in zip(rows, bare, hinted, strict=True):
+        limit = positions(model_config) - (scorer != "student.path")  # a teacher request carries one token more
+    contexts = algorithm.asks.contexts
+    bare = prompt_lengths(tokenizer, [p.prompt for p in problems]) if contexts else []
+    for context in contexts:
+        with_hints = prompt_lengths(tokenizer, [_hinted(p, context, algorithm) for p in problems])
+        for problem, without, length in zip(problems, bare, with_hints, strict=True):
             response = min(args.rollout.max_new_tokens or args.data.max_len, args.data.max_len - without)
             if length + response > limit:
                 raise ConfigError(
-                    f"row {row['id']} may have {length + response} tokens with the {length - without} of its hint ({context}), {key} has {limit} "
-                    "positions for them; lower openrlhf.rollout.max_new_tokens, shorten algorithm.hint, or remove such rows"
+                    f"row {problem.id} may have {length + response} tokens with the {length - without} of its hint "
+                    f"({context}), {scorer} has {limit} positions for them; lower openrlhf.rollout.max_new_tokens, "
+                    "shorten algorithm.hint, or remove such rows"
                 )
             longest = max(longest, min(length + response + algorithm.hint_room(context, response), limit))
     return longest
 
 
-def prompt_lengths(tokenizer, prompts: list) -> list[int]:
-    """Tokens of each prompt as the model gets it."""
-    texts = [as_text(tokenizer, prompt) for prompt in prompts]
-    return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
+def _hinted(problem: Problem, context: str, algorithm: Algorithm) -> Any:
+    """The problem's prompt as a context shows it before any rollout is known."""
+    wrong = Attempt(problem, response="", extracted=problem.answer, route="wrong")
+    # beside it a right one that says nothing, for hints that show one: `hint_room` is for what it says
+    group = [wrong, dataclasses.replace(wrong, route="right")]
+    return with_hint(problem.prompt, algorithm.hint(context, 0, group) or "")
 
 
 def check_modes(args: SimpleNamespace) -> None:
-    """Modes of OpenRLHF that do not go together here, though its own checks let them pass."""
+    """Raise ConfigError for modes of OpenRLHF that do not go together here, though its own checks let them pass."""
     if args.ds.lora.rank and (args.ds.zero_stage == 3 or args.ds.tensor_parallel_size > 1):
         raise ConfigError(
             "openrlhf.ds.lora.rank needs whole params on each rank to merge the adapters for the rollout engines; "
@@ -93,28 +150,31 @@ def check_modes(args: SimpleNamespace) -> None:
         )
     if args.train.enable_ema and args.ds.tensor_parallel_size > 1:
         raise ConfigError(
-            "openrlhf.train.enable_ema is kept whole on each rank; set openrlhf.ds.tensor_parallel_size to 1, or leave it out"
+            "openrlhf.train.enable_ema is kept whole on each rank; set openrlhf.ds.tensor_parallel_size to 1, or leave "
+            "it out"
         )
     if args.train.enable_ema and args.ds.zero_stage == 3:
         raise ConfigError(
-            "openrlhf.train.enable_ema with openrlhf.ds.zero_stage 3 gives the student other log-probs than its params have (seen on two CPU ranks); "
-            "set openrlhf.ds.zero_stage to 2 or lower, or leave the average out"
+            "openrlhf.train.enable_ema with openrlhf.ds.zero_stage 3 gives the student other log-probs than its params "
+            "have (seen on two CPU ranks); set openrlhf.ds.zero_stage to 2 or lower, or leave the average out"
         )
     if args.ds.lora.rank and args.train.enable_ema:
         raise ConfigError(
-            "openrlhf.train.enable_ema averages the params of a model without adapters; leave it or openrlhf.ds.lora.rank out"
+            "openrlhf.train.enable_ema averages the params of a model without adapters; leave it or "
+            "openrlhf.ds.lora.rank out"
         )
 
 
 def check_placement(teachers: dict[str, TeacherConfig], args: SimpleNamespace) -> None:
-    """Whether what the teachers want of their engines goes with the run's own flags."""
+    """Raise ConfigError if what the teachers want of their engines does not go with the run's own flags."""
     for name, config in teachers.items():
         _check_placement(config, section_of(name), args)
     gpus = args.actor.num_nodes * args.actor.num_gpus_per_node
     colocated = sum(t.replicas for t in teachers.values() if t.placement == "colocate" and t.started_here)
     if colocated > 3 * gpus:  # a fifth of a GPU each, as the policy and the rollout engine there
         raise ConfigError(
-            f"{colocated} colocated teacher replicas do not fit on the student's {gpus} GPUs, which take 3 each; lower teacher.replicas"
+            f"{colocated} colocated teacher replicas do not fit on the student's {gpus} GPUs, which take 3 each; "
+            "lower teacher.replicas"
         )
 
 
@@ -125,30 +185,40 @@ def _check_placement(config: TeacherConfig, key: str, args: SimpleNamespace) -> 
         )
     if config.placement == "colocate" and (not args.train.colocate_all or args.train.async_enable):
         raise ConfigError(
-            f"{key}.placement=colocate needs openrlhf.train.colocate_all=true (and no async); set it, or {key}.placement=pack"
+            f"{key}.placement=colocate needs openrlhf.train.colocate_all=true (and no async); set it, or "
+            f"{key}.placement=pack"
         )
     if config.sleep and cpu.active():
         raise ConfigError(f"{key}.sleep frees the memory of a GPU, and there is none; leave it out")
     if 0 < config.max_model_len <= args.data.max_len:
         raise ConfigError(
-            f"{key}.max_model_len {config.max_model_len} is too short: openrlhf.data.max_len {args.data.max_len} and one token more must fit; "
-            "set it to 0, or lower data.max_len"
+            f"{key}.max_model_len {config.max_model_len} is too short: openrlhf.data.max_len {args.data.max_len} and "
+            "one token more must fit; set it to 0, or lower data.max_len"
         )
 
 
-def check_sizes(args: SimpleNamespace, rows: list[dict], tokenizer, model_configs: dict) -> None:
-    """Batch sizes that divide, and prompts that fit beside their response, as far as there is a tokenizer to tell."""
+def check_batches(args: SimpleNamespace) -> None:
+    """Raise ConfigError for batch sizes that do not divide each other."""
     n, prompts, train = args.rollout.n_samples_per_prompt, args.rollout.batch_size, args.train.batch_size
-    ranks = (
-        args.actor.num_nodes * args.actor.num_gpus_per_node // args.ds.ring_attn_size // args.ds.tensor_parallel_size
-    )
+    cards = args.actor.num_nodes * args.actor.num_gpus_per_node
+    ranks = cards // args.ds.ring_attn_size // args.ds.tensor_parallel_size
+    rollouts = "openrlhf.rollout.batch_size * n_samples_per_prompt must be a multiple of"
     for value, by, names in (
-        (prompts * n, train, "openrlhf.rollout.batch_size * n_samples_per_prompt must be a multiple of openrlhf.train.batch_size"),
-        (train, args.train.micro_batch_size * ranks, "openrlhf.train.batch_size must be a multiple of train.micro_batch_size * training ranks"),
-        (prompts * n, args.rollout.micro_batch_size * ranks, "openrlhf.rollout.batch_size * n_samples_per_prompt must be a multiple of rollout.micro_batch_size * training ranks"),
+        (prompts * n, train, f"{rollouts} openrlhf.train.batch_size"),
+        (train, args.train.micro_batch_size * ranks,
+         "openrlhf.train.batch_size must be a multiple of train.micro_batch_size * training ranks"),
+        (prompts * n, args.rollout.micro_batch_size * ranks, f"{rollouts} rollout.micro_batch_size * training ranks"),
     ):  # fmt: skip
         if value % by:
             raise ConfigError(f"{names}, but {value} is not a multiple of {by}")
+
+
+def check_lengths(args: SimpleNamespace, problems: list[Problem], tokenizer: Any, model_configs: dict) -> None:
+    """Raise ConfigError unless data.max_len fits the models, and prompts fit beside their response.
+
+    tokenizer: the student's, or None, which leaves the prompts unchecked. model_configs: by what of the config names
+    the model.
+    """
     max_len, room = args.data.max_len, args.rollout.max_new_tokens or 1
     for key, model in model_configs.items():
         limit = positions(model)
@@ -159,10 +229,11 @@ def check_sizes(args: SimpleNamespace, rows: list[dict], tokenizer, model_config
             )
     if tokenizer is None:
         return
-    lengths = prompt_lengths(tokenizer, [r["prompt"] for r in rows])
-    long = [(r["id"], length) for r, length in zip(rows, lengths, strict=True) if length + room > max_len]
+    lengths = prompt_lengths(tokenizer, [p.prompt for p in problems])
+    long = [(p.id, length) for p, length in zip(problems, lengths, strict=True) if length + room > max_len]
     if long:
         raise ConfigError(
-            f"{len(long)} prompts do not fit: row {long[0][0]} has {long[0][1]} tokens and {room} are kept for the response, which is more "
-            f"than openrlhf.data.max_len {max_len}; raise data.max_len, lower rollout.max_new_tokens, or remove the rows"
+            f"{len(long)} prompts do not fit: row {long[0][0]} has {long[0][1]} tokens and {room} are kept for the "
+            f"response, which is more than openrlhf.data.max_len {max_len}; raise data.max_len, lower "
+            "rollout.max_new_tokens, or remove the rows"
         )

@@ -1,194 +1,257 @@
 """A config -> a plan: everything that can be told wrong before an engine starts, cheap checks first."""
 
-import dataclasses
 import json
-import socket
-from pathlib import Path
+from dataclasses import dataclass, fields, replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import yaml
 
-from scope_openrlhf.data import problems as data
-from scope_openrlhf.files import disk
-from scope_openrlhf.files.disk import write_whole
+from scope_openrlhf import algorithms
+from scope_openrlhf.algorithms.base.contract import Algorithm
+from scope_openrlhf.data.order import order_problems
+from scope_openrlhf.data.problem import Problem
+from scope_openrlhf.data.problems import hinted, load_problems
+from scope_openrlhf.files.disk import whole_rows, write_whole
+from scope_openrlhf.host import flags, luggage, placement
 from scope_openrlhf.models import foreign_code, loading
-from scope_openrlhf.platform import cpu
+from scope_openrlhf.run import checks
 from scope_openrlhf.settings.config import Config, section_of
 from scope_openrlhf.settings.errors import ConfigError
+from scope_openrlhf.settings.resolved import Run, Teacher
+from scope_openrlhf.settings.sections import TeacherConfig, TeacherSettings
 
-if TYPE_CHECKING:  # it imports torch, which takes seconds and prints; a wrong key is told before that
-    from scope_openrlhf.algorithms.base import Algorithm
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """A config that was checked: what it resolves to."""
+    """A config that was checked, and what it resolves to."""
 
     config: Config
-    """With absolute paths, as the workers get it."""
-    algorithm: "Algorithm"
+    """As the user wrote it, with absolute paths."""
+    run: Run
+    """What the workers get."""
+    algorithm: Algorithm
     args: SimpleNamespace
+    """OpenRLHF's resolved flags."""
     steps: int
     gpus: int
+    rows: int
+    """Number of problems in the data."""
     notes: tuple[str, ...] = ()
     """What the user should know before it starts."""
 
 
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The models of a run, each with its transformers config, by what of the config names it."""
+
+    tokenizer: Any
+    """The student's; None where a hub that need not answer did not."""
+    configs: dict[str, Any]
+    commits: dict[str, str]
+    """The hub's commit of each teacher, by the teacher's name; empty where there is none."""
+
+
 def make_plan(config: Config, dry: bool = False) -> Plan:
-    """All checks, cheap ones first. Writes config.yaml and prompts.jsonl once they have passed.
+    """All checks, cheap ones first. Writes config.yaml and prompts.jsonl once they have passed. Raises ConfigError.
 
-    dry: nothing is about to start and nothing is written, so neither Ray nor the hub need answer; tokenizers that cannot be had are not checked.
+    dry: nothing is about to start and nothing is written, so neither Ray nor the hub need answer; tokenizers that
+    cannot be had are not checked.
     """
-    from scope_openrlhf import algorithms
-    from scope_openrlhf.run import checks
-
-    as_given = config
     if not dry:
-        check_address(config.ray.address)
+        checks.check_address(config.ray.address)
+    algorithm = load_algorithm(config)
+    written = choose_teachers(config, algorithm)
+    problems, trace_notes = read_problems(config, algorithm, written)
+    checks.check_eval(config.eval.path)
+    models = check_models(config, algorithm, written, dry)
+    checks.check_groups(config, algorithm)
+    placed = config.absolute()
+    args = flags.resolve_args(placed)
+    check_flags(algorithm, written, problems, models, args)
+    teachers = settle(placed, algorithm, models, args)
+    teachers = make_room(algorithm, teachers, problems, models, args)
+    ordered = order_problems(problems, args.rollout.batch_size, config.steps, config.seed)
+    gpus = placement.gpus_wanted(teachers.values(), args)
+    checks.check_gpus(config.ray, gpus, dry)
+    run = Run(name=config.name, folder=str(placed.run_dir), seed=config.seed, student=placed.student,
+              algorithm=config.algorithm, teachers=teachers)  # fmt: skip
+    notes = (temperature_note(run, args), *trace_notes, *scorer_notes(config, algorithm))
+    steps = len(ordered) // args.rollout.batch_size
+    plan = Plan(placed, run, algorithm, args, steps, gpus, len(problems), notes)
+    if not dry:
+        write_plan(plan, config, ordered)
+    return plan
+
+
+def load_algorithm(config: Config) -> Algorithm:
+    """The algorithm with its knobs, those of `algorithms` checked too. Raises ConfigError."""
     try:
         algorithm = algorithms.load(**config.algorithm)
         for name, knobs in config.algorithms.items():
             algorithms.load(name, **knobs)
     except (ValueError, TypeError) as error:
         raise ConfigError(str(error)) from None
-    if algorithm.context_scorer == "initial":
-        if config.student.trust_remote_code:
-            raise ConfigError(
-                "algorithm.context_scorer=initial keeps a copy of the student in a teacher engine, which runs no Python files of a model; set "
-                "algorithm.context_scorer=student, or leave student.trust_remote_code out"
-            )
-        config = config.with_student_as_teacher()
-    teachers = config.all_teachers if algorithm.uses_teacher else {}
-    if algorithm.uses_teacher and not teachers:
+    if algorithm.asks.context_scorer == "initial" and config.student.trust_remote_code:
+        raise ConfigError(
+            "algorithm.context_scorer=initial keeps a copy of the student in a teacher engine, which runs no Python "
+            "files of a model; set algorithm.context_scorer=student, or leave student.trust_remote_code out"
+        )
+    return algorithm
+
+
+COPY = "the copy of student.path that algorithm.context_scorer=initial keeps"
+
+
+def choose_teachers(config: Config, algorithm: Algorithm) -> dict[str, TeacherConfig]:
+    """The teachers that the algorithm asks, by name, as they are written. Raises ConfigError where it has none."""
+    asks = algorithm.asks
+    if not asks.teacher:
+        return {}
+    if asks.context_scorer == "initial":
+        # a group of its own, with the other settings of `teacher`
+        teachers = {"": replace(config.teacher, path=config.student.path, revision="", urls=[])}
+    else:
+        teachers = config.all_teachers
+    if not teachers:
         raise ConfigError(f"algorithm {config.algorithm['name']} needs a teacher; set teacher.path or teacher.urls")
-    if algorithm.teacher_scores_contexts and (len(teachers) > 1 or any(t.sleep for t in teachers.values())):
+    if asks.contexts_by_teacher and (len(teachers) > 1 or any(t.sleep for t in teachers.values())):
         raise ConfigError(
-            "algorithm.context_scorer other than student asks one teacher after the rollouts have ended; leave teachers and teacher.sleep out"
+            "algorithm.context_scorer other than student asks one teacher after the rollouts have ended; leave "
+            "teachers and teacher.sleep out"
         )
-    rows = data.load_rows(config.data, teachers if config.teachers else (), algorithm.uses_trace)
-    notes: tuple[str, ...] = ()
-    if algorithm.uses_trace:
-        with_trace = sum(bool(row["trace"]) for row in rows)
-        notes = (f"worked solutions: {with_trace} of {len(rows)} problems have one in {config.data.trace_key!r}",)
-    if algorithm.hints_prompts:
-        rows = [data.show_trace(row, *algorithm.prompt_hint(row["answer"], row.get("trace", ""))) for row in rows]
-    if config.eval.path and not Path(config.eval.path).is_file():
-        raise ConfigError(f"eval.path {config.eval.path} does not exist")
-    if config.eval.path and Path(config.eval.path).suffix != ".jsonl":
-        raise ConfigError(f"eval.path {config.eval.path} must be a .jsonl of id, problem and answer")
-    trust = config.student.trust_remote_code
-    models = {
-        "student.path": loading.check_model(config.student.path, "student.path", known=dry, trust_remote_code=trust)
-    }
+    return teachers
+
+
+def title_of(name: str, algorithm: Algorithm) -> str:
+    """What of the config says which model a teacher is, for messages."""
+    return COPY if algorithm.asks.context_scorer == "initial" else f"{section_of(name)}.path"
+
+
+def read_problems(
+    config: Config, algorithm: Algorithm, teachers: dict[str, TeacherConfig]
+) -> tuple[list[Problem], list[str]]:
+    """The problems, with the algorithm's hints in their prompts, and notes on the worked solutions."""
+    asks = algorithm.asks
+    named = teachers if config.teachers and asks.context_scorer != "initial" else ()
+    problems = load_problems(config.data, named, asks.traces)
+    notes = []
+    if asks.traces:
+        traced = sum(bool(problem.trace) for problem in problems)
+        notes = [f"worked solutions: {traced} of {len(problems)} problems have one in {config.data.trace_key!r}"]
+    if asks.hinted_prompts:
+        problems = [hinted(problem, algorithm.prompt_hint) for problem in problems]
+    return problems, notes
+
+
+def check_models(config: Config, algorithm: Algorithm, teachers: dict[str, TeacherConfig], dry: bool) -> Models:
+    """The run's models, as far as their configs and tokenizers tell. Raises ConfigError for one that cannot work."""
+    student, trust = config.student, config.student.trust_remote_code
+    configs = {"student.path": loading.check_model(student.path, "student.path", known=dry, trust_remote_code=trust)}
     if not (trust or dry):
-        foreign_code.refuse_own_code(config.student.path)
-    tokenizer = loading.load_tokenizer(config.student.path, optional=dry, trust_remote_code=trust)
-    commits: dict[tuple[str, str], str] = {}
+        foreign_code.refuse_own_code(student.path)
+    tokenizer = loading.load_tokenizer(student.path, optional=dry, trust_remote_code=trust)
+    commits = {}
     for name, teacher in teachers.items():
-        key = section_of(name)
         if teacher.path:
-            models[f"{key}.path"] = model = loading.check_model(
-                teacher.path, f"{key}.path", teacher.revision, known=dry
-            )
-            commits[teacher.path, teacher.revision] = getattr(model, "_commit_hash", None) or teacher.revision
+            title = title_of(name, algorithm)
+            configs[title] = model = loading.check_model(teacher.path, title, teacher.revision, known=dry)
+            commits[name] = getattr(model, "_commit_hash", None) or teacher.revision
             if tokenizer:
-                checks.check_tokenizers(tokenizer, config.student.path, teacher, key)
-    if algorithm.uses_groups and (n := config.openrlhf.get("rollout.n_samples_per_prompt", 1)) in (None, 1):
-        raise ConfigError(
-            f"openrlhf.rollout.n_samples_per_prompt is {n}, but {config.algorithm['name']} normalises inside a prompt's group; "
-            "set it to 2 or more (the paper uses 8)"
-        )
+                checks.check_tokenizers(tokenizer, student.path, teacher, section_of(name))
+    return Models(tokenizer, configs, commits)
 
-    cpu.install()
-    from scope_openrlhf.host import flags
 
-    config = config.absolute()
-    args = flags.resolve_args(config)
-    if algorithm.top_k and (args.ds.ring_attn_size > 1 or args.ds.tensor_parallel_size > 1):
+def check_flags(
+    algorithm: Algorithm,
+    teachers: dict[str, TeacherConfig],
+    problems: list[Problem],
+    models: Models,
+    args: SimpleNamespace,
+) -> None:
+    """Raise ConfigError for flags of OpenRLHF that do not go together, or not with the rest of the config."""
+    if algorithm.asks.top_k and (args.ds.ring_attn_size > 1 or args.ds.tensor_parallel_size > 1):
         raise ConfigError(
-            "a top-k divergence reads whole rows of logits, which openrlhf.ds.ring_attn_size and tensor_parallel_size cut; set both to 1"
+            "a top-k divergence reads whole rows of logits, which openrlhf.ds.ring_attn_size and tensor_parallel_size "
+            "cut; set both to 1"
         )
-    # what "the rollout's" and "the newest" are is settled here, once for all workers
-    config = config.with_teachers(
-        lambda t: dataclasses.replace(
-            t,
-            temperature=t.temperature or args.rollout.temperature,
-            revision=commits.get((t.path, t.revision), t.revision),
-        )
-    )
     checks.check_modes(args)
     checks.check_placement(teachers, args)
-    checks.check_sizes(args, rows, tokenizer, models)
-    by_teacher = algorithm.teacher_scores_contexts
-    scorer = f"{section_of(next(iter(teachers)))}.path" if by_teacher else "student.path"
-    longest = (
-        checks.check_hints(algorithm, args, rows, tokenizer, scorer, models.get(scorer))
-        if tokenizer
-        else args.data.max_len
-    )
-    if by_teacher:  # its requests hold a hint too, and one token that vLLM must generate
-        config = config.with_teachers(lambda t: dataclasses.replace(t, max_model_len=max(t.max_model_len, longest + 1)))
-        notes += (
-            "contexts are scored by a copy of the student as it is now, in a teacher group of its own; the teacher's path, urls and names are not used"
-            if algorithm.context_scorer == "initial"
-            else "contexts are scored by the teacher: what they add to the student's log-probs is a difference of two models",
+    checks.check_batches(args)
+    checks.check_lengths(args, problems, models.tokenizer, models.configs)
+
+
+def settle(config: Config, algorithm: Algorithm, models: Models, args: SimpleNamespace) -> dict[str, Teacher]:
+    """The teachers with what "the rollout's", "the newest" and "as long as needed" are, once for all workers."""
+
+    def settled(name: str, teacher: TeacherConfig) -> Teacher:
+        shared = {f.name: getattr(teacher, f.name) for f in fields(TeacherSettings)}
+        shared["revision"] = models.commits.get(name, teacher.revision)
+        return Teacher(
+            **shared,
+            name=name,
+            wrote=title_of(name, algorithm),
+            temperature=teacher.temperature or args.rollout.temperature,
+            max_model_len=teacher.max_model_len or args.data.max_len + 1,
         )
-    gpus = flags.gpus_wanted(config, args, algorithm.uses_teacher)
-    if config.ray.address == "local" and not dry and 0 < config.ray.num_gpus < gpus:
-        raise ConfigError(
-            f"the run asks for {gpus} GPUs, ray.num_gpus gives {config.ray.num_gpus}; set it to {gpus} or more, or to 0"
-        )
-    ordered = data.order_rows(rows, args.rollout.batch_size, config.steps, config.seed)
 
-    plan = Plan(
-        config,
-        algorithm,
-        args,
-        len(ordered) // args.rollout.batch_size,
-        gpus,
-        (temperatures(config, algorithm, args), *notes),
-    )
-    if dry:
-        return plan
-
-    prompts = data.format_prompts(ordered)
-    file = config.run_dir / "prompts.jsonl"
-    if disk.whole_rows(config.run_dir / "metrics.jsonl") and file.exists() and file.read_text() != prompts:
-        raise ConfigError(
-            f"the problems in {config.data.path} have changed since {config.run_dir} began; choose another name=..., or --fresh"
-        )
-    given = yaml.safe_dump(json.loads(json.dumps(as_given.to_dict())), sort_keys=False)
-    for path, text in ((file, prompts), (config.run_dir / "config.yaml", given)):
-        if not path.exists() or path.read_text() != text:
-            write_whole(path, text)
-    return plan
+    return {name: settled(name, teacher) for name, teacher in choose_teachers(config, algorithm).items()}
 
 
-def temperatures(config: Config, algorithm: "Algorithm", args: SimpleNamespace) -> str:
+def make_room(
+    algorithm: Algorithm,
+    teachers: dict[str, Teacher],
+    problems: list[Problem],
+    models: Models,
+    args: SimpleNamespace,
+) -> dict[str, Teacher]:
+    """The teachers with room for rollouts beside their hints, where they score those. Raises ConfigError."""
+    by_teacher = algorithm.asks.contexts_by_teacher
+    scorer = next(t.wrote for t in teachers.values()) if by_teacher else "student.path"
+    longest = args.data.max_len
+    if models.tokenizer:
+        model = models.configs.get(scorer)  # a served one has none here, and will say itself what it takes
+        longest = checks.longest_hinted(algorithm, args, problems, models.tokenizer, scorer, model)
+    if not by_teacher:
+        return teachers
+    # one token more, which vLLM must generate
+    return {n: replace(t, max_model_len=max(t.max_model_len, longest + 1)) for n, t in teachers.items()}
+
+
+def temperature_note(run: Run, args: SimpleNamespace) -> str:
     """Which log-probs are compared with which."""
-    student, teacher = args.rollout.temperature, config.teacher.temperature
+    student, teacher = args.rollout.temperature, run.teacher_temperature
     line = f"log-probs, perplexities and KL: student at temperature {student:g}"
-    if algorithm.uses_teacher:
-        line += f", teacher at {teacher:g}" + (
-            "" if teacher == student else ": TWO temperatures are compared, as teacher.temperature says"
-        )
+    if run.teachers:
+        two = "" if teacher == student else ": TWO temperatures are compared, as teacher.temperature says"
+        line += f", teacher at {teacher:g}{two}"
     if args.rollout.top_p < 1:
         line += f"; samples come from the top_p {args.rollout.top_p:g} of it, which no log-prob knows of"
     return line
 
 
-def check_address(address: str) -> None:
-    if address in ("local", "auto"):
-        return
-    if address.startswith("ray://"):
+def scorer_notes(config: Config, algorithm: Algorithm) -> list[str]:
+    """Who scores contexts, where that may surprise."""
+    if algorithm.asks.context_scorer == "teacher":
+        return [
+            "contexts are scored by the teacher: what they add to the student's log-probs is a difference of two models"
+        ]
+    if algorithm.asks.context_scorer == "initial":
+        unused = "; the teacher's path, urls and names are not used" if config.all_teachers else ""
+        return [f"contexts are scored by a copy of the student as it is now, in a teacher group of its own{unused}"]
+    return []
+
+
+def write_plan(plan: Plan, as_given: Config, ordered: list[Problem]) -> None:
+    """Write the run's prompts.jsonl and config.yaml. Raises ConfigError if the problems changed since the run began."""
+    prompts = luggage.prompt_lines(ordered)
+    file = plan.run.run_dir / "prompts.jsonl"
+    if whole_rows(plan.run.run_dir / "metrics.jsonl") and file.exists() and file.read_text() != prompts:
         raise ConfigError(
-            f"ray.address {address}: the run's driver must sit on a node of the cluster; use ray job submit with ray.address=auto"
+            f"the problems in {plan.config.data.path} have changed since {plan.run.run_dir} began; choose another "
+            "name=..., or --fresh"
         )
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"ray.address {address} does not answer ({error}); start Ray there (ray start --head), or set ray.address to local or auto"
-        ) from None
+    given = yaml.safe_dump(json.loads(json.dumps(as_given.to_dict())), sort_keys=False)
+    for path, text in ((file, prompts), (plan.run.run_dir / "config.yaml", given)):
+        if not path.exists() or path.read_text() != text:
+            write_whole(path, text)

@@ -1,105 +1,84 @@
 """Ray for a run: started or joined, watched while it works, and what its errors mean."""
 
 import contextlib
-import fcntl
-import json
-import os
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
+
+import psutil
+import ray
+from ray import exceptions
 
 from scope_openrlhf.files.stage import Stage
-from scope_openrlhf.platform import cpu, loopback
+from scope_openrlhf.platform import cluster, cpu
+from scope_openrlhf.run.errors import LostError
 from scope_openrlhf.run.plan import Plan
-from scope_openrlhf.settings.resolved import RUN_VARIABLE
 from scope_openrlhf.settings.errors import ConfigError
-
-if TYPE_CHECKING:  # it comes with the training stack
-    import psutil
-
-
-class RunError(RuntimeError):
-    """A run that started and could not go on. The message says why and where to look."""
-
-
-class LostError(RunError):
-    """Ray lost a part of the run, or nothing moves any more: another attempt may go further."""
-
-
-@contextlib.contextmanager
-def alone(run: Path) -> Iterator[None]:
-    """No other scope-train may work on this run. Raises ConfigError if one does; the lock goes with its process."""
-    with (run / "logs" / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigError(f"another scope-train works on {run}; wait for it, or choose another name=...") from None
-        yield
+from scope_openrlhf.settings.resolved import RUN_VARIABLE
 
 
 @contextlib.contextmanager
 def ray_session(plan: Plan, out: TextIO, patient: bool = False) -> Iterator[None]:
-    """Ray, started for the run or joined, with our environment in every worker; stopped on the way out if it was ours.
+    """Ray with our environment in every worker; stopped on the way out if it was started here.
 
-    patient: wait for GPUs that a joined Ray lacks (a lost node may be coming back), as long as `deadline` lets it, instead of refusing.
+    patient: wait for GPUs that a joined Ray lacks (a lost node may be coming back), as long as `deadline` lets it,
+    instead of refusing. Raises ConfigError or, where it is patient, LostError.
     """
-    import psutil
-    import ray
-
-    config = plan.config
+    settings = plan.config.ray
     env = {"TOKENIZERS_PARALLELISM": "true", "NCCL_DEBUG": "WARN", "RAY_ENABLE_ZERO_COPY_TORCH_TENSORS": "1"}
-    env[RUN_VARIABLE] = json.dumps(config.to_dict())
-    runtime_env: dict = {"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.platform.cpu.install"}
-    local = config.ray.address == "local"
-    kwargs: dict = {"address": config.ray.address}
-    if local:
-        loopback.enter()
-        os.environ.setdefault(
-            "RAY_prestart_worker_first_driver", "0"
-        )  # idle workers would each import torch for nothing
-        kwargs |= {"num_cpus": max(os.cpu_count() or 1, plan.gpus + 2), "include_dashboard": False}
-        if cpu.active():
-            kwargs |= {"num_gpus": config.ray.num_gpus or plan.gpus, "object_store_memory": 512 * 2**20}
-    env |= cpu.environment()
+    env |= {RUN_VARIABLE: plan.run.to_json()} | cpu.environment()
+    workers = {"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.platform.cpu.install"}
     try:
         try:
-            ray.init(runtime_env=runtime_env, log_to_driver=False, **kwargs)
+            cluster.join_or_start(settings.address, gpus=settings.num_gpus or plan.gpus, cpus=plan.gpus + 2,
+                                  object_store_mib=512, runtime_env=workers)  # fmt: skip
         except ConnectionError as error:
             raise (LostError if patient else ConfigError)(
-                f"ray.address {config.ray.address}: no Ray answers ({error}); start one (ray start --head) or set it to local"
+                f"ray.address {settings.address}: no Ray answers ({error}); start one (ray start --head) or set it to "
+                "local"
             ) from None
-        logs = Path(ray._private.worker._global_node.get_logs_dir_path())
-        link = config.run_dir / "logs" / "ray"
-        link.unlink(missing_ok=True)
-        link.symlink_to(logs)
-        have = ray.cluster_resources().get("GPU", 0)
-        if patient and have < plan.gpus:
-            print(f"  waiting for {plan.gpus} GPUs, Ray has {have:g}", file=out, flush=True)
-            Stage(config.run_dir)(f"waiting for {plan.gpus} GPUs of Ray, which had {have:g}")
-        while patient and have < plan.gpus:
-            time.sleep(2)
-            have = ray.cluster_resources().get("GPU", 0)
-        if have < plan.gpus:
-            raise ConfigError(
-                f"the run asks for {plan.gpus} (logical) GPUs, Ray at {config.ray.address} has {have:g}; start Ray with --num-gpus {plan.gpus} "
-                "or more, or lower openrlhf.actor.num_gpus_per_node, openrlhf.vllm.num_engines, teacher.replicas or teacher.gpu_fraction"
-            )
-        print(f"  Ray: {plan.gpus} {'logical ' if cpu.active() else ''}GPUs; starting engines", file=out, flush=True)
+        _link_logs(plan.run.run_dir)
+        _require_gpus(plan, out, patient)
+        logical = "logical " if cpu.active() else ""
+        print(f"  Ray: {plan.gpus} {logical}GPUs; starting engines", file=out, flush=True)
         yield
     finally:
-        workers = ray_workers() if local else []
+        left = ray_workers() if settings.address == "local" else []
         ray.shutdown()
-        for hung in psutil.wait_procs(workers, timeout=20)[1]:  # it would keep its GPU
+        for hung in psutil.wait_procs(left, timeout=20)[1]:  # it would keep its GPU
             with contextlib.suppress(psutil.NoSuchProcess):
                 hung.kill()
 
 
-def ray_workers() -> "list[psutil.Process]":
-    """Processes of the Ray that this one started: actors, and the engine cores under them."""
-    import psutil
+def _link_logs(run_dir: Path) -> None:
+    """Make logs/ray of the run's folder lead to the logs of Ray's workers."""
+    logs = Path(ray._private.worker._global_node.get_logs_dir_path())
+    link = run_dir / "logs" / "ray"
+    link.unlink(missing_ok=True)
+    link.symlink_to(logs)
 
+
+def _require_gpus(plan: Plan, out: TextIO, patient: bool) -> None:
+    """Raise ConfigError if this Ray has too few GPUs, or wait until it has enough."""
+    have = ray.cluster_resources().get("GPU", 0)
+    if patient and have < plan.gpus:
+        print(f"  waiting for {plan.gpus} GPUs, Ray has {have:g}", file=out, flush=True)
+        Stage(plan.run.run_dir)(f"waiting for {plan.gpus} GPUs of Ray, which had {have:g}")
+    while patient and have < plan.gpus:
+        time.sleep(2)
+        have = ray.cluster_resources().get("GPU", 0)
+    if have < plan.gpus:
+        raise ConfigError(
+            f"the run asks for {plan.gpus} (logical) GPUs, Ray at {plan.config.ray.address} has {have:g}; start Ray "
+            f"with --num-gpus {plan.gpus} or more, or lower openrlhf.actor.num_gpus_per_node, "
+            "openrlhf.vllm.num_engines, teacher.replicas or teacher.gpu_fraction"
+        )
+
+
+def ray_workers() -> list[psutil.Process]:
+    """Processes of the Ray that this one started: actors, and the engine cores under them."""
     found = []
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
@@ -110,7 +89,10 @@ def ray_workers() -> "list[psutil.Process]":
 
 @contextlib.contextmanager
 def deadline(stage: Stage, seconds: float) -> Iterator[None]:
-    """While it is open, raise LostError in the main thread, whatever it waits for, once no stage of the run has moved for so long."""
+    """Watch a run while it is open, and end whatever the main thread waits for once no stage has moved for so long.
+
+    Raises LostError then.
+    """
     stuck = ""
 
     def look(*_) -> None:
@@ -133,30 +115,24 @@ def deadline(stage: Stage, seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+NEVER_MENDED = (
+    exceptions.RayTaskError,
+    exceptions.ObjectStoreFullError,
+    exceptions.OutOfDiskError,
+    exceptions.RuntimeEnvSetupError,
+    exceptions.ActorUnschedulableError,
+)
+"""Errors of Ray that would come again."""
+
+
 def lost(error: BaseException) -> bool:
     """Whether a process, a node or an object is gone, rather than that the run's own code would not go on."""
-    from ray import exceptions as ray
-
-    while isinstance(error, ray.RayTaskError) and isinstance(error.cause, Exception):
+    while isinstance(error, exceptions.RayTaskError) and isinstance(error.cause, Exception):
         error = error.cause
-    if isinstance(error, ray.RayError):
-        mine = (
-            ray.RayTaskError,
-            ray.ObjectStoreFullError,
-            ray.OutOfDiskError,
-            ray.RuntimeEnvSetupError,
-            ray.ActorUnschedulableError,
-        )
-        return not isinstance(error, mine) and not getattr(
-            error, "actor_init_failed", False
-        )  # one that cannot start will not later
+    if isinstance(error, exceptions.RayError):
+        # an actor that cannot start now will not start later
+        return not isinstance(error, NEVER_MENDED) and not getattr(error, "actor_init_failed", False)
     # what is left of it in a process that talked to the lost one
     names = ("EngineDeadError", "DistBackendError", "DistNetworkError", "DistStoreError")
-    return type(error).__name__ in names or any(sign in str(error) for sign in ("gloo/transport", "NCCL error"))
-
-
-def cause_of(error: Exception) -> str:
-    """The line of a worker's traceback that says what happened: the last one, pydantic's pointer to its website left out."""
-    return [line.strip() for line in str(error).splitlines() if line.strip() and "For further information" not in line][
-        -1
-    ]
+    signs = ("gloo/transport", "NCCL error")
+    return type(error).__name__ in names or any(sign in str(error) for sign in signs)

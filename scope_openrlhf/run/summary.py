@@ -5,23 +5,26 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from scope_openrlhf.files.disk import whole_rows
+from scope_openrlhf.settings.config import Config
 
 
 def right_share(row: dict[str, Any]) -> float:
-    """Of the rollouts that count; a step has at least one."""
+    """Share of the kept rollouts of a step that is right; a step has at least one."""
     return row["right"] / (row["right"] + row["wrong"])
 
 
 def progress_line(row: dict[str, Any], mean_seconds: float) -> str:
+    """One row of metrics.jsonl for the terminal. mean_seconds: of a step, from which the time left is reckoned."""
+
     def show(name: str, form: str) -> str:
         return "-" if row.get(name) is None else form.format(row[name])
 
     left = (row["of"] - row["step"]) * mean_seconds
     stages = " ".join(f"{k} {v:.1f}" for k, v in row["seconds"].items() if k != "total")
-    right = right_share(row)
+    rewards = f"right {right_share(row):4.0%}  reward {show('reward', '{:.3f}')}  kl {show('reverse_kl', '{:.3f}')}"
+    student, teacher = show("ppl_student_right", "{:.3f}"), show("ppl_teacher_wrong", "{:.2f}")
     return (
-        f"step {row['step']:>4}/{row['of']}  right {right:4.0%}  reward {show('reward', '{:.3f}')}  kl {show('reverse_kl', '{:.3f}')}  "
-        f"ppl student {show('ppl_student_right', '{:.3f}')} teacher {show('ppl_teacher_wrong', '{:.2f}')}  "
+        f"step {row['step']:>4}/{row['of']}  {rewards}  ppl student {student} teacher {teacher}  "
         f"{row['seconds']['total']:.1f} s ({stages})  left {int(left) // 60}:{int(left) % 60:02d}"
     )
 
@@ -33,7 +36,7 @@ class Progress:
         self.file, self.out = metrics_file, out
         self.printed = len(whole_rows(metrics_file))
         self.seconds = 0.0
-        """Of the steps seen so far, those of an earlier run that is resumed left out."""
+        """Duration of the steps seen so far, those of an earlier run that is resumed left out."""
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -81,42 +84,71 @@ def summary_table(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def make_summary(config: Config, rows: list[dict], seconds: dict[str, float], evaluation: dict | None) -> dict:
+    """summary.json: what a run did and what became of its student. rows: of metrics.jsonl."""
+
+    def total(name: str) -> int:
+        return int(sum(r.get(name) or 0 for r in rows))
+
+    return {
+        "algorithm": config.algorithm["name"],
+        "steps": len(rows),
+        "seconds": {k: round(seconds[k], 1) for k in ("setup", "startup", "train", "eval")},
+        "eval": {k: evaluation[k] for k in ("n", "k", "before", "after", "difference")} if evaluation else None,
+        "rollouts": {k: total(k) for k in ("right", "wrong", "truncated")},
+        "teacher": {
+            "scored": total("teacher_scored"),
+            "skipped": total("teacher_skipped"),
+            "seconds": round(sum(r["seconds"].get("teacher", 0.0) for r in rows), 1),
+        },
+        "model": str(config.run_dir / "model"),
+    }
+
+
 def draw_summary(rows: list[dict], evaluation: dict[str, Any] | None, path: Path) -> None:
-    """summary.png: share of right rollouts and perplexities by step; Avg@k before and after by stratum, with standard errors."""
-    import matplotlib
+    """summary.png: right rollouts and perplexities by step; Avg@k before and after by stratum, with standard errors."""
+    import matplotlib  # a second, which a run that shows its summary alone need not wait for
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4), constrained_layout=True)
-    steps = [r["step"] for r in rows]
-    share = [right_share(r) for r in rows]
-    window = max(1, len(rows) // 10)
-    smooth = [
-        sum(share[max(0, i - window + 1) : i + 1]) / len(share[max(0, i - window + 1) : i + 1])
-        for i in range(len(share))
-    ]
-    left.plot(steps, share, color="0.75", lw=1, label="each step")
-    left.plot(steps, smooth, color="C0", label=f"mean of {window}")
-    left.set(title="Rollouts that are right", xlabel="step", ylim=(0, 1))
-    left.legend()
-    for name, label in (("ppl_student_right", "student, on right"), ("ppl_teacher_wrong", "teacher, on wrong")):
-        points = [(r["step"], r[name]) for r in rows if r.get(name) is not None]
-        if points:
-            middle.plot(*zip(*points, strict=True), label=label)
-    middle.set(title="Perplexity", xlabel="step", yscale="log")
-    if middle.lines:
-        middle.legend()
+    _draw_right_share(left, rows)
+    _draw_perplexities(middle, rows)
     if evaluation:
-        strata = list(evaluation["strata"])
-        for offset, name, colour in ((-0.2, "before", "0.6"), (0.2, "after", "C0")):
-            values = [evaluation["strata"][s][name] for s in strata]
-            right.bar([i + offset for i in range(len(strata))], [v["avg"] for v in values], 0.4,
-                      yerr=[v["stderr_avg"] for v in values], color=colour, label=name, capsize=3)  # fmt: skip
-        right.set_xticks(range(len(strata)), strata)
-        right.set(title=f"Held out, Avg@{evaluation['k']}", ylim=(0, 1))
-        right.legend()
+        _draw_evaluation(right, evaluation)
     else:
         right.axis("off")
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def _draw_right_share(axes: Any, rows: list[dict]) -> None:
+    steps, share = [r["step"] for r in rows], [right_share(r) for r in rows]
+    window = max(1, len(rows) // 10)
+    last = [share[max(0, i - window + 1) : i + 1] for i in range(len(share))]
+    axes.plot(steps, share, color="0.75", lw=1, label="each step")
+    axes.plot(steps, [sum(values) / len(values) for values in last], color="C0", label=f"mean of {window}")
+    axes.set(title="Rollouts that are right", xlabel="step", ylim=(0, 1))
+    axes.legend()
+
+
+def _draw_perplexities(axes: Any, rows: list[dict]) -> None:
+    for name, label in (("ppl_student_right", "student, on right"), ("ppl_teacher_wrong", "teacher, on wrong")):
+        points = [(r["step"], r[name]) for r in rows if r.get(name) is not None]
+        if points:
+            axes.plot(*zip(*points, strict=True), label=label)
+    axes.set(title="Perplexity", xlabel="step", yscale="log")
+    if axes.lines:
+        axes.legend()
+
+
+def _draw_evaluation(axes: Any, evaluation: dict[str, Any]) -> None:
+    strata = list(evaluation["strata"])
+    for offset, name, colour in ((-0.2, "before", "0.6"), (0.2, "after", "C0")):
+        values = [evaluation["strata"][s][name] for s in strata]
+        where, errors = [i + offset for i in range(len(strata))], [v["stderr_avg"] for v in values]
+        axes.bar(where, [v["avg"] for v in values], 0.4, yerr=errors, color=colour, label=name, capsize=3)
+    axes.set_xticks(range(len(strata)), strata)
+    axes.set(title=f"Held out, Avg@{evaluation['k']}", ylim=(0, 1))
+    axes.legend()

@@ -175,9 +175,7 @@ def check_teacher(key: str, teacher: TeacherConfig) -> None:
             f"The API key is read from {api_keys.TEACHER} in the environment"
         )
     if teacher.revision and (not teacher.path or Path(teacher.path).exists()):
-        raise ConfigError(
-            f"{key}.revision is a commit of the hub, {key}.path is none of its ids; remove one of them"
-        )
+        raise ConfigError(f"{key}.revision is a commit of the hub, {key}.path is none of its ids; remove one of them")
     if teacher.replay and not teacher.score_log:
         raise ConfigError(f"{key}.replay takes scores from {key}.score_log, which is not set")
     for name in ("deadline_seconds", "hang_seconds"):

@@ -1,0 +1,140 @@
+"""What rides along in OpenRLHF's own containers: packed and unpacked here alone.
+
+where                     what                                      packed by               read by
+label of a prompt         JSON of a Problem and its place           run/plan                rollout, trainer, study
+response["scored"]        Scored                                    rollout                 rollout (the generator)
+info["scored"]            a Scored of each row                      rollout                 experience, trainer
+info["teacher_log_probs"] (T,) float of each row, NaN: not scored   rollout                 experience
+info["teacher_topk"]      (ids, log-probs) of each row, (T, K)      rollout or experience   update
+info["dropped"]           (rows,) 1.0 where nothing may be trained  rollout                 experience
+info["grader_failed"]     (rows,) 1.0 where nobody knows            rollout                 trainer
+info["weight"], ["path"]  (rows,) the algorithm's                   experience              update
+info["return"]            (rows,) the reward                        experience              OpenRLHF's own logs
+
+OpenRLHF splits lists in `info` by row and batches them anew without padding; it pads tensors with zeros, and a zero is
+a log-prob like any other, so log-probs travel in lists. What is left in `info` when it trains, it takes for a metric.
+"""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scope_openrlhf.data.problem import Problem
+from scope_openrlhf.equations.batch import Attempt
+from scope_openrlhf.teacher.contract import Score, TeacherError
+
+PROMPT_COLUMN, LABEL_COLUMN = "prompt", "label"
+"""Columns of prompts.jsonl, which OpenRLHF's PromptDataset reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a rollout brings along beside its tokens."""
+
+    attempt: Attempt
+    score: Score | TeacherError | None
+    """None where the algorithm asked for none."""
+    asked: float
+    answered: float
+    """Seconds since the epoch; the time that the teacher took, also in its queue, lies between."""
+
+
+def pack_label(problem: Problem, place: int) -> str:
+    """place: number of the problem in the run, counted from 0. A problem that comes again has another one."""
+    return json.dumps({key: value for key, value in asdict(problem).items() if value is not None} | {"order": place})
+
+
+def unpack_label(label: str) -> tuple[Problem, int]:
+    """The problem and its place in the run."""
+    row = json.loads(label)
+    place = row.pop("order")
+    return Problem(**row), place
+
+
+def prompt_lines(problems: list[Problem]) -> str:
+    """The text of prompts.jsonl: the problems of a run in their order."""
+    rows = ({PROMPT_COLUMN: p.prompt, LABEL_COLUMN: pack_label(p, place)} for place, p in enumerate(problems))
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def read_prompts(file: Path) -> list[Problem]:
+    """The problems of prompts.jsonl in their order."""
+    with file.open() as lines:
+        return [unpack_label(json.loads(line)[LABEL_COLUMN])[0] for line in lines]
+
+
+def pack_response(response: dict[str, Any], attempt: Attempt, score: Score | TeacherError | None, asked: float,
+                  grader_failed: bool) -> None:  # fmt: skip
+    """Put the verdict and the teacher's answer into what OpenRLHF's agent returns."""
+    response["reward"] = response["scores"] = float(attempt.route == "right")
+    response["extra_logs"] = {"grader_failed": float(grader_failed), "dropped": float(attempt.route == "drop")}
+    response["scored"] = Scored(attempt, score, asked, time.time())
+
+
+def pack_scores(experience: Any, scored: Scored, top_k: int) -> None:
+    """Put one rollout's score into its Experience, cut to the rollout's T positions."""
+    # NaN, not zero, where no score was asked for: whoever reads it by mistake gets an error
+    teacher = torch.full(experience.action_mask.shape[1:], torch.nan)
+    topk = no_topk(top_k)
+    if isinstance(score := scored.score, Score):
+        width = len(teacher)
+        teacher[:] = torch.from_numpy(score.logprobs)[:width]
+        topk = torch.from_numpy(score.topk_ids)[:width], torch.from_numpy(score.topk_logprobs)[:width]
+    experience.info["teacher_log_probs"], experience.info["scored"] = [teacher], [scored]
+    if top_k:
+        pack_topk(experience, [topk])
+
+
+def no_topk(top_k: int) -> tuple[Tensor, Tensor]:
+    """The (ids, log-probs) of a row that was not scored: no position."""
+    return torch.zeros(0, top_k, dtype=torch.int32), torch.zeros(0, top_k)
+
+
+def pack_topk(experience: Any, rows: list[tuple[Tensor, Tensor]]) -> None:
+    """rows: (ids, log-probs) of each row, both (T, K)."""
+    experience.info["teacher_topk"] = rows
+
+
+def scored_of(experience: Any) -> list[Scored]:
+    """The luggage of each row."""
+    return experience.info["scored"]
+
+
+def teacher_logp_of(experience: Any) -> list[Tensor]:
+    """(T,) of each row, NaN where the teacher was not asked."""
+    return experience.info["teacher_log_probs"]
+
+
+def dropped_of(experience: Any) -> list[bool]:
+    """Whether each row must train nothing."""
+    return [bool(dropped) for dropped in experience.info["dropped"]]
+
+
+def grader_failed_of(experience: Any) -> bool:
+    """Whether the grader of a single rollout could not decide."""
+    return bool(experience.info["grader_failed"][0])
+
+
+def pack_signal(experience: Any, weight_N: Tensor, path_N: Tensor) -> None:
+    """Exchange what only the driver needs for what the loss needs."""
+    experience.info["weight"], experience.info["path"] = weight_N.float(), path_N
+    experience.info["return"] = experience.rewards.float()
+    del experience.info["teacher_log_probs"], experience.info["scored"]  # their part is in the advantages
+
+
+def path_of(experience: Any) -> Tensor:
+    """(rows,) int, -1 where a row is on no path. `info` may hold a list of numbers instead of a tensor."""
+    return torch.as_tensor(experience.info["path"])
+
+
+def unpack_signal(experience: Any, device: torch.device) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]] | None]:
+    """(weight (rows,), path (rows,), top-k of each row or None), taken out of a micro-batch, which then holds none."""
+    path_N = path_of(experience).to(device)
+    weight_N = torch.as_tensor(experience.info.pop("weight"), device=device)
+    del experience.info["path"]
+    return weight_N, path_N, experience.info.pop("teacher_topk", None)
