@@ -1,6 +1,8 @@
-"""What a step's rollouts and weights look like, whatever the algorithm. Pure torch; names of sets end in the set's name.
+"""Numbers that tell what a step's rollouts and weights look like, whatever the algorithm. Pure torch.
 
-NaN stands for a set without members: a step without right rollouts has no perplexity of them.
+metrics.py defines each of them. NaN stands for a set without members: a step without right rollouts has no perplexity
+of them. Axes: N rollouts, T response positions, M positions in a row, V the vocabulary, K tokens of a position,
+J = K + 1 with one bucket for all the others.
 """
 
 import math
@@ -12,7 +14,10 @@ from scope_openrlhf.equations.batch import Rollouts, Signal
 
 
 def step_health(r: Rollouts, signal: Signal, paths: tuple[str, ...]) -> dict[str, float]:
-    """Metrics of a step's rollouts, the dropped ones left out: shares of groups, perplexities by verdict, weights and lengths by path."""
+    """Metrics of a step's rollouts, the dropped ones left out: of groups, of verdicts and of paths.
+
+    paths: names of the algorithm's paths, in the order of signal.path_N.
+    """
     _, group_N = torch.unique(r.group_N, return_inverse=True)
     size = torch.bincount(group_N)
     right_by_group = torch.bincount(group_N[r.right_N], minlength=len(size))
@@ -43,7 +48,7 @@ def step_health(r: Rollouts, signal: Signal, paths: tuple[str, ...]) -> dict[str
 
 
 def spread(name: str, values: Tensor) -> dict[str, float]:
-    """{name: mean, name_p10, name_p90}; the deciles are the values of nearest rank."""
+    """Mean and deciles of (n,) values as {name, name_p10, name_p90}; the deciles are the values of nearest rank."""
     if not len(values):
         return {name: torch.nan, f"{name}_p10": torch.nan, f"{name}_p90": torch.nan}
     p10, p90 = (values.kthvalue(1 + round(q * (len(values) - 1))).values.item() for q in (0.1, 0.9))
@@ -51,7 +56,11 @@ def spread(name: str, values: Tensor) -> dict[str, float]:
 
 
 def weight_health(name: str, weight: Tensor) -> dict[str, float]:
-    """Smallest and largest weight, entropy of the normalised weights over log n (1 = uniform), effective sample size over n."""
+    """Metrics of the (n,) weights of a path.
+
+    Smallest and largest weight, entropy of the normalised weights over log n (1 = uniform), and effective sample size
+    over n.
+    """
     n = len(weight)
     if n == 0 or weight.sum() == 0:
         return {f"weight_{k}_{name}": torch.nan for k in ("min", "max", "entropy", "ess")}
@@ -67,36 +76,38 @@ def weight_health(name: str, weight: Tensor) -> dict[str, float]:
 
 @torch.no_grad()
 def vocabulary_health(logits_MV: Tensor, ids_MK: Tensor, chunk: int = 256) -> tuple[Tensor, Tensor]:
-    """(M,) entropy -sum_v p_v log p_v in nats, and (M,) concentration of all tokens but the K: sum_v p_v^2 / (sum_v p_v)^2 over them.
+    """Entropy of each row in nats, (M,), and how concentrated all tokens but the K of ids_MK are, (M,).
 
-    Takes chunk rows at a time, so that no second tensor of the logits' size is made.
+    Entropy = -sum_v p_v log p_v; concentration = sum_v p_v^2 / (sum_v p_v)^2 over those tokens. Takes chunk rows at a
+    time, so that no second tensor of the logits' size is made.
     """
     entropy, concentration = [], []
     for logits, ids in zip(logits_MV.split(chunk), ids_MK.split(chunk), strict=True):
         logp = logits.float().log_softmax(dim=-1)
         entropy.append(-(logp.exp() * logp).sum(dim=-1))
-        others = logp.scatter_(-1, ids, -torch.inf).softmax(
-            dim=-1
-        )  # not as a difference of sums, which rounding would eat
+        # not as a difference of sums, which rounding would eat
+        others = logp.scatter_(-1, ids, -torch.inf).softmax(dim=-1)
         concentration.append((others * others).sum(dim=-1))
     return torch.cat(entropy), torch.cat(concentration)
 
 
 def logit_gradient_square(grad_NTJ: Tensor, logp_NTJ: Tensor, concentration_NT: Tensor) -> Tensor:
-    """Squared norm of a loss's gradient at the logits, from its gradient g at the log-probs of some tokens and, last, of all others together.
+    """Squared norm of a loss's gradient at the logits: (N, T, J), (N, T, J), (N, T) -> scalar.
 
-    With G the sum of g over all J: the gradient at such a token's logit is g_j - G p_j, and at another token's logit v it is
-    (g_J / p_J - G) p_v. concentration is that of the others. (N, T, J), (N, T, J), (N, T) -> scalar.
+    grad_NTJ: its gradient g at the log-probs of some tokens and, last, at that of all others together. logp_NTJ: these
+    log-probs. concentration_NT: that of the others, see `vocabulary_health`. With G the sum of g over all J, the
+    gradient at the logit of one of the tokens is g_j - G p_j, and at the logit of another token v it is
+    (g_J / p_J - G) p_v.
     """
     gap_NTJ = grad_NTJ - grad_NTJ.sum(dim=-1, keepdim=True) * logp_NTJ.exp()
     return ((gap_NTJ[..., :-1] ** 2).sum(dim=-1) + gap_NTJ[..., -1] ** 2 * concentration_NT).sum()
 
 
 def path_health(status: dict[str, float], paths: tuple[str, ...]) -> dict[str, float]:
-    """Takes the workers' sums `sum_<metric>_<path>` out of status and makes means over the path's tokens, and shares, of them.
+    """Means over each path's tokens, and shares, from the workers' sums `sum_<metric>_<path>`.
 
-    `tokens` divides the others, but `grad` (squared norm at the logits) becomes grad_share: paths hold different tokens, so the
-    squares add up and the shares to 1.
+    Takes the sums out of status. `sum_tokens_<path>` divides the others, but `sum_grad_<path>` (squared norm at the
+    logits) becomes grad_share_<path>: paths hold different tokens, so the squares add up and the shares to 1.
     """
     sums = {name.removeprefix("sum_"): status.pop(name) for name in list(status) if name.startswith("sum_")}
     squares = sum(sums.get(f"grad_{p}", 0.0) for p in paths)
@@ -111,7 +122,10 @@ def path_health(status: dict[str, float], paths: tuple[str, ...]) -> dict[str, f
 
 
 def overlap(intervals: list[tuple[float, float]], until: float) -> tuple[float, float]:
-    """Seconds that the union of (start, end) covers, and the share of them before `until`; NaN where there is nothing to share."""
+    """Seconds that the union of (start, end) covers, and the share of them before `until`.
+
+    The share is NaN where there is nothing to share.
+    """
     covered = hidden = 0.0
     reached = -math.inf
     for start, end in sorted(intervals):

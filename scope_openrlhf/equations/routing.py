@@ -1,11 +1,15 @@
 """Verdict and truncation -> route: what a rollout may train. The one place where they meet.
 
-A truncated rollout never ended, so it is not right, whatever stands in it: maximum likelihood on it would teach to run on. The policies:
-    wrong       it is a wrong rollout like any other: the published routing. The default, since a student that rambles must be
-                told where it went astray, and dropping its rollouts would leave it without that signal
-    drop        it trains nothing and leaves its group's normalisation; for a length limit so tight that it cuts sound reasoning
-    mask_tail   wrong, but its last part trains nothing: what comes after the reasoning has gone astray is poor supervision
-A rollout whose grader failed is dropped: nobody knows which path it belongs to. Dropped rollouts are counted in metrics.jsonl.
+A truncated rollout never ended, so it is not right, whatever stands in it: maximum likelihood on it would teach to run
+on. The policies:
+    wrong       it is a wrong rollout like any other: the published routing. The default, since a student that rambles
+                must be told where it went astray, and dropping its rollouts would leave it without that signal
+    drop        it trains nothing and leaves its group's normalisation; for a length limit so tight that it cuts sound
+                reasoning
+    mask_tail   wrong, but its last part trains nothing: what comes after the reasoning has gone astray is poor
+                supervision
+A rollout whose grader failed is dropped: nobody knows which path it belongs to. Dropped rollouts are counted in
+metrics.jsonl.
 """
 
 from typing import Literal
@@ -17,14 +21,17 @@ Route = Literal["right", "wrong", "drop"]
 
 
 def route(verdict: str, truncated: bool, policy: str) -> Route:
-    """verdict: right | wrong | failed, as `verifier.verify` says. policy: wrong | drop | mask_tail."""
+    """Route of a rollout. verdict: right | wrong | failed, as the verifier says. policy: wrong | drop | mask_tail."""
     if verdict == "failed" or (truncated and policy == "drop"):
         return "drop"
     return "wrong" if truncated or verdict == "wrong" else "right"
 
 
 def mask_tails(mask_NT: Tensor, truncated_N: Tensor, share: float) -> Tensor:
-    """mask_NT without the last `share` of the response tokens of each truncated rollout; its first token always stays. (N, T) bool."""
+    """Mask without the last `share` of the response tokens of each truncated rollout: (N, T) bool.
+
+    The first token of a rollout always stays.
+    """
     mask_NT = mask_NT.bool()
     kept_N = (mask_NT.sum(dim=1) * (1 - share)).ceil().clamp(min=1)
     head_NT = mask_NT & (mask_NT.cumsum(dim=1) <= kept_N[:, None])
