@@ -1,52 +1,69 @@
-"""SMEPO (arXiv 2605.25198): GRPO on prompts that carry an expert's worked solution, with what the reward asks for hidden in it.
+"""SMEPO (arXiv 2605.25198): GRPO on prompts that carry an expert's worked solution with its results hidden.
 
     prompt = problem + intro + prefix(mask(trace), ratio) + tail
-mask hides numbers, code and answers (masking.py); what is left is the way, not the result. Reward and objective are GRPO's, under that prompt.
-Held-out problems never carry a trace. Traces come with the data (`data.trace_key`), or the teacher writes them: `scope-train --traces FILE`.
-A problem without a trace is asked bare. With `ratio` 0 every prompt is the problem alone, and this is GRPO.
+mask hides numbers, code and answers (data/masking.py); what is left is the way, not the result. Reward and objective
+are GRPO's, under that prompt. Held-out problems never carry a trace. Traces come with the data (`data.trace_key`), or
+the teacher writes them: `scope-train --traces FILE`. A problem without a trace is asked bare. With `ratio` 0 every
+prompt is the problem alone, and this is GRPO.
 
-The published code puts the trace into a closed turn of the assistant after the problem instead; here the paper is followed. In metrics.jsonl
-`trace_hinted` counts the rollouts whose prompt carried a trace, `trace_leaks` those of them in whose trace the gold answer still stood.
+The published code puts the trace into a closed turn of the assistant after the problem; here the paper is followed.
 """
 
 from dataclasses import dataclass
 
-from scope_openrlhf.algorithms.grpo import Grpo
+from torch import Tensor
+
+from scope_openrlhf.algorithms.base.contract import Asks
+from scope_openrlhf.algorithms.base.policy_gradient import GrpoKnobs, PolicyGradient
 from scope_openrlhf.data.masking import Placeholders, leaks, mask_trace, prefix
+from scope_openrlhf.equations import weights
+from scope_openrlhf.equations.batch import Rollouts
+from scope_openrlhf.equations.metrics import Metric
 
 
-class Smepo(Grpo):
-    @dataclass(frozen=True, kw_only=True)
-    class Config(Grpo.Config):
-        ratio: float = 1.0
-        """How much of the masked trace is shown, cut at the end of a sentence or line; 0 shows nothing."""
-        intro: str = "\n\nHere is how an expert solved it, with numbers, code and results hidden:\n\n"
-        tail: str = "\n\nSolve the problem yourself, step by step."
-        """Before and after the trace."""
-        number: str = "[NUMBER]"
-        code: str = "[CODE]"
-        entity: str = "[ENTITY]"
-        """What stands for what is hidden."""
+@dataclass(frozen=True, kw_only=True)
+class SmepoKnobs(GrpoKnobs):
+    ratio: float = 1.0
+    """How much of the masked trace is shown, cut at the end of a sentence or line; 0 shows nothing."""
+    intro: str = "\n\nHere is how an expert solved it, with numbers, code and results hidden:\n\n"
+    """Before the trace."""
+    tail: str = "\n\nSolve the problem yourself, step by step."
+    """After the trace."""
+    number: str = "[NUMBER]"
+    """Stands for a number that is hidden."""
+    code: str = "[CODE]"
+    """Stands for a block of code that is hidden."""
+    entity: str = "[ENTITY]"
+    """Stands for an answer in words that is hidden."""
 
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if not 0 <= self.ratio <= 1:
-                raise ValueError(f"algorithm.ratio must lie between 0 and 1, got {self.ratio}")
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.ratio <= 1:
+            raise ValueError(f"algorithm.ratio must lie between 0 and 1, got {self.ratio}")
+
+
+class Smepo(PolicyGradient[SmepoKnobs]):
+    Config = SmepoKnobs
+    metrics = (
+        Metric("trace_hinted", "Rollouts whose prompt carried a trace.", "count"),
+        Metric("trace_leaks", "Rollouts whose prompt carried a trace in which the gold answer still stood.", "count"),
+    )
 
     @property
-    def uses_trace(self) -> bool:
-        c: Smepo.Config = self.config  # type: ignore[assignment]
-        return c.ratio > 0
+    def asks(self) -> Asks:
+        shows = self.knobs.ratio > 0
+        return Asks(traces=shows, hinted_prompts=shows)
 
-    @property
-    def hints_prompts(self) -> bool:
-        return self.uses_trace
+    def prompt_hint(self, answer: str, trace: str | None) -> tuple[str, bool]:
+        knobs = self.knobs
+        placeholders = Placeholders(knobs.number, knobs.code, knobs.entity)
+        shown = prefix(mask_trace(trace, answer, placeholders), knobs.ratio) if trace else ""
+        if not shown:
+            return "", False
+        return f"{knobs.intro}{shown}{knobs.tail}", leaks(shown, answer, placeholders)
 
-    def prompt_hint(self, answer: str, trace: str) -> tuple[str, bool]:
-        c: Smepo.Config = self.config  # type: ignore[assignment]
-        placeholders = Placeholders(c.number, c.code, c.entity)
-        shown = trace and prefix(mask_trace(trace, answer, placeholders), c.ratio)
-        return (f"{c.intro}{shown}{c.tail}", leaks(shown, answer, placeholders)) if shown else ("", False)
+    def advantages(self, rollouts: Rollouts) -> Tensor:
+        return weights.group_standardized(rollouts.right_N.double(), rollouts.group_N, self.knobs.eps)
 
 
 ALGORITHM = Smepo

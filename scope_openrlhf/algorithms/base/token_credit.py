@@ -1,0 +1,101 @@
+"""Token credit: GRPO whose advantage is spread over the tokens by what a hinted student thinks of each of them.
+
+    A_t = A_i * [(1 - lambda) + lambda * clip(w_t, 1 - eps_w, 1 + eps_w)],   w_t = exp(sign(A_i) * delta_t)
+A_i is GRPO's advantage. lambda falls linearly from `mix` to 0 over `mix_steps` steps, after which it is GRPO. What RLSD
+(arXiv 2604.03128) and CEPO (arXiv 2605.19436) share; they differ in delta_t. No gradient goes through w.
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from scope_openrlhf.algorithms.base.contract import Algorithm, Knobs, Scorer
+from scope_openrlhf.algorithms.base.policy_gradient import check_eps, on_one_path, surrogate
+from scope_openrlhf.equations import weights
+from scope_openrlhf.equations.batch import LossInput, Rollouts, Signal
+from scope_openrlhf.equations.losses import Loss
+from scope_openrlhf.equations.metrics import Metric
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenCreditKnobs(Knobs):
+    """Knobs of RLSD and CEPO. Their papers differ in `mix_steps` and `clip_weight`; the values here are RLSD's."""
+
+    eps: float = 1e-6
+    """Added to the group's standard deviation."""
+    context_scorer: Scorer = "student"
+    """Who scores the hinted rollouts: the student as it is now, in its training engine; initial: a copy of it as it was
+    at the start, in a teacher group; or the teacher."""
+    mix: float = 0.5
+    """lambda at the first step."""
+    mix_steps: int = 50
+    """Steps until lambda is 0."""
+    clip_weight: float = 0.2
+    """eps_w: a token's advantage is multiplied by no less than 1 - eps_w and no more than 1 + eps_w."""
+    hint: str = "\n\nThe correct answer is {answer}."
+    """Put after the problem for the student that is told an answer, which stands for {answer}."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_eps(self.eps)
+        if not (0 <= self.mix <= 1 and self.mix_steps >= 1 and 0 < self.clip_weight < 1):
+            raise ValueError(
+                "algorithm.mix and algorithm.clip_weight must lie between 0 and 1 and algorithm.mix_steps be at least "
+                f"1, got {self.mix}, {self.clip_weight}, {self.mix_steps}"
+            )
+        if "{answer}" not in self.hint:
+            raise ValueError(f"algorithm.hint must contain {{answer}}, got {self.hint!r}")
+
+
+C = TypeVar("C", bound=TokenCreditKnobs)
+
+
+class TokenCredit(Algorithm[C]):
+    """Algorithms that ask for contexts and make of their log-probs what `delta` says."""
+
+    paths = ("policy",)
+    metrics = (
+        Metric("mix", "lambda: how much of the advantage is spread by the token.", "value at the step"),
+        Metric(
+            "delta_<verdict>",
+            "What the hint adds to the log-prob of a token (CEPO: the right answer instead of a wrong one). If right "
+            "and wrong do not differ in the first step, the model does not read its hints.",
+            "mean over the response tokens of right and of wrong rollouts",
+        ),
+    )
+
+    @abstractmethod
+    def delta(self, rollouts: Rollouts) -> Tensor:
+        """(N, T), read on response tokens alone. Raises ValueError where a log-prob is missing."""
+
+    def lambda_at(self, step: int) -> float:
+        """lambda after `step` rollout batches: a function of the step, which checkpoints hold."""
+        return self.knobs.mix * max(0.0, 1 - step / self.knobs.mix_steps)
+
+    def contexts_at(self, step: int) -> tuple[str, ...]:
+        return self.asks.contexts if self.lambda_at(step) else ()
+
+    def weigh(self, rollouts: Rollouts) -> Signal:
+        knobs, mix = self.knobs, self.lambda_at(rollouts.step)
+        reward_N = rollouts.right_N.double()
+        advantage_N1 = weights.group_standardized(reward_N, rollouts.group_N, knobs.eps)[:, None]
+        if not mix:
+            return replace(on_one_path(rollouts, advantage_N1), metrics={"mix": 0.0})
+        delta_NT = self.delta(rollouts).masked_fill(~rollouts.mask_NT, 0.0)
+        credit_NT = (advantage_N1.sign() * delta_NT).exp().clamp(1 - knobs.clip_weight, 1 + knobs.clip_weight)
+        # the paper's bracket, so ordered that w = 1 leaves the advantage as it is to the last bit
+        signal = on_one_path(rollouts, advantage_N1 * (1 + mix * (credit_NT - 1)))
+        return replace(signal, metrics={"mix": mix} | rollouts.by_verdict("delta", delta_NT))
+
+    def loss(self, batch: LossInput) -> dict[str, Loss]:
+        return {"policy": surrogate(batch, batch.weight_NT, self.knobs)}
+
+
+def hinted_logp(rollouts: Rollouts, context: str) -> Tensor:
+    """Log-probs under a context that every rollout has: (N, T). Raises ValueError naming rows where one is missing."""
+    logp_NT = rollouts.context_logp[context]
+    weights.require_finite(weights.masked_mean(logp_NT, rollouts.mask_NT), torch.ones_like(rollouts.right_N))
+    return logp_NT
