@@ -1,5 +1,7 @@
-"""make bench-weights: 100,000 rollouts on one core. First routing, weights, advantages and metrics, time and memory by size; then
-the weights alone against a Python loop over the groups, which is the way the published code computes them, and all it computes.
+"""Benchmark of the weights, `make bench-weights`: 100,000 rollouts on one core.
+
+First weights, advantages and metrics, time and memory by size; then the weights alone against a Python loop over the
+groups, which is the way the published code computes them, and all it computes.
 """
 
 import ctypes
@@ -13,7 +15,7 @@ import torch
 from scope_openrlhf import algorithms
 from scope_openrlhf.equations.batch import Rollouts
 from scope_openrlhf.equations.health import step_health
-from scope_openrlhf.equations.weights import group_softmax, masked_mean
+from scope_openrlhf.equations.weights import masked_mean, path_weights
 
 GROUPS, SAMPLES, TOKENS, REPEATS = 12_500, 8, 64, 5
 
@@ -29,18 +31,22 @@ def draw(groups: int = GROUPS) -> Rollouts:
 
 
 def whole_step(r: Rollouts) -> None:
-    """What the driver does between the teacher's scores and the loss."""
+    """Do what the driver does between the teacher's scores and the loss."""
     scope = algorithms.load("scope")
     step_health(r, scope.weigh(r), scope.paths)
 
 
 def ours(r: Rollouts) -> torch.Tensor:
     student, teacher = (masked_mean(logp, r.mask_NT) for logp in (r.student_logp_NT, r.teacher_logp_NT))
-    return group_softmax(-student, r.right_N, r.group_N) + group_softmax(teacher, ~r.right_N, r.group_N)
+    right, group = r.right_N, r.group_N
+    return path_weights(student, right, group, 1.0, 1) + path_weights(teacher, ~right, group, 1.0, -1)
 
 
 def loop(r: Rollouts, teacher_logp: torch.Tensor, group: list[str]) -> torch.Tensor:
-    """The published code has a score of every rollout and names its groups by text; making those is not timed."""
+    """Weights as the published code makes them.
+
+    It has a score of every rollout and names its groups by text; making those is not timed.
+    """
     length = r.mask_NT.sum(-1).float().clamp(min=1)
     student, teacher = ((logp * r.mask_NT).sum(-1) / length for logp in (r.student_logp_NT, teacher_logp))
     sets: dict[bool, dict[str, list[int]]] = {True: {}, False: {}}
@@ -59,7 +65,7 @@ def loop(r: Rollouts, teacher_logp: torch.Tensor, group: list[str]) -> torch.Ten
 
 
 def resident(kind: str) -> float:
-    """MiB that this process holds now (VmRSS) or held at most (VmHWM)."""
+    """Memory in MiB that this process holds now (VmRSS) or held at most (VmHWM)."""
     return int(Path("/proc/self/status").read_text().split(f"{kind}:")[1].split()[0]) / 1024
 
 
@@ -74,7 +80,8 @@ def main() -> None:
         seconds_once = time.perf_counter() - start
         peak = resident("VmHWM") - before
         print(
-            f"{groups * SAMPLES:>7} rollouts: weights, advantages and metrics {seconds_once:.3f} s, {peak:.0f} MiB at the peak beside the rollouts"
+            f"{groups * SAMPLES:>7} rollouts: weights, advantages and metrics {seconds_once:.3f} s, "
+            f"{peak:.0f} MiB at the peak beside the rollouts"
         )
     published = rollouts.teacher_logp_NT.nan_to_num(), [f"prompt-{g}" for g in rollouts.group_N.tolist()]
     weight = ours(rollouts)
@@ -87,14 +94,8 @@ def main() -> None:
             run()
             seconds[name].append(time.perf_counter() - start)
     a, b = (statistics.median(seconds[name]) for name in ("ours", "other"))
-    result = {
-        "name": "weights",
-        "ratio": round(b / a, 1),
-        "ours": round(a, 3),
-        "other": round(b, 3),
-        "unit": "s",
-        "n": REPEATS,
-    }
+    times = {"ratio": round(b / a, 1), "ours": round(a, 3), "other": round(b, 3)}
+    result = {"name": "weights", **times, "unit": "s", "n": REPEATS}
     print(json.dumps(result))
 
 

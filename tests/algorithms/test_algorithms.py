@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from scope_openrlhf import algorithms
+from scope_openrlhf.data.problem import Problem
 from scope_openrlhf.equations.batch import Attempt, LossInput, Rollouts, TopK
 from scope_openrlhf.equations.losses import with_tail
 
@@ -22,9 +23,9 @@ def rollouts(algorithm, seed=0, groups=3, n=4, width=6) -> Rollouts:
     mask = torch.arange(width)[None] < lengths[:, None]
     right = torch.arange(num) % 3 == 0
     student = -torch.rand(num, width, generator=rng) * mask
-    asked = torch.tensor([algorithm.needs_teacher(bool(x)) for x in right])
+    asked = torch.tensor([("right" if x else "wrong") in algorithm.asks.teacher_scores for x in right])
     teacher = (-torch.rand(num, width, generator=rng) * 3).masked_fill(~asked[:, None], NAN)
-    contexts = {name: -torch.rand(num, width, generator=rng) * mask for name in algorithm.contexts}
+    contexts = {name: -torch.rand(num, width, generator=rng) * mask for name in algorithm.asks.contexts}
     return Rollouts(
         student, teacher, mask, right, torch.zeros(num, dtype=torch.bool), torch.arange(num) // n, context_logp=contexts
     )
@@ -93,11 +94,8 @@ def test_the_gradient_is_finite_and_zero_off_the_mask(variant):
 def test_groups_that_are_all_right_or_all_wrong_are_weighed(variant, right):
     algorithm = algorithms.load(**variant)
     r = rollouts(algorithm)
-    teacher = (
-        -torch.ones_like(r.student_logp_NT)
-        if algorithm.needs_teacher(right)
-        else torch.full_like(r.student_logp_NT, NAN)
-    )
+    asked = ("right" if right else "wrong") in algorithm.asks.teacher_scores
+    teacher = torch.full_like(r.student_logp_NT, -1.0 if asked else NAN)
     r = dataclasses.replace(r, right_N=torch.full_like(r.right_N, right), teacher_logp_NT=teacher)
     signal = algorithm.weigh(r)
     assert signal.weight_N.isfinite().all() and signal.advantage_NT.isfinite().all()
@@ -107,7 +105,7 @@ def test_groups_that_are_all_right_or_all_wrong_are_weighed(variant, right):
 @every
 def test_it_pickles_and_keeps_its_knobs(variant):
     algorithm = algorithms.load(**variant, normalize="sequences")
-    assert pickle.loads(pickle.dumps(algorithm)).config == algorithm.config
+    assert pickle.loads(pickle.dumps(algorithm)).knobs == algorithm.knobs
 
 
 @every
@@ -119,10 +117,9 @@ def test_an_unknown_knob_is_refused_by_name(variant):
 @every
 def test_every_context_has_a_hint(variant):
     algorithm = algorithms.load(**variant)
-    group = [
-        Attempt("1+1?", "2", f"\\boxed{{{n}}}", n, way, trace="1+1=2;") for n, way in (("3", "wrong"), ("2", "right"))
-    ]
-    assert all(algorithm.hint(context, 0, group) for context in algorithm.contexts)
+    problem = Problem(id="a", prompt="1+1?", answer="2", trace="1+1=2;")
+    group = [Attempt(problem, f"\\boxed{{{n}}}", n, way) for n, way in (("3", "wrong"), ("2", "right"))]
+    assert all(algorithm.hint(context, 0, group) for context in algorithm.asks.contexts)
 
 
 def test_an_unknown_algorithm_lists_the_known_ones():
@@ -133,8 +130,9 @@ def test_an_unknown_algorithm_lists_the_known_ones():
 def test_scope_routes_and_weighs_a_group_worked_by_hand():
     # one group: two right (PPL_S 2 and 4), two wrong (PPL_T 2 and 8); one token each
     logp = lambda *p: torch.tensor([[math.log(x)] for x in p])  # noqa: E731
-    r = Rollouts(logp(1 / 2, 1 / 4, 1 / 2, 1 / 2), torch.cat([torch.full((2, 1), NAN), logp(1 / 2, 1 / 8)]), torch.ones(4, 1, dtype=torch.bool),
-                 torch.tensor([True, True, False, False]), torch.zeros(4, dtype=torch.bool), torch.zeros(4, dtype=torch.long))  # fmt: skip
+    teacher = torch.cat([torch.full((2, 1), NAN), logp(1 / 2, 1 / 8)])
+    mask, right = torch.ones(4, 1, dtype=torch.bool), torch.tensor([True, True, False, False])
+    r = Rollouts(logp(1 / 2, 1 / 4, 1 / 2, 1 / 2), teacher, mask, right, right & False, torch.zeros(4).long())
     scope = algorithms.load("scope")
     signal = scope.weigh(r)
     assert signal.path_N.tolist() == [0, 0, 1, 1]
@@ -151,11 +149,8 @@ def test_scope_routes_and_weighs_a_group_worked_by_hand():
     ("knobs", "student", "teacher"),
     [
         ({}, [0.2602, 1.7398], [1.7398, 0.2602]),
-        (
-            {"preset": "released"},
-            [1.7398, 0.2602],
-            [1.7398, 0.2602],
-        ),  # numbers of the published code for the same log-probs
+        # numbers of the published code for the same log-probs
+        ({"preset": "released"}, [1.7398, 0.2602], [1.7398, 0.2602]),
         ({"preset": "released", "student_ppl_sign": 1, "teacher_ppl_sign": 1}, [0.2602, 1.7398], [0.2602, 1.7398]),
         ({"student_path_weights": False}, [1.0, 1.0], [1.7398, 0.2602]),
         ({"sequence_weights": False}, [1.0, 1.0], [1.0, 1.0]),
@@ -166,14 +161,8 @@ def test_the_presets_and_switches_change_what_they_say(knobs, student, teacher):
     # one group; mean log-probs -0.1 and -2.0 on each path, tau 1: softmax(-0.1, -2.0) * 2 = 1.7398, 0.2602
     logp = torch.tensor([[-0.1], [-2.0], [-0.1], [-2.0]])
     right = torch.tensor([True, True, False, False])
-    r = Rollouts(
-        logp,
-        logp.masked_fill(right[:, None], NAN),
-        torch.ones(4, 1, dtype=torch.bool),
-        right,
-        ~right & False,
-        torch.zeros(4).long(),
-    )
+    teacher_logp, mask = logp.masked_fill(right[:, None], NAN), torch.ones(4, 1, dtype=torch.bool)
+    r = Rollouts(logp, teacher_logp, mask, right, ~right & False, torch.zeros(4).long())
     weight = algorithms.load("scope", **knobs).weigh(r).weight_N.tolist()
     assert weight == pytest.approx(student + teacher, abs=1e-4)
 
@@ -186,7 +175,7 @@ def test_scope_refuses_a_wrong_rollout_that_the_teacher_did_not_score():
 
 def test_opd_distils_every_rollout_alike_and_refuses_a_missing_score():
     opd = algorithms.load("opd")
-    assert opd.needs_teacher(True) and opd.needs_teacher(False) and not opd.uses_groups
+    assert opd.asks.teacher_scores == ("right", "wrong") and opd.asks.teacher and not opd.uses_groups
     r = rollouts(opd)
     signal = opd.weigh(r)
     assert signal.weight_N.unique().tolist() == [1.0]
@@ -199,7 +188,7 @@ def test_opd_distils_every_rollout_alike_and_refuses_a_missing_score():
 
 def test_grpo_needs_no_teacher_and_gives_every_token_its_rollouts_advantage():
     grpo = algorithms.load("grpo", eps=0.0)
-    assert not grpo.uses_teacher and not grpo.needs_teacher(False)
+    assert not grpo.asks.teacher and grpo.asks.teacher_scores == ()
     r = rollouts(grpo)  # group 0: right, wrong, wrong, right -> mean 1/2, sample deviation 1/sqrt(3)
     signal = grpo.weigh(r)
     for i, sign in enumerate((1, -1, -1, 1)):
@@ -209,18 +198,13 @@ def test_grpo_needs_no_teacher_and_gives_every_token_its_rollouts_advantage():
 
 
 def test_released_gives_the_weights_of_the_published_code_on_a_group_of_eight():
-    # numbers that the published function gave for these mean log-probs, rewards 1 1 1 0 0 0 0 0, both its signs positive, tau 0.7
+    # numbers that the published function gave for these mean log-probs, rewards 1 1 1 0 0 0 0 0, both its signs
+    # positive, tau 0.7
     student = [-0.31, -0.05, -0.92, -0.4, -0.11, -1.7, -0.6, -0.2]
     teacher = [-1.0, -2.0, -0.5, -0.8, -3.1, -0.02, -1.4, -0.75]
     group_of_8 = torch.tensor(student)[:, None], torch.tensor(teacher)[:, None]
     right = torch.arange(8) < 3
-    r = Rollouts(
-        *group_of_8,
-        torch.ones(8, 1, dtype=torch.bool),
-        right,
-        torch.zeros(8, dtype=torch.bool),
-        torch.zeros(8, dtype=torch.long),
-    )
+    r = Rollouts(*group_of_8, torch.ones(8, 1, dtype=torch.bool), right, right & False, torch.zeros(8).long())
     weight = algorithms.load("scope", preset="released", tau=0.7).weigh(r).weight_N.tolist()
     assert weight == pytest.approx(
         [1.045968, 1.516448, 0.437584, 0.895541, 0.033506, 2.729063, 0.380043, 0.961848], abs=1e-5
@@ -253,9 +237,8 @@ def test_rlsd_spreads_grpos_advantage_and_becomes_grpo_when_its_schedule_ends():
     up = rlsd.weigh(hinted(r, math.log(1.1)))
     # w = 1.1 where A > 0 and 1/1.1 where A < 0; (1 - 1/2) + 1/2 * w
     assert torch.allclose(up.advantage_NT, plain * torch.where(plain > 0, 1.05, 0.5 + 0.5 / 1.1))
-    assert torch.allclose(
-        rlsd.weigh(hinted(r, 3.0)).advantage_NT, plain * torch.where(plain > 0, 1.1, 0.9)
-    )  # clipped at 1 +- 0.2
+    clipped = rlsd.weigh(hinted(r, 3.0))  # at 1 +- 0.2
+    assert torch.allclose(clipped.advantage_NT, plain * torch.where(plain > 0, 1.1, 0.9))
     assert rlsd.weigh(hinted(r, 3.0, step=25)).metrics["mix"] == 0.25
     assert torch.equal(rlsd.weigh(hinted(r, 3.0, step=50)).advantage_NT, plain)
     assert torch.equal(rlsd.weigh(hinted(r, 0.0)).advantage_NT, plain)
@@ -263,7 +246,8 @@ def test_rlsd_spreads_grpos_advantage_and_becomes_grpo_when_its_schedule_ends():
 
 def test_rlsd_shows_the_gold_answer_and_refuses_a_missing_score():
     rlsd = algorithms.load("rlsd")
-    assert rlsd.hint("with_answer", 0, [Attempt("1+1?", "2", "3", "3", "wrong")]) == "\n\nThe correct answer is 2."
+    attempt = Attempt(Problem(id="a", prompt="1+1?", answer="2"), "3", "3", "wrong")
+    assert rlsd.hint("with_answer", 0, [attempt]) == "\n\nThe correct answer is 2."
     r = hinted(rollouts(rlsd), 1.0)
     r.context_logp["with_answer"][3] = NAN
     with pytest.raises(ValueError, match=r"rows \[3\] hold a log-prob that is missing"):
@@ -313,4 +297,4 @@ def test_scope_refuses_a_knob_that_cannot_work(knobs):
 
 
 def test_a_number_that_yaml_reads_as_text_is_a_number():
-    assert algorithms.load("grpo", eps="1e-4").config.eps == 1e-4
+    assert algorithms.load("grpo", eps="1e-4").knobs.eps == 1e-4

@@ -22,11 +22,11 @@ def test_a_step_worked_by_hand():
     # two prompts with two rollouts of one token: right (PPL_S 2), wrong (PPL_S 4, PPL_T 8), wrong twice
     logp = lambda *p: torch.tensor([[math.log(1 / x)] for x in p])  # noqa: E731
     teacher = torch.cat([torch.full((1, 1), NAN), logp(8, 2, 2)])
-    r = Rollouts(logp(2, 4, 2, 2), teacher, torch.ones(4, 1, dtype=torch.bool), torch.tensor([True, False, False, False]),
-                 torch.tensor([False, True, False, False]), torch.tensor([0, 0, 1, 1]))  # fmt: skip
-    signal = Signal(
-        torch.zeros(4, 1), torch.tensor([1.0, 1.0, 1.5, 0.5], dtype=torch.float64), torch.tensor([0, 1, 1, 1])
-    )
+    mask, right = torch.ones(4, 1, dtype=torch.bool), torch.tensor([True, False, False, False])
+    truncated, prompt = torch.tensor([False, True, False, False]), torch.tensor([0, 0, 1, 1])
+    r = Rollouts(logp(2, 4, 2, 2), teacher, mask, right, truncated, prompt)
+    weight = torch.tensor([1.0, 1.0, 1.5, 0.5], dtype=torch.float64)
+    signal = Signal(torch.zeros(4, 1), weight, torch.tensor([0, 1, 1, 1]))
     h = step_health(r, signal, ("student", "teacher"))
     assert (h["right"], h["wrong"]) == (1, 3)
     assert (h["groups_all_right"], h["groups_all_wrong"], h["groups_mixed"]) == (0.0, 0.5, 0.5)
@@ -64,9 +64,8 @@ def test_the_squared_gradient_at_the_logits_is_what_autograd_says_however_sure_t
     logits = torch.randn(50, 300, generator=rng)
     logits[:, 7] += peak
     ids = torch.stack([torch.randperm(300, generator=rng)[:4] for _ in range(50)])
-    ids[:25, 0] = torch.where(
-        (ids[:25] == 7).any(dim=1), ids[:25, 0], 7
-    )  # half of the teachers name the student's favourite
+    # half of the teachers name the student's favourite
+    ids[:25, 0] = torch.where((ids[:25] == 7).any(dim=1), ids[:25, 0], 7)
     teacher = with_tail(torch.rand(50, 300, generator=rng).log_softmax(-1).gather(1, ids))
 
     exact = logits.double().requires_grad_()
@@ -75,21 +74,14 @@ def test_the_squared_gradient_at_the_logits_is_what_autograd_says_however_sure_t
     topk_kl(student, teacher[None], torch.ones(1, 50), direction)[0].backward()
     _, concentration = vocabulary_health(logits, ids)
     square = logit_gradient_square(student.grad, student.detach(), concentration[None])
-    assert square.item() == pytest.approx(
-        (exact.grad**2).sum().item(), rel=1e-3, abs=1e-5
-    )  # float32 knows no smaller one
+    # float32 knows no smaller one than the tolerance
+    assert square.item() == pytest.approx((exact.grad**2).sum().item(), rel=1e-3, abs=1e-5)
 
 
 def test_sums_by_path_become_means_over_its_tokens_and_shares_of_the_gradient():
-    status = {
-        "sum_tokens_a": 4.0,
-        "sum_nll_a": 2.0,
-        "sum_grad_a": 1.0,
-        "sum_tokens_b": 0.0,
-        "sum_nll_b": 0.0,
-        "sum_grad_b": 3.0,
-        "loss_a": 9.0,
-    }
+    of_a = {"sum_tokens_a": 4.0, "sum_nll_a": 2.0, "sum_grad_a": 1.0}
+    of_b = {"sum_tokens_b": 0.0, "sum_nll_b": 0.0, "sum_grad_b": 3.0}
+    status = of_a | of_b | {"loss_a": 9.0}
     metrics = path_health(status, ("a", "b"))
     assert status == {"loss_a": 9.0}
     assert math.isnan(metrics.pop("nll_b"))  # no token, no mean
