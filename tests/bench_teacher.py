@@ -1,8 +1,10 @@
-"""make bench-teacher: tokens scored a second, our Ray teacher group against the published way, same model, same sequences, in turns.
+"""make bench-teacher: tokens scored a second, our Ray teacher group against the published way.
 
-The published way: one `vllm serve`, asked by the OpenAI client in 100 threads for max_tokens=1, echo and logprobs=1, token ids as prompt.
-Ours: a group of two replicas, an engine for each of two cores; its first replica alone is measured too. Then what 100, 1,000 and 10,000
-sequences take, and what memory is left with client and engines after them.
+Both have the same model and the same sequences, and are measured in turns.
+
+The published way: one `vllm serve`, asked by the OpenAI client in 100 threads for max_tokens=1, echo and logprobs=1,
+token ids as prompt. Ours: a group of two replicas, an engine for each of two cores; its first replica alone is measured
+too. Then what 100, 1,000 and 10,000 sequences take, and what memory is left with client and engines after them.
 """
 
 import asyncio
@@ -14,19 +16,23 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import ray
+import resolved
 from openai import OpenAI
 from served import serve
 
 from scope_openrlhf.platform import cpu
-from scope_openrlhf.settings.sections import TeacherConfig
+from scope_openrlhf.settings.resolved import RUN_VARIABLE
 from scope_openrlhf.teacher.client import TeacherClient
-from scope_openrlhf.teacher.group import RayEndpoint, TeacherGroup
+from scope_openrlhf.teacher.group import TeacherGroup
+from scope_openrlhf.teacher.ray_endpoint import RayEndpoint
 
 NUM, REPEATS = 400, 5
 SEQUENCES = [[3, *(5 + (i * j) % 15 for i in range(3, 126))] for j in range(1, NUM + 1)]
 
 
 def ours(endpoints, sequences=SEQUENCES) -> list:
+    """Scores of all sequences, asked at once."""
+
     async def all_of_them():
         client = TeacherClient(endpoints, deadline_seconds=300)
         return await asyncio.gather(*(client.score(s) for s in sequences))
@@ -36,14 +42,9 @@ def ours(endpoints, sequences=SEQUENCES) -> list:
 
 def growth(endpoints) -> None:
     """Print seconds and MiB for growing numbers of sequences; nothing may be held once the scores are dropped."""
-    processes = [
-        psutil.Process(),
-        *(
-            p
-            for p in psutil.Process().children(recursive=True)
-            if p.name().startswith(("ray::TeacherRep", "VLLM::Engine"))
-        ),
-    ]
+    children = psutil.Process().children(recursive=True)
+    engines = [p for p in children if p.name().startswith(("ray::TeacherRep", "VLLM::Engine"))]
+    processes = [psutil.Process(), *engines]
     for num in (100, 1_000, 10_000, 10_000):
         sequences = [[3, *(5 + (i * j * 7) % 15 for i in range(3, 126))] for j in range(1, num + 1)]
         start = time.perf_counter()
@@ -54,11 +55,14 @@ def growth(endpoints) -> None:
         gc.collect()
         mib = [round(p.memory_info().rss / 2**20) for p in processes]
         print(
-            f"{num:6d} sequences  {seconds:6.2f} s  {1000 * seconds / num:5.2f} ms each  scores {kib:7.0f} KiB  then resident: client {mib[0]}, replicas and engines {sum(mib[1:])} MiB"
+            f"{num:6d} sequences  {seconds:6.2f} s  {1000 * seconds / num:5.2f} ms each  scores {kib:7.0f} KiB  "
+            f"then resident: client {mib[0]}, replicas and engines {sum(mib[1:])} MiB"
         )
 
 
 def published(client: OpenAI, model: str) -> list:
+    """Log-probs of all tokens of SEQUENCES, None at the first of each."""
+
     def one(token_ids):
         answer = client.completions.create(
             model=model, prompt=token_ids, logprobs=1, temperature=1.0, max_tokens=1, echo=True
@@ -69,22 +73,8 @@ def published(client: OpenAI, model: str) -> list:
         return list(threads.map(one, SEQUENCES))
 
 
-def main() -> None:
-    cpu.install()
-    env = cpu.environment() | {"SCOPE_RUN": json.dumps({"for": "bench"})}
-    ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=256 * 2**20,
-             runtime_env={"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.platform.cpu.install"})  # fmt: skip
-    config = TeacherConfig(
-        path="examples/tiny/teacher",
-        gpu_memory_utilization=0.1,
-        enforce_eager=True,
-        dtype="float32",
-        replicas=2,
-        max_num_batched_tokens=1024,
-    )
-    group = TeacherGroup(config, max_model_len=128, temperature=1.0, seed=1)
-    ray.get([handle.ready.remote() for handle in group.handles], timeout=300)
-    endpoints = [RayEndpoint(name) for name in group.names]
+def measure(endpoints) -> dict[str, list[float]]:
+    """Seconds that each way takes for all sequences, REPEATS times in turns. They must give the same numbers."""
     with serve("--dtype", "float32") as url:
         client = OpenAI(base_url=f"{url}/v1", api_key="none")
         model = client.models.list().data[0].id
@@ -93,12 +83,9 @@ def main() -> None:
             "one replica": lambda: ours(endpoints[:1]),
             "other": lambda: published(client, model),
         }
-        a, _, b = (run() for run in runs.values())  # warm, and the same numbers
-        gap = max(
-            abs(float(x) - y)
-            for score, echoed in zip(a, b, strict=True)
-            for x, y in zip(score.logprobs, echoed[1:-1], strict=True)
-        )
+        a, _, b = (run() for run in runs.values())  # warm
+        pairs = [(score.logprobs, echoed[1:-1]) for score, echoed in zip(a, b, strict=True)]
+        gap = max(abs(float(x) - y) for ours_, echoed in pairs for x, y in zip(ours_, echoed, strict=True))
         assert gap < 1e-2, gap
         seconds: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(REPEATS):
@@ -106,19 +93,42 @@ def main() -> None:
                 start = time.perf_counter()
                 run()
                 seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def main() -> None:
+    cpu.install()
+    env = cpu.environment() | {RUN_VARIABLE: json.dumps({"for": "bench"})}
+    ray.init(
+        num_cpus=4,
+        num_gpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=256 * 2**20,
+        runtime_env={"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.platform.cpu.install"},
+    )
+    teacher = resolved.teacher(dtype="float32", temperature=1.0, replicas=2, max_num_batched_tokens=1024)
+    group = TeacherGroup(teacher, seed=1)
+    ray.get([handle.ready.remote() for handle in group.handles], timeout=300)
+    endpoints = [RayEndpoint(name) for name in group.names]
+    seconds = measure(endpoints)
     growth(endpoints)
     group.close()
     ray.shutdown()
     tokens = sum(len(s) for s in SEQUENCES)
     rate = {name: tokens / statistics.median(values) for name, values in seconds.items()}
-    print(
-        f"{NUM} sequences, {tokens} tokens; seconds {json.dumps({k: [round(v, 2) for v in s] for k, s in seconds.items()})}"
-    )
-    print(
-        f"one replica of ours: {rate['one replica']:.0f} tokens/s, {rate['one replica'] / rate['other']:.2f} times the published way"
-    )
-    result = {"name": "teacher", "ratio": round(rate["ours"] / rate["other"], 2), "ours": round(rate["ours"]), "other": round(rate["other"]),
-              "unit": "tokens/s", "n": REPEATS}  # fmt: skip
+    rounded = json.dumps({name: [round(value, 2) for value in values] for name, values in seconds.items()})
+    print(f"{NUM} sequences, {tokens} tokens; seconds {rounded}")
+    alone, other = rate["one replica"], rate["other"]
+    print(f"one replica of ours: {alone:.0f} tokens/s, {alone / other:.2f} times the published way")
+    result = {
+        "name": "teacher",
+        "ratio": round(rate["ours"] / other, 2),
+        "ours": round(rate["ours"]),
+        "other": round(other),
+        "unit": "tokens/s",
+        "n": REPEATS,
+    }
     print(json.dumps(result))
 
 

@@ -5,8 +5,10 @@ import os
 from pathlib import Path
 
 import pytest
+import resolved
 
 from scope_openrlhf.platform import cpu
+from scope_openrlhf.settings.resolved import RUN_VARIABLE
 
 cpu.install()  # before any test imports OpenRLHF
 ROOT = Path(__file__).parent.parent
@@ -15,11 +17,17 @@ os.chdir(ROOT)  # the examples name their files from the repository's root
 
 @pytest.fixture(scope="session")
 def ray_session():
-    import ray
+    import ray  # most tests need none
 
-    env = cpu.environment() | {"SCOPE_RUN": json.dumps({"for": "tests"})}
-    ray.init(num_cpus=4, num_gpus=3, include_dashboard=False, log_to_driver=False, object_store_memory=256 * 2**20,
-             runtime_env={"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.platform.cpu.install"})  # fmt: skip
+    env = cpu.environment() | {RUN_VARIABLE: json.dumps({"for": "tests"})}
+    ray.init(
+        num_cpus=4,
+        num_gpus=3,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=256 * 2**20,
+        runtime_env={"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.platform.cpu.install"},
+    )
     yield ray
     ray.shutdown()
 
@@ -27,13 +35,9 @@ def ray_session():
 @pytest.fixture(scope="session")
 def teacher(ray_session):
     """The tiny teacher as a group of one replica at temperature 0.6."""
-    from scope_openrlhf.settings.sections import TeacherConfig
-    from scope_openrlhf.teacher.group import TeacherGroup
+    from scope_openrlhf.teacher.group import TeacherGroup  # it imports Ray
 
-    config = TeacherConfig(
-        path="examples/tiny/teacher", gpu_memory_utilization=0.1, enforce_eager=True, hang_seconds=10.0
-    )
-    group = TeacherGroup(config, max_model_len=128, temperature=0.6, seed=1)
+    group = TeacherGroup(resolved.teacher(hang_seconds=10.0), seed=1)
     ray_session.get(group.handles[0].ready.remote(), timeout=180)
     yield group
     group.close()

@@ -13,14 +13,16 @@ from socket import socket
 
 @contextlib.contextmanager
 def serve(*flags: str) -> Iterator[str]:
-    """Its URL; it ends with the block."""
+    """URL of the served teacher, which ends with the block. flags: more of `vllm serve`."""
     with socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     env = os.environ | {"VLLM_SERVER_DEV_MODE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
-    # what `vllm serve` runs; that command itself asks for the metadata of a distribution called vllm, which the CPU build is not
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", "examples/tiny/teacher", "--port", str(port), "--host", "127.0.0.1",
-               "--max-model-len", "128", "--enforce-eager", "--no-enable-prefix-caching", *flags]  # fmt: skip
+    # what `vllm serve` runs; that command itself asks for the metadata of a distribution called vllm, which the CPU
+    # build is not
+    server = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--port", str(port), "--host", "127.0.0.1"]
+    model = ["--model", "examples/tiny/teacher", "--max-model-len", "128", "--enforce-eager"]
+    command = [*server, *model, "--no-enable-prefix-caching", *flags]
     process = subprocess.Popen(
         command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )

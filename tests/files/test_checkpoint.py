@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from scope_openrlhf.files import checkpoint, disk, journal
+from scope_openrlhf.files import checkpoint
 
 
 def write(checkpoints, step, content=b"params"):
@@ -92,12 +92,3 @@ def test_checkpoints_of_before_manifests_are_taken_as_deepspeed_named_them(tmp_p
     checkpoint.commit(write(tmp_path, 5), keep=2)
     (tmp_path / "_actor" / "global_step5" / checkpoint.MANIFEST).unlink()
     assert checkpoint.recover(tmp_path) == [] and checkpoint.latest(tmp_path) == "global_step5"
-
-
-def test_rewriting_a_log_where_nothing_can_be_written_keeps_the_old_one(tmp_path):
-    log = journal.StepLog(tmp_path)
-    log.metrics_file.write_text('{"step": 1}\n{"step": 2}\n')
-    (tmp_path / "metrics.jsonl.new").mkdir()
-    with pytest.raises(OSError):
-        log.forget_after(1)
-    assert [row["step"] for row in disk.whole_rows(log.metrics_file)] == [1, 2]

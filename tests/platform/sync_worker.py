@@ -1,4 +1,7 @@
-"""Of tests/platform/test_cpu.py: how far a vLLM engine is from its trainer after each of several syncs. Prints {params that moved: largest gap in nats}."""
+"""Gaps between a vLLM engine and its trainer after each of several syncs, for test_cpu.py.
+
+Prints as JSON {params that moved: largest gap in nats}.
+"""
 
 import json
 import os
@@ -17,9 +20,9 @@ GROUPS = ("embed_tokens", "q_proj", "v_proj", "o_proj", "gate_proj", "layernorm"
 
 
 def gap(engine: LLM, trainer) -> float:
-    said = engine.generate(
-        [TokensPrompt(prompt_token_ids=IDS)], SamplingParams(max_tokens=1, prompt_logprobs=1), use_tqdm=False
-    )
+    """Largest difference in nats between the two, over the tokens of IDS."""
+    params = SamplingParams(max_tokens=1, prompt_logprobs=1)
+    said = engine.generate([TokensPrompt(prompt_token_ids=IDS)], params, use_tqdm=False)
     theirs = torch.tensor([said[0].prompt_logprobs[i][IDS[i]].logprob for i in range(1, len(IDS))])
     with torch.no_grad():
         logp = trainer(torch.tensor([IDS])).logits.log_softmax(-1)[0, :-1]
@@ -27,8 +30,15 @@ def gap(engine: LLM, trainer) -> float:
 
 
 if __name__ == "__main__":
-    engine = LLM(STUDENT, max_model_len=128, enforce_eager=True, gpu_memory_utilization=0.1, enable_prefix_caching=False, dtype="bfloat16",
-                 worker_extension_cls="openrlhf.trainer.ray.vllm_worker_wrap.WorkerWrap")  # fmt: skip
+    engine = LLM(
+        STUDENT,
+        max_model_len=128,
+        enforce_eager=True,
+        gpu_memory_utilization=0.1,
+        enable_prefix_caching=False,
+        dtype="bfloat16",
+        worker_extension_cls="openrlhf.trainer.ray.vllm_worker_wrap.WorkerWrap",
+    )
     trainer = AutoModelForCausalLM.from_pretrained(STUDENT, dtype=torch.float32)
     start = {name: param.detach().clone() for name, param in trainer.named_parameters()}
     worker = engine.llm_engine.model_executor.driver_worker.worker
@@ -40,9 +50,8 @@ if __name__ == "__main__":
             param.data.copy_(start[name] + noise * (group in name))
         sent = [(name, param.detach().clone()) for name, param in trainer.named_parameters()]
         for i, (name, param) in enumerate(sent, 1):
-            worker.sync_group = type(
-                "Group", (), {"broadcast": staticmethod(lambda tensor, src, param=param: tensor.copy_(param))}
-            )
+            broadcast = staticmethod(lambda tensor, src, param=param: tensor.copy_(param))
+            worker.sync_group = type("Group", (), {"broadcast": broadcast})
             worker.update_weight(name, param.dtype, param.shape, empty_cache=i == len(sent))
         gaps[group] = gap(engine, trainer)
     print(json.dumps(gaps))

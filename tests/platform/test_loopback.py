@@ -11,9 +11,10 @@ from scope_openrlhf.platform import loopback
 STARTS_RAY = """
 import ray  # before, as OpenRLHF's parser does
 import json, psutil
-from scope_openrlhf.platform import loopback
-loopback.enter()
-ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=10**8)
+from scope_openrlhf.platform import cluster
+cluster.join_or_start("local", gpus=3, cpus=7, object_store_mib=100)
+offered = ray.cluster_resources()
+assert offered["GPU"] == 3 and offered["CPU"] >= 7 and offered["object_store_memory"] == 100 * 2**20, offered
 ray.get(ray.remote(lambda: 1).remote())
 processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
 print(json.dumps([c.laddr.ip for p in processes for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]))
@@ -33,7 +34,7 @@ print(json.dumps([address.ip for address in listening if address.port == port]))
 
 
 def test_a_ray_that_a_run_starts_listens_on_loopback_alone():
-    env = os.environ | {"RAY_prestart_worker_first_driver": "0"}
+    env = os.environ | {"SCOPE_CPU": "1"}
     done = subprocess.run([sys.executable, "-c", STARTS_RAY], capture_output=True, text=True, env=env)
     addresses = json.loads(done.stdout.splitlines()[-1])
     assert len(addresses) > 5 and {a.removeprefix("::ffff:") for a in addresses} == {"127.0.0.1"}, done.stderr[-2000:]

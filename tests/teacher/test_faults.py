@@ -1,4 +1,4 @@
-"""Two real replicas of the tiny teacher, and what happens when they are killed, stopped, broken, or served by somebody else."""
+"""Two real replicas of the tiny teacher: killed, stopped, broken, or served by somebody else."""
 
 import asyncio
 import json
@@ -11,12 +11,15 @@ import time
 import numpy as np
 import psutil
 import pytest
+import resolved
 from hugging_face import teacher_logprobs
 from served import serve
 
-from scope_openrlhf.settings.sections import TeacherConfig
-from scope_openrlhf.teacher.client import TeacherClient, TeacherError
-from scope_openrlhf.teacher.group import RayEndpoint
+from scope_openrlhf.teacher.client import TeacherClient
+from scope_openrlhf.teacher.contract import TeacherError
+from scope_openrlhf.teacher.group import TeacherGroup
+from scope_openrlhf.teacher.ray_endpoint import RayEndpoint
+from scope_openrlhf.teacher.replica import EXTENSION
 from scope_openrlhf.teacher.served import HttpEndpoint
 
 pytestmark = pytest.mark.slow
@@ -27,13 +30,8 @@ SEQUENCES = [[3, *(5 + (i * j) % 15 for i in range(3, 120))] for j in range(1, 4
 
 @pytest.fixture(scope="module")
 def pair(ray_session):
-    from scope_openrlhf.teacher.group import TeacherGroup
-
-    config = TeacherConfig(
-        path="examples/tiny/teacher", gpu_memory_utilization=0.1, enforce_eager=True, replicas=2, hang_seconds=6.0
-    )
     OTHERS.update(core.pid for core in engine_cores())
-    group = TeacherGroup(config, max_model_len=128, temperature=0.6, seed=1, name="pair")
+    group = TeacherGroup(resolved.teacher(name="pair", replicas=2, hang_seconds=6.0), seed=1)
     ray_session.get([h.ready.remote() for h in group.handles], timeout=180)
     yield [RayEndpoint(name) for name in group.names]
     group.close()
@@ -53,11 +51,9 @@ def score_all(endpoints, disturb=lambda: None, deadline=150.0):
 
 
 def engine_cores() -> list[psutil.Process]:
-    return [
-        p
-        for p in psutil.Process().children(recursive=True)
-        if "EngineCore" in " ".join(p.cmdline()) and p.pid not in OTHERS
-    ]
+    """Of the pair."""
+    cores = [p for p in psutil.Process().children(recursive=True) if "EngineCore" in " ".join(p.cmdline())]
+    return [core for core in cores if core.pid not in OTHERS]
 
 
 def same(a, b) -> bool:
@@ -88,50 +84,43 @@ def test_one_that_hangs_is_started_again_and_its_requests_are_answered_by_the_ot
 
 
 def test_past_the_deadline_the_error_says_which_replica_and_what_to_do(pair):
-    with pytest.raises(
-        TeacherError,
-        match=r"no replica scored a request of \d+ tokens within teacher.deadline_seconds 2: scope-teacher-pair-\d",
-    ):
+    said = r"no replica scored a request of \d+ tokens within teacher.deadline_seconds 2: scope-teacher-pair-\d"
+    with pytest.raises(TeacherError, match=said):
         score_all(pair, lambda: [core.kill() for core in engine_cores()], deadline=2.0)
     score_all(pair)  # and they come back
 
 
 def test_nothing_is_held_once_the_scores_are_used(pair):
     """What 3,000 scores need stays with the allocators; 3,000 more must not add to it."""
-    processes = [
-        psutil.Process(),
-        *(p for p in psutil.Process().children(recursive=True) if p.name().startswith(("ray::TeacherRep", "VLLM"))),
-    ]
+    children = psutil.Process().children(recursive=True)
+    processes = [psutil.Process(), *(p for p in children if p.name().startswith(("ray::TeacherRep", "VLLM")))]
     assert len(processes) >= 5
 
     async def score(num):
         client = TeacherClient(pair, deadline_seconds=150)
-        scores = await asyncio.gather(
-            *(client.score([3, *(5 + (i * j) % 15 for i in range(3, 120))]) for j in range(num))
-        )
+        sequences = [[3, *(5 + (i * j) % 15 for i in range(3, 120))] for j in range(num)]
+        scores = await asyncio.gather(*map(client.score, sequences))
         return sum(len(s.logprobs) for s in scores)
 
     resident = []
     for _ in range(3):
         assert asyncio.run(score(3000)) == 3000 * 117
         resident.append(sum(p.memory_info().rss for p in processes) / 2**20)
-    assert resident[2] - resident[1] < 25, (
-        resident
-    )  # MiB; the scores of one round alone take 3, the requests of them in vLLM far more
+    # MiB; the scores of one round alone take 3, the requests of them in vLLM far more
+    assert resident[2] - resident[1] < 25, resident
 
 
 def train(tmp_path, name, *overrides, wait=True):
-    command = [sys.executable, "-m", "scope_openrlhf.run.train", "--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", f"name={name}",
-               "steps=4", "eval.path=", "teacher.replicas=2", *overrides]  # fmt: skip
+    settings = [f"runs={tmp_path}", f"name={name}", "steps=4", "eval.path=", "teacher.replicas=2", *overrides]
+    command = [sys.executable, "-m", "scope_openrlhf.run", "run", "--config", "examples/cpu_tiny.yaml", *settings]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return (process, process.communicate(timeout=400)[0]) if wait else (process, "")
 
 
 def replica(run: subprocess.Popen) -> psutil.Process:
     """One of the run's teacher actors."""
-    return next(
-        p for p in psutil.Process(run.pid).children(recursive=True) if "TeacherReplica" in " ".join(p.cmdline())
-    )
+    children = psutil.Process(run.pid).children(recursive=True)
+    return next(p for p in children if "TeacherReplica" in " ".join(p.cmdline()))
 
 
 def rows(tmp_path, name) -> list[dict]:
@@ -170,11 +159,8 @@ def test_where_no_replica_ever_comes_back_the_run_stops_after_a_checkpoint_of_it
     replica(process).kill()
     said = process.communicate(timeout=400)[0]
     done = len(rows(tmp_path, "r"))
-    assert (
-        process.returncode == 1
-        and "could not be scored, teacher.drop_budget is 0" in said
-        and "scope-teacher-0" in said
-    ), said[-2000:]
+    assert process.returncode == 1, said[-2000:]
+    assert "could not be scored, teacher.drop_budget is 0" in said and "scope-teacher-0" in said, said[-2000:]
     assert (tmp_path / "r" / "checkpoints" / "_actor" / "latest").read_text() == f"global_step{done}"
 
 
@@ -194,8 +180,7 @@ def test_a_teacher_with_broken_params_is_refused_before_the_first_step(tmp_path)
 
 @pytest.fixture(scope="module")
 def served():
-    extension = "scope_openrlhf.teacher.group.EngineTemperature"
-    with serve("--api-key", "secret", "--dtype", "float32", "--worker-extension-cls", extension) as url:
+    with serve("--api-key", "secret", "--dtype", "float32", "--worker-extension-cls", EXTENSION) as url:
         yield url
 
 
@@ -207,9 +192,8 @@ def test_a_served_teacher_gives_the_same_scores_at_the_same_temperature(served, 
             await endpoint.open("12+7?", [10, 11, 20, 16, 23], 127) if key != "secret" else None
             client = TeacherClient([endpoint], deadline_seconds=30)
             await client.score(SEQUENCES[0])
-            await endpoint._call(
-                "POST", "/collective_rpc", {"method": "set_temperature", "args": ["1"]}
-            )  # as if started again
+            # as if started again
+            await endpoint._call("POST", "/collective_rpc", {"method": "set_temperature", "args": ["1"]})
             return [await client.score(s, top_k=3) for s in SEQUENCES]
         finally:
             await endpoint.close()

@@ -4,10 +4,14 @@ import asyncio
 
 import numpy as np
 import pytest
+import resolved
 
-from scope_openrlhf.teacher.client import Score, TeacherError
-from scope_openrlhf.teacher.probe import probe
-from scope_openrlhf.teacher.served import parse_positions
+from scope_openrlhf.data.problem import Problem
+from scope_openrlhf.models.loading import load_tokenizer
+from scope_openrlhf.settings.sections import StudentConfig
+from scope_openrlhf.teacher import probe as probing
+from scope_openrlhf.teacher.contract import Score, TeacherError
+from scope_openrlhf.teacher.probe import probe, probe_run
 
 
 class Replica:
@@ -15,8 +19,16 @@ class Replica:
 
     def __init__(self, name, shift=0.0, drift=0.0, room=1000):
         self.name, self.shift, self.drift, self.room, self.asked = name, shift, drift, room, 0
+        self.scored, self.opened = [], []
+
+    async def open(self, *asked):
+        self.opened.append(asked)
+
+    async def close(self):
+        self.opened.append("closed")
 
     async def score(self, token_ids, top_k):
+        self.scored.append(token_ids)
         if len(token_ids) > self.room:
             raise TeacherError("out of memory")
         ids = np.array(token_ids[1:])
@@ -41,26 +53,44 @@ def test_sound_replicas_get_a_line_each():
 @pytest.mark.parametrize(
     ("replicas", "dtype", "message"),
     [
-        ([Replica("a"), Replica("b", shift=0.5)], "bfloat16", "b differs from a by 0.5 nats.*they must hold the same params"),
+        (
+            [Replica("a"), Replica("b", shift=0.5)],
+            "bfloat16",
+            "b differs from a by 0.5 nats.*they must hold the same params",
+        ),
         ([Replica("a"), Replica("b", shift=0.1)], "float32", "b differs from a by 0.1 nats"),
-        ([Replica("a", drift=0.2)], "bfloat16", "a scored one sequence twice and differs from itself by 0.4.*prefix caching off"),
-        ([Replica("a", room=63)], "bfloat16", "a cannot score a request of 64 tokens, the longest of this run: out of memory. Lower openrlhf.data.max_len"),
+        (
+            [Replica("a", drift=0.2)],
+            "bfloat16",
+            "a scored one sequence twice and differs from itself by 0.4.*prefix caching off",
+        ),
+        (
+            [Replica("a", room=63)],
+            "bfloat16",
+            "a cannot score a request of 64 tokens, the longest of this run: out of memory. "
+            "Lower openrlhf.data.max_len",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_replica_that_cannot_be_trusted_is_refused_with_what_to_change(replicas, dtype, message):
     with pytest.raises(TeacherError, match=message):
         run(*replicas, dtype=dtype)
 
 
-def test_an_answer_over_http_is_read_by_token_id_and_rank():
-    positions = [
-        {"7": {"logprob": -2.0, "rank": 3}, "4": {"logprob": -0.1, "rank": 1}, "9": {"logprob": -1.0, "rank": 2}},
-        {"9": {"logprob": None, "rank": 1}, "4": {"logprob": -3.0, "rank": 2}},
-    ]
-    score = parse_positions([5, 7, 9], positions, 2, "url")
-    assert score.token_ids.tolist() == [7, 9] and score.topk_ids.tolist() == [[4, 9], [9, 4]]
-    assert score.logprobs[0] == -2.0 and np.isnan(score.logprobs[1])  # which the client's check refuses
-    with pytest.raises(TeacherError, match="position 1 holds no log-prob of token 8"):
-        parse_positions([5, 8, 9], positions, 2, "url")
-    with pytest.raises(TeacherError, match="position 2 lacks some of the 3 likeliest"):
-        parse_positions([5, 7, 9], positions, 3, "url")
+def test_a_run_is_probed_with_a_problem_and_its_answer_read_by_the_tokenizer_as_the_student_allows(monkeypatch):
+    replica, loaded = Replica("a"), []
+
+    def load(path, **kwargs):
+        loaded.append((path, kwargs))
+        return load_tokenizer(path)
+
+    monkeypatch.setattr(probing, "connect", lambda teacher: [replica])
+    monkeypatch.setattr(probing, "load_tokenizer", load)
+    student = StudentConfig(path="examples/tiny/student", trust_remote_code=True)
+    problem = Problem(id="train-7", prompt="1+1?", answer="2")
+    said, logprobs = probe_run(resolved.teacher(urls=["http://host"]), student, problem, 20)
+    text = "<|user|>1+1?<|assistant|>2"
+    ids = load_tokenizer(student.path)(text)["input_ids"]
+    assert loaded == [(student.path, {"trust_remote_code": True})]
+    assert replica.scored == [ids, (ids * 3)[:20], ids] and replica.opened == [(text, ids, 20), "closed"]
+    assert logprobs == pytest.approx([-i / 10 for i in ids[1:]]) and "20 tokens fit" in said[0]
