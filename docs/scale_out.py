@@ -1,7 +1,9 @@
-"""The numbers of scale-out.md: seconds of a SCOPE step by number of GPUs, on paper. Change a constant below and run it again.
+"""The numbers of scale-out.md: seconds of a SCOPE step by number of GPUs, on paper.
+
+Change a constant below and run it again:
 
 .venv/bin/python docs/scale_out.py             # the page's tables
-.venv/bin/python docs/scale_out.py measure     # what is called measured here and is not in `make bench-driver`; some minutes
+.venv/bin/python docs/scale_out.py measure     # what is called measured and is not in `make bench-driver`; some minutes
 """
 
 import os
@@ -15,21 +17,16 @@ from scope_openrlhf.run.dry_run import GIB, engine_room
 
 # published: an H100 SXM's bf16 FLOP/s, bytes/s, GiB; its 400 Gb/s network port
 FLOPS, HBM, MEMORY_GIB, PORT = 989e12, 3.35e12, 80, 50e9
-# assumed: share of the peak that is reached; sequences of an engine at once, at most; seconds of a decode step, at least
+# assumed: share of the peak that is reached; sequences of an engine at once, at most; least seconds of a decode step
 PREFILL, TRAIN, DECODE, SEQUENCES, FLOOR = 0.30, 0.40, 0.50, 256, 0.005
 # assumed: tokens of a prompt and of a response, mean; of the longest response; share of rollouts that is wrong
 PROMPT, RESPONSE, LONGEST, WRONG = 150, 6_000, 12_288, 0.5
 TCP = 2.5e9  # assumed: bytes/s in and out of the driver's node
-GROUP, PROMPTS, PACKED = (
-    8,
-    256,
-    16_384,
-)  # the recipes: rollouts a prompt, prompts a step on 8 GPUs, tokens of a micro-batch
+# the recipes: rollouts a prompt, prompts a step on 8 GPUs, tokens of a micro-batch
+GROUP, PROMPTS, PACKED = 8, 256, 16_384
 # measured on two CPU cores, seconds and bytes
-INTAKE, TRAIN_STEP = (
-    (1.0e-3, 0.14e-6),
-    (0.5e-3, 0.1e-6),
-)  # driver: response -> rollout, and train_step; for a rollout, for each token
+# driver: response -> rollout, and train_step; for a rollout, for each token
+INTAKE, TRAIN_STEP = (1.0e-3, 0.14e-6), (0.5e-3, 0.1e-6)
 STORE, DRIVER = 71, 145  # through the object store, and the driver's own memory at its peak; for each token
 WAIT = 2.2e-6  # ray.wait for the next group: times prompts squared
 BALANCE, BALANCE_BYTES = 2.3e-6, 125  # balanced micro-batches: times rollouts x micro-batches
@@ -58,7 +55,7 @@ def step(
     tokens = rollouts * (PROMPT + RESPONSE)
     micro_batches = tokens / PACKED
     scoring = WRONG * tokens * 2 * teacher.params / (FLOPS * PREFILL * replicas)
-    # ZeRO-2 reduces the gradient in every micro-batch; 8 params' FLOPs a token: 6, and a forward again for checkpointing
+    # ZeRO-2 reduces the gradient in every micro-batch; FLOPs of 8 params a token: 6, and a forward for checkpointing
     reduce = micro_batches / ranks * 2 * student.params / PORT if ranks > 8 else 0.0
     intake, train_step = (rollouts * once + tokens * each for once, each in (INTAKE, TRAIN_STEP))
     parts = {
@@ -87,41 +84,41 @@ def with_teachers(
 
 
 def tables() -> None:
-    import torch
+    import torch  # seconds
     from transformers import AutoModelForCausalLM
 
     for title, ids in SETTINGS.items():
         student, teacher = (shape_of(known_shape(i)) for i in ids)
         with torch.device("meta"):
             tensors = len(list(AutoModelForCausalLM.from_config(known_shape(ids[0])).parameters()))
-        print(
-            f"{title}: {student.params / 1e9:.2f} and {teacher.params / 1e9:.2f} billion params, {tensors} tensors in the student"
-        )
+        billions = f"{student.params / 1e9:.2f} and {teacher.params / 1e9:.2f} billion params"
+        print(f"{title}: {billions}, {tensors} tensors in the student")
         for scaling, repaired in (("weak", False), ("weak", True), ("strong", False), ("strong", True)):
             print(f"\n{scaling} scaling, {'the two repaired' if repaired else 'as it is'}\n")
-            print(
-                f"| GPUs | teachers | rollouts | {' | '.join(PARTS)} | step | bottleneck |\n{'|---' * (len(PARTS) + 5)}|"
-            )
+            print_row("GPUs", "teachers", "rollouts", *PARTS, "step", "bottleneck")
+            print("|---" * (len(PARTS) + 5) + "|")
             for gpus in (8, 64, 256, 1_024):
                 prompts = PROMPTS * gpus // 8 if scaling == "weak" else PROMPTS
                 replicas, parts = with_teachers(student, teacher, tensors, prompts, gpus, repaired)
                 worst = max(set(PARTS) - {"teacher"}, key=parts.__getitem__)
-                print(
-                    f"| {gpus:,} | {replicas} | {prompts * GROUP:,} | {' | '.join(f'{parts[p]:,.0f}' for p in (*PARTS, 'step'))} | {worst} |"
-                )
+                seconds = (f"{parts[name]:,.0f}" for name in (*PARTS, "step"))
+                print_row(f"{gpus:,}", replicas, f"{prompts * GROUP:,}", *seconds, worst)
         print()
-    print(
-        "| GPUs, weak scaling | rollouts | object store | driver's memory | balancing's memory |\n|---|---|---|---|---|"
-    )
+    print_row("GPUs, weak scaling", "rollouts", "object store", "driver's memory", "balancing's memory")
+    print("|---" * 5 + "|")
     for gpus in (8, 64, 256, 1_024):
         rollouts = PROMPTS * GROUP * gpus // 8
         tokens = rollouts * (PROMPT + RESPONSE)
         sizes = (STORE * tokens, DRIVER * tokens, BALANCE_BYTES * rollouts * tokens / PACKED)
-        print(f"| {gpus:,} | {rollouts:,} | " + " | ".join(f"{size / GIB:,.1f} GiB" for size in sizes) + " |")
+        print_row(f"{gpus:,}", f"{rollouts:,}", *(f"{size / GIB:,.1f} GiB" for size in sizes))
+
+
+def print_row(*cells: object) -> None:
+    print(f"| {' | '.join(map(str, cells))} |")
 
 
 def measure() -> None:
-    cpu.install()
+    cpu.install()  # before OpenRLHF is imported
     import ray
     import torch
     from openrlhf.utils.seqlen_balancing import get_minimum_num_micro_batch_size, get_seqlen_balanced_partitions
@@ -142,13 +139,17 @@ def measure() -> None:
     engine = ray.remote(type("Engine", (), {"update": lambda self, name, handles: None})).options(num_cpus=0).remote()
     for ranks in (0, 64, 512):
         tensor = (torch.Tensor, torch.Size([2048, 6144]), (6144, 1), 0, torch.storage.UntypedStorage, torch.bfloat16, 0)
-        handles = {os.urandom(16).hex(): (rebuild_cuda_tensor, (*tensor, os.urandom(66), 25_165_824, 0, True, os.urandom(66), i, os.urandom(64), True, False))
-                   for i in range(ranks)}  # fmt: skip
+        handles = {os.urandom(16).hex(): (rebuild_cuda_tensor, (*tensor, *handle(rank))) for rank in range(ranks)}
         clock = time.process_time()
         for _ in range(200):
             ray.get(engine.update.remote("model.layers.0.mlp.up_proj.weight", handles))
         print(f"call with {ranks} handles: {(time.process_time() - clock) / 200 * 1000:.2f} ms of the caller")
     ray.shutdown()
+
+
+def handle(rank: int) -> tuple:
+    """What torch sends of a tensor on a GPU, made up."""
+    return os.urandom(66), 25_165_824, 0, True, os.urandom(66), rank, os.urandom(64), True, False
 
 
 if __name__ == "__main__":
