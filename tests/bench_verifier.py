@@ -1,9 +1,10 @@
-"""make bench-verifier: 1,547 problems x 32 samples graded by ours, and a sample of them by math-verify called one by one as lm-eval does.
+"""Benchmark of the grader (make bench-verifier): 1,547 problems x 32 samples, against math-verify.
 
-Golds are those of the benchmarks where DATA_DIR names their folder, else of the same kinds. Of each problem's answers some 60% are right in
-one of several spellings, the rest wrong, 5% need algebra; one in a thousand is hostile. math-verify takes minutes for what
-ours does in seconds, so it gets every 16th case, hostile ones included, in the main thread with its own time limit on; both
-are then compared by time per case. Before it, the accuracy of both on the two tables of cases.
+math-verify is called one by one, as lm-eval does. Golds are those of the benchmarks where DATA_DIR names their folder,
+else of the same kinds. Of each problem's answers some 60% are right in one of several spellings, the rest wrong, 5%
+need algebra; one in a thousand is hostile. math-verify takes minutes for what ours does in seconds, so it gets every
+16th case, hostile ones included, in the main thread with its own time limit on; both are then compared by time per
+case. Before it, the accuracy of both on the two tables of cases.
 """
 
 import json
@@ -16,18 +17,26 @@ from pathlib import Path
 
 from math_verify import parse
 from math_verify import verify as same_mathematics
-from spellings import CASES, rows
-from test_verifier import HOSTILE
+from spellings import CASES, HOSTILE, rows
 from tqdm import tqdm
 
 from scope_openrlhf.verifier import Grader
 from scope_openrlhf.verifier.audit import spellings
 
 PROBLEMS, SAMPLES, EVERY = 1_547, 32, 16
-HARD = [(r"\sin^2 x", r"1-\cos^2 x"), (r"\frac{x+y}{2}", r"\frac{x}{2}+\frac{y}{2}"), (r"\sqrt{50}", r"5\sqrt{2}"), (r"(x+1)^3", "x^3+3x^2+3x+1"), (r"\ln 8", r"3\ln 2"), (r"\frac{1}{1-x}", r"\frac{-1}{x-1}")]  # fmt: skip
+HARD = [
+    (r"\sin^2 x", r"1-\cos^2 x"),
+    (r"\frac{x+y}{2}", r"\frac{x}{2}+\frac{y}{2}"),
+    (r"\sqrt{50}", r"5\sqrt{2}"),
+    (r"(x+1)^3", "x^3+3x^2+3x+1"),
+    (r"\ln 8", r"3\ln 2"),
+    (r"\frac{1}{1-x}", r"\frac{-1}{x-1}"),
+]
+"""Gold answers and right answers that only algebra finds equal."""
 
 
 def golds(rng: random.Random) -> list[str]:
+    """Gold answers of the six benchmarks, or as many of the same kinds."""
     if folder := os.environ.get("DATA_DIR"):
         files = [Path(folder) / f"{b}.jsonl" for b in ("aime24", "aime25", "amc23", "math500", "minerva", "olympiad")]
         return [json.loads(line)["answer"] for f in files for line in f.read_text().splitlines()]
@@ -36,7 +45,7 @@ def golds(rng: random.Random) -> list[str]:
 
 
 def cases(rng: random.Random) -> list[tuple[str, str]]:
-    """(gold, response). A response is 2,000 characters of reasoning and an answer."""
+    """List (gold, response); a response is 2,000 characters of reasoning and an answer."""
     thinking = r"We compute $\frac{a}{b} + x_1$ step by step, so $1 + 2 = 3$. " * 35
     hostile = list(HOSTILE.values())
     found = []
@@ -60,6 +69,7 @@ def cases(rng: random.Random) -> list[tuple[str, str]]:
 
 
 def by_math_verify(gold: str, response: str) -> bool:
+    """Whether math-verify finds the response right."""
     try:
         return bool(same_mathematics(parse(f"\\boxed{{{gold}}}"), parse(response)))
     except Exception:  # lm-eval counts whatever goes wrong as not right
@@ -97,8 +107,10 @@ def main() -> None:
     other_seconds = time.perf_counter() - start
     counts = {v: verdicts.count(v) for v in ("right", "wrong", "failed")}
     differ = sum((v == "right") != t for v, t in zip(verdicts[::EVERY], theirs, strict=True))
-    print(f"ours: {len(todo)} cases in {ours_seconds:.1f} s, {counts}; math-verify: {len(sample)} of them in {other_seconds:.1f} s; "
-          f"{differ} of these {len(sample)} verdicts differ")  # fmt: skip
+    print(
+        f"ours: {len(todo)} cases in {ours_seconds:.1f} s, {counts}; "
+        f"math-verify: {len(sample)} of them in {other_seconds:.1f} s; {differ} of these {len(sample)} verdicts differ"
+    )
     rate = len(todo) / ours_seconds, len(sample) / other_seconds
     print(
         json.dumps(

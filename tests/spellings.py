@@ -1,4 +1,4 @@
-r"""Spellings of answers, by class: gold, what must be right, what must be wrong. In the manner of AIME, AMC, MATH, Minerva and OlympiadBench."""
+"""Spellings of answers in the manner of AIME, AMC, MATH, Minerva and OlympiadBench, and the verdict that each must get."""
 
 # fmt: off
 CASES: dict[str, list[tuple[str, list[str], list[str]]]] = {
@@ -208,9 +208,36 @@ EXTRACTION: list[tuple[str, str, str]] = [
 ]
 """(gold, whole response, verdict)."""
 
+HOSTILE: dict[str, str] = {
+    "tower": r"9^{9^{9^{9}}}",
+    "tower of the library's hang": r"\dfrac{5^{(5^{(5^{(5^5)})}-4)}-5}{16}",
+    "factorial": "(10^{10})!",
+    "endless integral": r"\int_0^1 x^{x^{x^x}} dx",
+    "product": r"\prod_{k=1}^{1000000} k",
+    "binomial": r"\binom{10^9}{10^8}",
+    "a megabyte": "9" * 1_000_000,
+    "braces": "{" * 10_000 + "1" + "}" * 10_000,
+    "brackets": "(" * 900 + "1" + ")" * 900,
+    "matrix": r"\begin{pmatrix}" + r"\\".join("&".join("1" * 30) for _ in range(30)) + r"\end{pmatrix}",
+    "NUL": "4\x002",
+    "half a surrogate": "\ud800",
+    "other digits": "٤٢",
+    "injection": "__import__('os').system('touch pwned')",
+    "signs": "-" * 1_900 + "1",
+    "backslashes": "\\" * 1_999,
+    "words": "is " * 600,
+    "text in text": r"\text{x} 1 " * 150,
+    "boxes that a pattern might retry": "1}" + r"\(" * 29 + r"x\boxed{2",
+    "units that a pattern might retry": r"5\text{m}" + "^1 " * 600 + "x",
+    "a quotient of giants": r"\frac{" + "9" * 170 + r"e1000}{1e-1000}/\frac{1e-1000}{" + "9" * 170 + "e1000}",
+    "long sum": "+".join(["x"] * 900),
+    "nested roots": r"\sqrt{" * 100 + "2" + "}" * 100,
+}
+"""Name -> answer made to cost a grader its time, its memory or its process, or to be taken for another answer."""
+
 
 def rows() -> list[tuple[str, str, str, str]]:
-    """(class, gold, response, verdict) of all of them."""
+    """List (class, gold, response, verdict) of all spellings."""
     table = []
     for name, entries in CASES.items():
         for gold, right, wrong in entries:

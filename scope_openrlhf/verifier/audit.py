@@ -1,28 +1,36 @@
-"""Golds that a rule cannot grade, found before a model is scored on them."""
+"""Audit of gold answers: those that rules cannot grade are found before a model is evaluated on them."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
 
-from scope_openrlhf.verifier import Grader
-from scope_openrlhf.verifier.forms import Based, Items, Math, Matrix, Words, parse
+from scope_openrlhf.verifier.forms import Based, Items, Math, Matrix, Words
+from scope_openrlhf.verifier.grader import Grader
 from scope_openrlhf.verifier.numbers import Number
+from scope_openrlhf.verifier.parse import parse
 from scope_openrlhf.verifier.spelling import clean
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Example: Finding("minerva-38", "-1./3", "spelling", "\\\\frac{-1}{3}")."""
+    """A gold answer that needs a look.
+
+    Example: Finding("minerva-38", "-1./3", "spelling", "\\\\frac{-1}{3}")
+    """
 
     id: str
     gold: str
     kind: str
-    """no mathematics: graded as text alone. not readable: an answer in other words cannot be graded. spelling: a common spelling is refused."""
+    """One of three.
+
+    no mathematics: it is graded as text alone. not readable: an answer in other words cannot be graded.
+    spelling: a common spelling is refused.
+    """
     example: str
 
 
 def audit(rows: Iterable[tuple[str, str]], grader: Grader) -> list[Finding]:
-    """rows: (id, gold) pairs."""
+    """List what is wrong with golds. rows: (id, gold) pairs."""
     findings = []
     for name, gold in rows:
         form = parse(clean(gold))
@@ -38,17 +46,17 @@ def audit(rows: Iterable[tuple[str, str]], grader: Grader) -> list[Finding]:
     return findings
 
 
-def _has_words(form) -> bool:
+def _has_words(form: object) -> bool:
+    """Whether a form, or a part of it, is words."""
     if isinstance(form, Words) or (isinstance(form, Math) and "⟦" in form.text):
         return True
-    parts = (
-        [getattr(form, f.name) for f in fields(form)] if is_dataclass(form) else form if isinstance(form, tuple) else ()
-    )
-    return any(_has_words(part) for part in parts)
+    if is_dataclass(form):
+        return any(_has_words(getattr(form, f.name)) for f in fields(form))
+    return isinstance(form, tuple) and any(map(_has_words, form))
 
 
 def spellings(gold: str) -> list[str]:
-    """Other ways to write it that a model is likely to choose."""
+    """Other ways to write a gold answer that a model is likely to choose."""
     form = parse(clean(gold))
     found = [
         gold,

@@ -1,10 +1,13 @@
-"""Response -> the answer it gives: the last complete \\boxed{} after the last closed think tag, or several that belong together."""
+"""Extraction of the answer from a response.
+
+The answer is the last complete \\boxed{} after the last closed think tag, or several boxes that belong together.
+"""
 
 import re
 from itertools import pairwise
 
 MAX_RESPONSE_CHARS = 1_000_000
-"""Of a longer response the end is read."""
+"""Characters of a response that are read, from its end."""
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _SENTENCE_END = re.compile(r"[.!?:](?:\s|$)|\n\s*\n")
@@ -13,17 +16,18 @@ _JOINING = re.compile(
 )
 """What may stand between boxes that belong together."""
 _LENIENT = re.compile(
-    r"(?:answer|result|value)\s*(?:is|=|:)\s*:?\s*\**\s*(\$[^$\n]{1,200}\$|\\\([^\n]{1,200}?\\\)|[^\s\n][^\n]{0,200}?)(?=\.?\s*(?:\n|$)|\.\s)",
+    r"(?:answer|result|value)\s*(?:is|=|:)\s*:?\s*\**\s*"
+    r"(\$[^$\n]{1,200}\$|\\\([^\n]{1,200}?\\\)|[^\s\n][^\n]{0,200}?)(?=\.?\s*(?:\n|$)|\.\s)",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:\s*/\s*\d+)?%?")
 
 
 def extract_answers(response: str, lenient: bool = False) -> list[str]:
-    """What the last box holds; several strings where boxes stand in one breath: "\\boxed{2} and \\boxed{3}". Empty: no complete box.
+    """Content of the last box, and of those in the same breath: "\\boxed{2} and \\boxed{3}". Empty: no complete box.
 
-    A later box in another sentence is a correction, and only it counts. lenient: where there is no box, what follows the last
-    "the answer is", else the last number of the text.
+    A later box in another sentence is a correction, and only it counts.
+    lenient: where there is no box, take what follows the last "the answer is", else the last number of the text.
     """
     text = response[-MAX_RESPONSE_CHARS:].rpartition("</think>")[2]
     boxes = _complete_boxes(text)
@@ -40,7 +44,7 @@ def extract_answers(response: str, lenient: bool = False) -> list[str]:
 
 
 def _complete_boxes(text: str) -> list[tuple[int, int, str]]:
-    """(start, end, content) of the boxes that are closed, outermost ones only, in one pass over the text."""
+    """List (start, end, content) of the closed boxes, outermost ones only, in one pass over the text."""
     starts = {m.end() - 1: m.start() for m in _BOX.finditer(text)}
     if not starts:
         return []
@@ -66,6 +70,7 @@ def _complete_boxes(text: str) -> list[tuple[int, int, str]]:
 
 
 def _guess(text: str) -> list[str]:
+    """What a text without boxes says last: behind "the answer is", else its last number."""
     said = _LENIENT.findall(text[-5_000:])
     if said:
         return [said[-1].strip(" $*")]

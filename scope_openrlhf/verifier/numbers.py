@@ -1,4 +1,4 @@
-"""Integers, decimals, fractions, mixed numbers, powers of ten: read exactly, without sympy."""
+"""Exact numbers: integers, decimals, fractions, mixed numbers and powers of ten, read without sympy."""
 
 import re
 from dataclasses import dataclass
@@ -9,19 +9,24 @@ MAX_EXPONENT = 1_000
 
 @dataclass(frozen=True)
 class Number:
-    """Example, "4.50\\%": Number(Fraction(9, 2), places=Fraction(1, 100), mark="%")."""
+    """A number with its figures and unit.
+
+    Example, "4.50\\%": Number(Fraction(9, 2), places=Fraction(1, 100), mark="%")
+    """
 
     value: Fraction
     places: Fraction | None = None
-    """The unit of the last figure of a decimal with two figures or more; None: an exact number."""
+    """Value of one in the last place of a decimal with two figures or more; None: an exact number."""
     mark: str = ""
-    """"%" or "deg"."""
+    """Sign behind the number: "%", "deg" or none."""
     unit: str = ""
 
 
 _DECIMAL = r"(?:\d+\.?\d*|\.\d+)"
 _SCIENTIFIC = re.compile(
-    rf"(?P<sign>[+-]?)(?:(?P<mantissa>{_DECIMAL})(?:(?:\\times|\\cdot|\*|x|X)10\^(?:\{{(?P<a>[+-]?\d+)\}}|(?P<b>[+-]?\d+))|[eE](?P<c>[+-]?\d+))|10\^(?:\{{(?P<d>[+-]?\d+)\}}|(?P<e>\d+))(?:(?:\\times|\\cdot|\*)(?P<after>{_DECIMAL}))?)"
+    rf"(?P<sign>[+-]?)(?:(?P<mantissa>{_DECIMAL})"
+    r"(?:(?:\\times|\\cdot|\*|x|X)10\^(?:\{(?P<a>[+-]?\d+)\}|(?P<b>[+-]?\d+))|[eE](?P<c>[+-]?\d+))"
+    rf"|10\^(?:\{{(?P<d>[+-]?\d+)\}}|(?P<e>\d+))(?:(?:\\times|\\cdot|\*)(?P<after>{_DECIMAL}))?)"
 )
 _PLAIN_DECIMAL = re.compile(rf"[+-]?{_DECIMAL}")
 _REPEATING = re.compile(r"([+-]?)(\d*)\.(\d*)\\(?:overline|bar|dot)\{(\d+)\}")
@@ -30,7 +35,10 @@ _MIXED = re.compile(r"([+-]?)(\d+)\s*\\frac\{(\d+)\}\{(\d+)\}|([+-]?)(\d+) (\d+)
 
 
 def parse_number(text: str) -> Number | None:
-    """Integer, decimal, fraction, mixed number, power of ten, repeating decimal, percent, degrees; None for anything else."""
+    """Read an integer, decimal, fraction, mixed number, power of ten or repeating decimal, in percent or degrees too.
+
+    None for anything else.
+    """
     text = text.strip()
     mark = ""
     if found := re.search(r"\s*(?:\\%|%|⟦\s*(?:\\?%|percent)\s*⟧|\s(?:percent|percentage))\s*$", text):
@@ -81,7 +89,10 @@ def _bare_number(text: str, depth: int = 0) -> Number | None:
 
 
 def _decimal(text: str, power: int) -> Number:
-    """A number with a point or a power of ten states its figures; an integer is exact."""
+    """Read digits times ten to a power.
+
+    A number with a point or a power of ten states its figures; an integer is exact.
+    """
     whole, _, digits = text.lstrip("+-").partition(".")
     scale = Fraction(10) ** power
     figures = len((whole + digits).lstrip("0"))

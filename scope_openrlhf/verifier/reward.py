@@ -1,6 +1,6 @@
-"""The verifier as a reward file for plain OpenRLHF: --reward.remote_url scope_openrlhf/verifier/reward.py
+"""Reward file for plain OpenRLHF: --reward.remote_url scope_openrlhf/verifier/reward.py
 
-This plugin itself grades in rollout.py, where it also knows whether a response was cut short.
+This plugin itself grades in host/rollout.py, where it also knows whether a response was cut short.
 """
 
 import json
@@ -11,7 +11,10 @@ from scope_openrlhf.verifier import verify
 
 
 def reward_func(queries: list[str], prompts: list[str], labels: list[str]) -> dict:
-    """1 for right, 0 for wrong or undecided. queries: prompt and response; labels: the gold answer, or a JSON object with "answer"."""
+    """Reward of each response: 1 for right, 0 for wrong or undecided, as tensors of shape (N,).
+
+    queries: prompt and response. labels: the gold answer, or a JSON object with "answer".
+    """
     verdicts = [
         verify(gold_of(label), query.removeprefix(prompt)).verdict
         for query, prompt, label in zip(queries, prompts, labels, strict=True)
@@ -22,6 +25,7 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[str]) -> di
 
 
 def gold_of(label: str) -> str:
+    """Gold answer of a label, which is that answer or a row as JSON."""
     try:
         row = json.loads(label)
     except ValueError:

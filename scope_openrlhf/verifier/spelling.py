@@ -1,19 +1,24 @@
-"""One spelling for what TeX and people spell in many ways. Plain string work over at most MAX_ANSWER_CHARS; nothing is evaluated."""
+"""One spelling for what TeX and people spell in many ways.
+
+Plain string work over at most MAX_ANSWER_CHARS characters; nothing is evaluated.
+"""
 
 import re
 import unicodedata
-from typing import Any
+from collections.abc import Callable
 
 from scope_openrlhf.verifier.vocabulary import FUNCTIONS, UNITS
 
 MAX_ANSWER_CHARS = 2_000
 _UNICODE = {
-    "−": "-", "–": "-", "—": "-", "‐": "-", "×": r"\times ", "✕": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/",
-    "≤": r"\le ", "⩽": r"\le ", "≥": r"\ge ", "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "∞": r"\infty ", "π": r"\pi ", "θ": r"\theta ",
-    "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ", "μ": r"\mu ", "ω": r"\omega ", "φ": r"\phi ", "∪": r"\cup ", "∩": r"\cap ",
-    "∈": r"\in ", "∅": r"\emptyset ", "±": r"\pm ", "′": "'", "°": r"^\circ ", "º": r"^\circ ", "√": r"\sqrt ", "⁄": "/", "∕": "/",
-    "“": "", "”": "", "‘": "'", "’": "'", "％": r"\%", "\u00a0": " ", "\u2009": r"\,", "\u202f": r"\,", "\u2002": " ", "\u2003": " ", "\u200b": "", "⟨": r"\langle ", "⟩": r"\rangle ",
-    "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "⅛": r"\frac{1}{8}",
+    "−": "-", "–": "-", "—": "-", "‐": "-", "×": r"\times ", "✕": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ",
+    "∙": r"\cdot ", "÷": "/", "≤": r"\le ", "⩽": r"\le ", "≥": r"\ge ", "⩾": r"\ge ", "≠": r"\ne ",
+    "≈": r"\approx ", "∞": r"\infty ", "π": r"\pi ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ",
+    "λ": r"\lambda ", "μ": r"\mu ", "ω": r"\omega ", "φ": r"\phi ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ",
+    "∅": r"\emptyset ", "±": r"\pm ", "′": "'", "°": r"^\circ ", "º": r"^\circ ", "√": r"\sqrt ", "⁄": "/",
+    "∕": "/", "“": "", "”": "", "‘": "'", "’": "'", "％": r"\%", "\u00a0": " ", "\u2009": r"\,", "\u202f": r"\,",
+    "\u2002": " ", "\u2003": " ", "\u200b": "", "⟨": r"\langle ", "⟩": r"\rangle ", "½": r"\frac{1}{2}",
+    "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "⅛": r"\frac{1}{8}",
 }  # fmt: skip
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
 _SUBSCRIPT = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
@@ -23,7 +28,7 @@ _SPACES = re.compile(
     r"\\(?:quad|qquad|thinspace|enspace|displaystyle|textstyle|limits|nolimits|nobreak|hfill)(?![a-zA-Z])"
     r"|\\[;: ]|~|\\hspace\*?\{[^{}]*\}|\\(?:phantom|hphantom|vphantom)\{[^{}]*\}"
 )
-_SYNONYMS: list[tuple[re.Pattern[str], Any]] = [
+_SYNONYMS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(r"\\(?:left|right)\s*\.|\\(?:left|right|middle|[bB]igg?[lrm]?)(?![a-zA-Z])\s*"), ""),
     (re.compile(r"(?<=[a-zA-Z]) (?=\()"), ""),
     (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
@@ -58,45 +63,69 @@ _THOUSANDS = re.compile(
     r"(?<![\d.,])(\d{1,3})((?:(?:\{,\}|\\,|\\!|,\s*\\!\s*|~|\{\\,\}|\\ |(?<=\d) (?=\d{3}(?!\d))|')\d{3})+)(?![\d])"
 )
 
-
 _TYPEFACE = re.compile(r"\\(?:bf|it|sf|tt|tiny|small|large|Large|LARGE|huge|Huge|normalsize|mathstrut)(?![a-zA-Z])\s*")
 _UNIT_VECTOR = re.compile(
-    r"\\(?:hat|vec)\s*\{\s*\\(?:mathbf|boldsymbol|bm)\s*\{\s*([ijk])\s*\}\s*\}|\\(?:hat|vec)\s*(?:\{\s*)?\\([ij])math\s*\}?|\\(?:mathbf|boldsymbol|bm|vec)\s*\{\s*([ijk])\s*\}"
+    r"\\(?:hat|vec)\s*\{\s*\\(?:mathbf|boldsymbol|bm)\s*\{\s*([ijk])\s*\}\s*\}"
+    r"|\\(?:hat|vec)\s*(?:\{\s*)?\\([ij])math\s*\}?|\\(?:mathbf|boldsymbol|bm|vec)\s*\{\s*([ijk])\s*\}"
 )
+_MEASURED = re.compile(
+    r"(?:\d|\\(?:mathrm|text)\s*\{[^{}]*\}(?:\^\{?-?\d+\}?)?|⟧(?:\^\{?-?\d+\}?)?)(?:\s|~|/|\\cdot|\\[,;!: ])*$"
+)
+_SOLAR = re.compile(r"(?<=\d|\})(\s|~|\\[,;])*(?:\\mathrm\s*\{\s*~?([MLR])\s*\}|([MLR]))_\s*\{?\s*\\odot\s*\}?\s*\.?$")
+_CONDITION = re.compile(r"(?<=\S)[,\s]*(?:⟦\s*,?\s*(?:for|where|when|with|whenever)\b[^⟧]*⟧|\\forall)[^,⟦]*$")
 
 
 def clean(text: str) -> str:
-    """The same answer in one spelling; ⟦...⟧ holds what was \\text{...}."""
-    text = "".join(_UNICODE.get(c, c) for c in text[:MAX_ANSWER_CHARS])
+    """Write an answer in the one spelling; ⟦...⟧ holds what was \\text{...}."""
+    text = _plain_characters(text[:MAX_ANSWER_CHARS])
+    text = _undecorated(text)
+    text = _marked_words(text)
+    text = _plain_mathematics(text)
+    text = re.sub(r"(?<=\d)\s*\^\s*(?:\{\s*o\s*\}|⟦o⟧|o(?![a-z]))", r"^\\circ", text)
+    text = re.sub(r"(?<=\d)\s*⟦to⟧\s*(?=\d)", ":", text)
+    text = _CONDITION.sub("", text)  # "2n for all n" is 2n
+    text = re.sub(r"\s+", " ", text).strip()
+    text = re.sub(r"^[\s.,;:*]+(?=\S)(?<![.])|[\s;:*]+$", "", text)
+    return text if text.endswith("...") else text.rstrip(" .,")
+
+
+def _plain_characters(text: str) -> str:
+    """Replace characters beyond ASCII by TeX, and the ends of a matrix's rows by ⏎."""
+    text = "".join(_UNICODE.get(c, c) for c in text)
     if r"\begin" in text:
         text = re.sub(r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm|in)\s*\]", r"\\\\", text)
-    text = text.replace("\\\\", "⏎" if r"\begin" in text else " ")  # the end of a matrix's row
+    text = text.replace("\\\\", "⏎" if r"\begin" in text else " ")
     text = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+", lambda m: "^{" + m[0].translate(_SUPERSCRIPT) + "}", text)
     text = re.sub(r"[₀₁₂₃₄₅₆₇₈₉]+", lambda m: "_{" + m[0].translate(_SUBSCRIPT) + "}", text)
-    text = "".join(unicodedata.normalize("NFKC", c) if "\uff00" <= c <= "\uffef" else c for c in text)
+    return "".join(unicodedata.normalize("NFKC", c) if "\uff00" <= c <= "\uffef" else c for c in text)
+
+
+def _undecorated(text: str) -> str:
+    """Take away boxes, colours and typefaces; write unit vectors, sets of numbers and binomials in one way."""
     text = re.sub(r"\\(?:boxed|fbox|mathop|ensuremath|underline|cancel)\s*\{", "{", text)
     text = re.sub(r"\\color\s*\{[^{}]*\}|\\textcolor\s*\{[^{}]*\}", "", text)
     text = _TYPEFACE.sub("", text)
     text = _UNIT_VECTOR.sub(lambda m: rf"\hat{{{m[1] or m[2] or m[3]}}}", text)
     text = re.sub(r"\\mathbb\s*([A-Z])", r"\\mathbb{\1}", text)
     text = re.sub(r"\{([^{}]*)\\choose(?![a-zA-Z])([^{}]*)\}", r"\\binom{\1}{\2}", text)
-    text = text.replace("{.}", ".").replace("{}", "").replace(r"{^\circ}", r"^\circ")
+    return text.replace("{.}", ".").replace("{}", "").replace(r"{^\circ}", r"^\circ")
+
+
+def _marked_words(text: str) -> str:
+    """Put words, units and currencies into ⟦...⟧."""
     for _ in range(3):  # one inside another
         text = _TEXT.sub(lambda m: _word(m[1]), text)
     text = _ROMAN.sub(_roman, text)
-    text = re.sub(
-        r"(?<=\d|\})(\s|~|\\[,;])*(?:\\mathrm\s*\{\s*~?([MLR])\s*\}|([MLR]))_\s*\{?\s*\\odot\s*\}?\s*\.?$",
-        lambda m: f"⟦{m[2] or m[3]}sun⟧",
-        text,
-    )
+    text = _SOLAR.sub(lambda m: f"⟦{m[2] or m[3]}sun⟧", text)
     text = re.sub(r"(?<=\d)(?:\s|~|\\[,;])*\\Omega\s*\.?$", "⟦ohm⟧", text)
     text = re.sub(r"_\s*(?:\{\s*⟦([^⟧]*)⟧\s*\}|⟦([^⟧]*)⟧)", lambda m: f"_{{{m[1] or m[2]}}}", text)
     text = re.sub(r"\\\$|\\textdollar(?![a-zA-Z])", "⟦dollars⟧", text)
-    text = re.sub(
-        r"€|\\(?:text)?euro(?![a-zA-Z])",
-        "⟦euros⟧",
-        re.sub(r"£|\\(?:text|pound)?sterling(?![a-zA-Z])|\\pounds(?![a-zA-Z])", "⟦GBP⟧", text),
-    )
+    text = re.sub(r"£|\\(?:text|pound)?sterling(?![a-zA-Z])|\\pounds(?![a-zA-Z])", "⟦GBP⟧", text)
+    return re.sub(r"€|\\(?:text)?euro(?![a-zA-Z])", "⟦euros⟧", text)
+
+
+def _plain_mathematics(text: str) -> str:
+    """Take away dollar signs, spacing and separators of thousands; write signs, roots and fractions in one way."""
     text = re.sub(r"\$|\\[()]|\\\[|\\\]", "", text)
     text = _THOUSANDS.sub(lambda m: m[1] + re.sub(r"\D", "", m[2]), text)
     text = text.replace(r"\!", "").replace(r"\,", " ")
@@ -107,19 +136,11 @@ def clean(text: str) -> str:
     text = re.sub(r"\\sqrt\s+(?=[({\[])", r"\\sqrt", text)
     text = _braced_fractions(text)
     text = re.sub(r"\\frac\{⟦([^⟧]*)⟧\}\{⟦([^⟧]*)⟧\}", r"⟦\1⟧/⟦\2⟧", text)
-    text = re.sub(r"\\(bar|overline|dot)\s*(\d)", r"\\overline{\2}", text)
-    text = re.sub(r"(?<=\d)\s*\^\s*(?:\{\s*o\s*\}|⟦o⟧|o(?![a-z]))", r"^\\circ", text)
-    text = re.sub(r"(?<=\d)\s*⟦to⟧\s*(?=\d)", ":", text)
-    text = re.sub(
-        r"(?<=\S)[,\s]*(?:⟦\s*,?\s*(?:for|where|when|with|whenever)\b[^⟧]*⟧|\\forall)[^,⟦]*$", "", text
-    )  # "2n for all n" is 2n
-    text = re.sub(r"\s+", " ", text).strip()
-    text = re.sub(r"^[\s.,;:*]+(?=\S)(?<![.])|[\s;:*]+$", "", text)
-    return text if text.endswith("...") else text.rstrip(" .,")
+    return re.sub(r"\\(bar|overline|dot)\s*(\d)", r"\\overline{\2}", text)
 
 
 def _braced_fractions(text: str) -> str:
-    """\\frac12, \\frac{1}2, \\frac\\pi2 -> \\frac{1}{2}, ..."""
+    """Put braces round the arguments of fractions: \\frac12, \\frac{1}2 and \\frac\\pi2."""
     pieces, at = [], 0
     while match := _FRAC.search(text, at):
         pieces.append(text[at : match.start()] + r"\frac")
@@ -146,7 +167,7 @@ def _braced_fractions(text: str) -> str:
 
 
 def _end_of_braces(text: str, start: int) -> int:
-    """Where the braces that open at start have closed; start itself if none open there."""
+    """Position where the braces that open at start have closed; start itself if none open there."""
     depth = 0
     for i in range(start, len(text)):
         depth += (text[i] == "{") - (text[i] == "}")
@@ -156,6 +177,7 @@ def _end_of_braces(text: str, start: int) -> int:
 
 
 def _word(content: str) -> str:
+    """Content of \\text{}: numbers as they are, words in ⟦...⟧."""
     content = content.replace("$", "").strip(" ~").replace("~", " ").replace("\\⟦dollars⟧", "⟦dollars⟧")
     if re.fullmatch(r"[-+=\d.,:;/%\\\s]*", content) and content:  # numbers and signs in \text{} are what they are
         return content.strip("\\")
@@ -166,12 +188,8 @@ def _word(content: str) -> str:
     return f"⟦{content.strip()}⟧" if content.strip() else " "
 
 
-_MEASURED = re.compile(
-    r"(?:\d|\\(?:mathrm|text)\s*\{[^{}]*\}(?:\^\{?-?\d+\}?)?|⟧(?:\^\{?-?\d+\}?)?)(?:\s|~|/|\\cdot|\\[,;!: ])*$"
-)
-
-
-def _roman(match: re.Match) -> str:
+def _roman(match: re.Match[str]) -> str:
+    """Content of \\mathrm{} and its like: a letter, a function, or a unit or word in ⟦...⟧."""
     content = match[1].replace("~", " ").strip()
     before = match.string[: match.start()]
     measured = match[1][:1] in "~ " or _MEASURED.search(before[-60:])
@@ -184,5 +202,5 @@ def _roman(match: re.Match) -> str:
 
 
 def squeeze(text: str) -> str:
-    """Without spaces, but for those between two digits: "1 2" is not 12."""
+    """Take away spaces, but for those between two digits: "1 2" is not 12."""
     return re.sub(r"(?<!\d) +| +(?!\d)", "", text)

@@ -11,12 +11,12 @@ _COUNTED = {"unit", "square", "cubic", "per", ""}
 
 
 def _says_more(words: str) -> bool:
-    """Whether they change the number, as "million" and "or more" do."""
+    """Whether words behind a number change it, as "million" and "or more" do."""
     return not NO_UNITS.isdisjoint(re.findall("[a-z]+", words.lower()))
 
 
 def unit_of(text: str) -> str:
-    """km/h and kilometers per hour -> km/h. Words that are no units stay as they are."""
+    """One spelling of a unit: km/h for "kilometers per hour". Words that are no units stay as they are."""
     text = re.sub(
         r"[⟦⟧{}]|\\cdot|\\", " ", re.sub(r"\^\s*\{?\s*(-?\d+)\s*\}?", r" ^\1 ", text.replace(".", ""))
     ).replace("/", " / ")
@@ -28,7 +28,7 @@ def unit_of(text: str) -> str:
 
 
 def split_unit(text: str, plain: bool) -> tuple[str, str]:
-    """("5", "cm") of "5⟦cm⟧"; plain: of "5 cm" too. The unit is empty where there is none."""
+    """Split a value from its unit: "5⟦cm⟧" into "5" and "cm", with plain also "5 cm". Without a unit that is empty."""
     start = text.find("⟦")
     while start > 0:
         rest = text[start:]

@@ -1,4 +1,8 @@
-"""What runs in the grader's worker processes. Only texts go in; a word and a truth value or a reason come out."""
+"""Functions that run in the grader's worker processes.
+
+Only texts go in; a word and a truth value or a reason come out. sympy takes a second to import and only workers need
+it, so it is imported inside the functions.
+"""
 
 import ctypes
 import logging
@@ -11,21 +15,21 @@ from scope_openrlhf.verifier.compare import Rules
 
 
 def limit(mib: int, parent: int) -> None:
-    """Bound this process's memory, and let the kernel end it with its parent, whose process id that is."""
+    """Bound this process's memory to mib MiB, and let the kernel end it with its parent, a process id."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:
         os._exit(1)  # the parent ended before that
     resource.setrlimit(resource.RLIMIT_AS, (mib * 2**20, mib * 2**20))
     sys.setrecursionlimit(3_000)
-    logging.getLogger("math_verify").setLevel(
-        logging.ERROR
-    )  # it warns of every call that has no time limit; the limit is ours
+    # it warns of every call that has no time limit; the limit is ours
+    logging.getLogger("math_verify").setLevel(logging.ERROR)
     from scope_openrlhf.verifier import symbolic  # noqa: F401  a second, before the first pair's time begins
 
 
 def decide(gold: str, answers: list[str], rules: Rules) -> tuple[str, bool | str]:
-    from scope_openrlhf.verifier import symbolic
+    """Compare with algebra: ("decided", whether they are the same) or ("undecided", why not)."""
+    from scope_openrlhf.verifier import symbolic  # a second, which the parent need not spend
 
     try:
         return "decided", symbolic.decide(gold, answers, rules)

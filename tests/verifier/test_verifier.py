@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from spellings import CASES, EXTRACTION, rows
+from spellings import CASES, EXTRACTION, HOSTILE, rows
 
 from scope_openrlhf.verifier import Grader, GraderError, verify
 from scope_openrlhf.verifier.extract import extract_answers
@@ -74,33 +74,6 @@ def test_significant_figures_are_a_rule_that_is_switched_on_by_name(gold, answer
     assert grader.verify(gold, rf"\boxed{{{answer}}}", significant=True).verdict == significant
 
 
-HOSTILE = {
-    "tower": r"9^{9^{9^{9}}}",
-    "tower of the library's hang": r"\dfrac{5^{(5^{(5^{(5^5)})}-4)}-5}{16}",
-    "factorial": "(10^{10})!",
-    "endless integral": r"\int_0^1 x^{x^{x^x}} dx",
-    "product": r"\prod_{k=1}^{1000000} k",
-    "binomial": r"\binom{10^9}{10^8}",
-    "a megabyte": "9" * 1_000_000,
-    "braces": "{" * 10_000 + "1" + "}" * 10_000,
-    "brackets": "(" * 900 + "1" + ")" * 900,
-    "matrix": r"\begin{pmatrix}" + r"\\".join("&".join("1" * 30) for _ in range(30)) + r"\end{pmatrix}",
-    "NUL": "4\x002",
-    "half a surrogate": "\ud800",
-    "other digits": "٤٢",
-    "injection": "__import__('os').system('touch pwned')",
-    "signs": "-" * 1_900 + "1",
-    "backslashes": "\\" * 1_999,
-    "words": "is " * 600,
-    "text in text": r"\text{x} 1 " * 150,
-    "boxes that a pattern might retry": "1}" + r"\(" * 29 + r"x\boxed{2",
-    "units that a pattern might retry": r"5\text{m}" + "^1 " * 600 + "x",
-    "a quotient of giants": r"\frac{" + "9" * 170 + r"e1000}{1e-1000}/\frac{1e-1000}{" + "9" * 170 + "e1000}",
-    "long sum": "+".join(["x"] * 900),
-    "nested roots": r"\sqrt{" * 100 + "2" + "}" * 100,
-}
-
-
 def workers() -> list[psutil.Process]:
     lines = {p: " ".join(p.cmdline()) for p in psutil.Process().children(recursive=True)}
     return [p for p, line in lines.items() if "loky" in line and "resource_tracker" not in line]
@@ -111,7 +84,7 @@ def test_hostile_answers_get_a_verdict_in_time_in_bounded_memory_and_the_pool_se
         for name, answer in HOSTILE.items():
             start = time.monotonic()
             verdict = grader.verify(gold, rf"\boxed{{{answer}}}").verdict
-            assert verdict in ("wrong", "failed") and time.monotonic() - start < 3 * grader.seconds, name
+            assert verdict in ("wrong", "failed") and time.monotonic() - start < 3 * grader.workers.seconds, name
             assert all(p.memory_info().rss < 1024 * 2**20 for p in workers()), name
     assert not Path("pwned").exists()
     assert grader.verify(r"\sqrt{12}", r"\boxed{2\sqrt{3}}").right

@@ -1,0 +1,118 @@
+"""Verdict on a response: right, wrong, or failed where nobody could decide.
+
+extract.py finds the answer, spelling.py cleans it, parse.py reads it as one of forms.py, compare.py compares two forms
+and decides most pairs by itself. What only algebra can tell goes to worker processes (pool.py), where latex.py reads
+and symbolic.py compares with sympy.
+"""
+
+import functools
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+from scope_openrlhf.verifier.compare import Rules, same
+from scope_openrlhf.verifier.extract import extract_answers
+from scope_openrlhf.verifier.parse import TooDeep
+from scope_openrlhf.verifier.pool import Undecided, Workers
+from scope_openrlhf.verifier.spelling import MAX_ANSWER_CHARS, squeeze
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Outcome of grading one response.
+
+    Example: Verdict("right", extracted="42", reason="same")
+    """
+
+    verdict: Literal["right", "wrong", "failed"]
+    """failed: the grader could not decide, for want of time or memory or because the gold answer is no mathematics.
+    An evaluation counts it as wrong, and says so."""
+    extracted: str | None
+    """Answer that the response gives, None where it has no complete box."""
+    reason: str
+
+    @property
+    def right(self) -> bool:
+        """Whether the response is right."""
+        return self.verdict == "right"
+
+
+class _NeedsAlgebra(Exception):
+    """A pair that its spelling does not decide."""
+
+
+class Grader:
+    """Grader with its own limits and its own workers, which start when a pair first needs them.
+
+    Any thread of one process may use it.
+    """
+
+    def __init__(
+        self, workers: int = min(2, os.cpu_count() or 1), seconds: float = 5.0, mib: int = 1024, memory: int = 20_000
+    ) -> None:
+        """Set the limits.
+
+        workers: number of processes. seconds, mib: limits of one pair.
+        memory: number of pairs of gold and answer whose verdict is remembered.
+        """
+        self.workers = Workers(workers, seconds, mib)
+        self.decide = functools.lru_cache(memory)(self._decide)
+
+    def verify(self, gold: str, response: str, *, lenient: bool = False, significant: bool = False) -> Verdict:
+        """Grade a response (without its prompt) against the gold answer.
+
+        lenient: without a box, take what follows "the answer is", else the last number.
+        significant: see compare.Rules.
+        Raises GraderError where no worker can be started.
+        """
+        answers = extract_answers(response, lenient)
+        if not answers:
+            return Verdict("wrong", None, "no complete \\boxed{}")
+        shown = ", ".join(answers).encode("utf-8", "replace").decode()[:MAX_ANSWER_CHARS]
+        if any(len(a) > MAX_ANSWER_CHARS for a in answers):
+            return Verdict("wrong", shown[:100], f"an answer longer than {MAX_ANSWER_CHARS} characters")
+        pair = _sound(gold), tuple(_sound(a) for a in answers), Rules(significant)
+        try:  # long answers are not worth remembering
+            right, reason = self.decide(*pair) if len(shown) <= 200 else self._decide(*pair)
+        except Undecided as error:
+            return Verdict("failed", shown, str(error))
+        return Verdict("right" if right else "wrong", shown, reason)
+
+    def close(self) -> None:
+        """End the workers; the next pair that needs one starts them anew."""
+        self.workers.close()
+
+    def _decide(self, gold: str, answers: tuple[str, ...], rules: Rules) -> tuple[bool, str]:
+        """Whether the answers are the gold one, and why. Raises Undecided."""
+        if len(answers) == 1 and " ".join(answers[0].split()) == " ".join(gold.split()):
+            return True, "same text"
+        try:
+            right = same(gold, list(answers), _without_algebra, rules)
+            return right, "same" if right else "different"
+        except _NeedsAlgebra:
+            right = self.workers.decide(gold, answers, rules)
+            return right, "same by algebra" if right else "different by algebra"
+        except TooDeep as error:
+            return False, str(error)
+        except (ValueError, ArithmeticError, RecursionError) as error:  # of numbers that no machine holds
+            raise Undecided(f"{type(error).__name__}: {error}"[:200]) from None
+
+
+def verify(gold: str, response: str, *, lenient: bool = False, significant: bool = False) -> Verdict:
+    """Grade as `Grader.verify` with the default limits: 5 s and 1 GiB for a pair, at most two workers."""
+    return _DEFAULT.verify(gold, response, lenient=lenient, significant=significant)
+
+
+_DEFAULT = Grader()
+
+
+def _without_algebra(gold: str, answer: str, kind: str) -> bool:
+    """Compare two leaves by their spelling. Raises _NeedsAlgebra where that does not decide."""
+    if squeeze(gold) == squeeze(answer):
+        return True
+    raise _NeedsAlgebra
+
+
+def _sound(text: str) -> str:
+    """Take away half surrogates and NULs, which no pipe and no parser takes."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "�")
