@@ -1,11 +1,7 @@
-"""scope-grade: grade a file of answers with the verifier that training and evaluation use, or audit a file of gold answers.
+"""Command scope-grade: grade a file of answers as training and evaluation do, or audit a file of gold answers.
 
-    scope-grade --input cases.jsonl --output verdicts.jsonl [--workers N] [--timeout S]
-    scope-grade --audit benchmark.jsonl
-
-Rows {"gold", "response"} in; the same rows with {"verdict", "extracted", "reason", "seconds"} out, in order.
-Exit code 0: every row has a verdict. 1: some lines were malformed and are left out. 2: the files cannot be read or written.
-An audit reads rows {"answer"} or {"gold"} and lists golds that are no mathematics, cannot be read, or refuse a common spelling; exit code 0.
+Exit code of `run`: 0, every row has a verdict; 1, some lines were malformed and are left out; 2, the files cannot be
+read or written. An audit ends with 0, or with 2 where the file cannot be read.
 """
 
 import argparse
@@ -17,53 +13,48 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-from scope_openrlhf.verifier import Grader, GraderError
+from scope_openrlhf import __version__
 from scope_openrlhf.verifier.audit import audit
+from scope_openrlhf.verifier.grader import Grader
+from scope_openrlhf.verifier.pool import GraderError
 
 CHUNK = 2_000
 """Rows that are read, graded and written at a time: a file may be larger than memory."""
+SECONDS_BETWEEN_LINES = 5.0
+"""Seconds from one line of progress to the next, at least."""
+
+RUN = (
+    "Grade each row of a file, and write the same rows with verdict (right, wrong or failed), extracted, "
+    "reason and seconds."
+)
+AUDIT = (
+    "List the gold answers of a benchmark that are no mathematics, cannot be read as mathematics, "
+    "or refuse a common spelling."
+)
+RUN_EXAMPLE = """\
+example:
+  scope-grade run answers.jsonl --out verdicts.jsonl --workers 2
+  where answers.jsonl has rows {"gold": "1/2", "response": "so it is \\\\boxed{0.5}"}
+
+more: docs/grader.md
+"""
+AUDIT_EXAMPLE = """\
+example:
+  scope-grade audit benchmark.jsonl
+  where benchmark.jsonl has rows {"id": "7", "answer": "1/2"}
+
+more: docs/grader.md
+"""
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="scope-grade", description="Grade answers against gold answers.")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--input", type=Path, help='.jsonl with rows {"gold", "response"}')
-    what.add_argument(
-        "--audit", type=Path, metavar="FILE", help=".jsonl of a benchmark: list the golds that a rule cannot grade"
-    )
-    parser.add_argument("--output", type=Path, help="where the verdicts go; needed with --input")
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=os.cpu_count() or 1,
-        metavar="N",
-        help="processes for what needs algebra (default: one a core)",
-    )
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        default=5.0,
-        metavar="S",
-        help="seconds for one answer before it counts as failed (default 5)",
-    )
-    parser.add_argument("--memory", type=int, default=1024, metavar="MIB", help="memory of a worker (default 1024)")
-    parser.add_argument(
-        "--lenient", action="store_true", help='without a box take what follows "the answer is", else the last number'
-    )
-    parser.add_argument(
-        "--significant-figures", action="store_true", help="a gold decimal accepts what rounds to it at its own figures"
-    )
-    options = parser.parse_args(argv)
-    if options.input and not options.output:
-        parser.error("--input needs --output")
-    if options.workers < 1 or not 0 < options.timeout < 1e6 or options.memory < 256:
-        parser.error("--workers must be at least 1, --timeout above 0, --memory at least 256")
-    if options.input and options.input.exists() and options.output.exists() and options.input.samefile(options.output):
-        parser.error("--output must be another file than --input")
+    """Run the command; returns its exit code."""
+    options = parse(sys.argv[1:] if argv is None else argv)
     grader = Grader(options.workers, options.timeout, options.memory)
     try:
-        return print_audit(options.audit, grader) if options.audit else grade(options, grader)
+        return print_audit(options.input, grader) if options.command == "audit" else grade(options, grader)
     except (OSError, UnicodeDecodeError, GraderError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -71,33 +62,122 @@ def main(argv: list[str] | None = None) -> int:
         grader.close()
 
 
-def grade(options: argparse.Namespace, grader: Grader) -> int:
-    from tqdm import tqdm
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of the command and its sub-commands."""
+    whole = argparse.ArgumentParser(
+        prog="scope-grade",
+        description="Grade answers against gold answers, or audit the gold answers of a benchmark.",
+        epilog="example:\n  scope-grade run answers.jsonl --out verdicts.jsonl\n\nmore: docs/grader.md\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    whole.add_argument("--version", action="version", version=f"scope-grade {__version__}")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = _command(commands, "run", "grade a file of answers", RUN, RUN_EXAMPLE)
+    run.add_argument("input", type=Path, metavar="INPUT.jsonl", help='rows {"gold", "response"}')
+    run.add_argument("--out", type=Path, required=True, metavar="VERDICTS.jsonl", help="file of the verdicts")
+    check = _command(commands, "audit", "list gold answers that rules cannot grade", AUDIT, AUDIT_EXAMPLE)
+    check.add_argument("input", type=Path, metavar="FILE.jsonl", help='rows {"answer"} or {"gold"}')
+    for command in (run, check):
+        _add_limits(command)
+    run.add_argument(
+        "--lenient", action="store_true", help='without a box take what follows "the answer is", else the last number'
+    )
+    run.add_argument(
+        "--significant-figures", action="store_true", help="a gold decimal accepts what rounds to it at its own figures"
+    )
+    return whole
 
-    def verdict(row: dict) -> str:
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, short: str, sentence: str, example: str
+) -> argparse.ArgumentParser:
+    """Add a sub-command with its sentence and its example."""
+    return commands.add_parser(
+        name, help=short, description=sentence, epilog=example, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def _add_limits(command: argparse.ArgumentParser) -> None:
+    """Add the options that bound the workers."""
+    command.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes for what needs algebra (default: one a core)",
+    )
+    command.add_argument(
+        "--timeout",
+        type=float,
+        default=5.0,
+        metavar="S",
+        help="seconds for one answer before it counts as failed (default 5)",
+    )
+    command.add_argument("--memory", type=int, default=1024, metavar="MIB", help="memory of a worker (default 1024)")
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Read the options. Ends the process with code 2 where they cannot be meant."""
+    whole = parser()
+    options = whole.parse_args(_with_command(argv))
+    if options.workers < 1 or not 0 < options.timeout < 1e6 or options.memory < 256:
+        whole.error("--workers must be at least 1, --timeout above 0, --memory at least 256")
+    if (
+        options.command == "run"
+        and options.out.exists()
+        and options.input.exists()
+        and options.out.samefile(options.input)
+    ):
+        whole.error("--out must be another file than the input")
+    return options
+
+
+def _with_command(argv: list[str]) -> list[str]:
+    """Put `--input A --output B` and `--audit FILE`, as this command was called before, into sub-commands."""
+    before = argparse.ArgumentParser(prog="scope-grade", usage="scope-grade run|audit ...", add_help=False)
+    what = before.add_mutually_exclusive_group()
+    what.add_argument("--input")
+    what.add_argument("--audit")
+    before.add_argument("--output")
+    if not argv or not argv[0].startswith("-"):
+        return argv
+    options, others = before.parse_known_args(argv)
+    if options.input is not None:
+        if options.output is None:
+            before.error("--input needs --output")
+        return ["run", "--out", options.output, *others, "--", options.input]
+    if options.audit is not None:
+        of_run = ("--lenient", "--significant-figures")  # an audit took these too, and did nothing with them
+        return ["audit", *(flag for flag in others if flag not in of_run), "--", options.audit]
+    return argv
+
+
+def grade(options: argparse.Namespace, grader: Grader) -> int:
+    """Grade a file; returns the exit code. The last line on stderr counts the verdicts."""
+
+    def verdict(row: dict[str, Any]) -> dict[str, Any]:
         start = time.perf_counter()
         v = grader.verify(
             row["gold"], row["response"], lenient=options.lenient, significant=options.significant_figures
         )
         seconds = round(time.perf_counter() - start, 6)
-        return (
-            json.dumps(row | {"verdict": v.verdict, "extracted": v.extracted, "reason": v.reason, "seconds": seconds})
-            + "\n"
-        )
+        return row | {"verdict": v.verdict, "extracted": v.extracted, "reason": v.reason, "seconds": seconds}
 
-    malformed, counts = 0, Counter[str]()
+    malformed = done = 0
+    counts = Counter[str]()
     size = options.input.stat().st_size
-    with (
-        options.output.open("w") as out,
-        ThreadPoolExecutor(2 * options.workers) as threads,
-        tqdm(total=size, unit="B", unit_scale=True, desc="grading", mininterval=1.0) as progress,
-    ):
+    told = time.monotonic()
+    with options.out.open("w") as out, ThreadPoolExecutor(2 * options.workers) as threads:
         for rows, bad, read in chunks(options.input):
             malformed += bad
-            for line in threads.map(verdict, rows):
-                out.write(line)
-                counts[json.loads(line)["verdict"]] += 1
-            progress.update(read)
+            for row in threads.map(verdict, rows):
+                out.write(json.dumps(row) + "\n")
+                counts[row["verdict"]] += 1
+            done += read
+            if time.monotonic() - told > SECONDS_BETWEEN_LINES:
+                told = time.monotonic()
+                share = f", {done / size:.0%} of the file" if size else ""  # a pipe has no size
+                print(f"{counts.total()} rows graded{share}", file=sys.stderr)
     print(
         ", ".join(f"{name} {counts[name]}" for name in ("right", "wrong", "failed")) + f"; malformed lines {malformed}",
         file=sys.stderr,
@@ -105,9 +185,9 @@ def grade(options: argparse.Namespace, grader: Grader) -> int:
     return 1 if malformed else 0
 
 
-def chunks(file: Path) -> Iterator[tuple[list[dict], int, int]]:
-    """(sound rows, number of malformed lines, bytes read), a malformed line being named on stderr."""
-    rows: list[dict] = []
+def chunks(file: Path) -> Iterator[tuple[list[dict[str, Any]], int, int]]:
+    """Yield (sound rows, number of malformed lines, bytes read); each malformed line is named on stderr."""
+    rows: list[dict[str, Any]] = []
     bad = size = 0
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
@@ -117,16 +197,15 @@ def chunks(file: Path) -> Iterator[tuple[list[dict], int, int]]:
                     rows.append(sound(json.loads(line)))
                 except (ValueError, TypeError) as error:
                     bad += 1
-                    print(
-                        f'{file}, line {number}: not a row {{"gold", "response"}} ({error}); left out', file=sys.stderr
-                    )
+                    _say_left_out(file, number, '{"gold", "response"}', error)
             if len(rows) >= CHUNK:
                 yield rows, bad, size
                 rows, bad, size = [], 0, 0
     yield rows, bad, size
 
 
-def sound(row) -> dict:
+def sound(row: object) -> dict[str, Any]:
+    """Return the row where it is one; raises TypeError where it is no object or gold or response is no text."""
     if not isinstance(row, dict):
         raise TypeError(f"it is a {type(row).__name__}")
     for key in ("gold", "response"):
@@ -136,6 +215,7 @@ def sound(row) -> dict:
 
 
 def print_audit(file: Path, grader: Grader) -> int:
+    """Audit a file of gold answers; returns the exit code."""
     golds = []
     for number, line in enumerate(file.read_text().split("\n"), 1):
         if line.strip():
@@ -143,9 +223,7 @@ def print_audit(file: Path, grader: Grader) -> int:
                 row = json.loads(line)
                 golds.append((str(row.get("id", number)), str(row["answer"] if "answer" in row else row["gold"])))
             except (ValueError, KeyError, AttributeError) as error:
-                print(
-                    f'{file}, line {number}: not a row with "answer" or "gold" ({error!r}); left out', file=sys.stderr
-                )
+                _say_left_out(file, number, 'with "answer" or "gold"', repr(error))
     findings = audit(golds, grader)
     for f in findings:
         print(f"{f.id}\t{f.kind}\t{f.gold!r}\t{f.example}")
@@ -157,5 +235,6 @@ def print_audit(file: Path, grader: Grader) -> int:
     return 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _say_left_out(file: Path, number: int, wanted: str, error: object) -> None:
+    """Name a malformed line on stderr."""
+    print(f"{file}, line {number}: not a row {wanted} ({error}); left out", file=sys.stderr)

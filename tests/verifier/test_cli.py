@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -14,7 +16,7 @@ def test_rows_come_back_in_order_with_their_verdict_and_a_malformed_line_is_name
     file = tmp_path / "cases.jsonl"
     lines = [json.dumps(rows[0]), "{broken", json.dumps(rows[1]), json.dumps({"gold": "1"}), "[1]", json.dumps(rows[2])]
     file.write_text("\n".join(lines) + "\n")
-    assert main(["--input", str(file), "--output", str(tmp_path / "out.jsonl"), "--workers", "1"]) == 1
+    assert main(["run", str(file), "--out", str(tmp_path / "out.jsonl"), "--workers", "1"]) == 1
     out = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [(r["gold"], r["verdict"], r["extracted"]) for r in out] == [
         ("4", "right", "4"),
@@ -32,8 +34,8 @@ def test_rows_come_back_in_order_with_their_verdict_and_a_malformed_line_is_name
 def test_a_file_of_sound_rows_exits_zero_and_a_missing_file_two(tmp_path):
     file = tmp_path / "cases.jsonl"
     file.write_text(json.dumps({"gold": "4", "response": r"\boxed{4}"}) + "\n")
-    assert main(["--input", str(file), "--output", str(tmp_path / "out.jsonl")]) == 0
-    assert main(["--input", str(tmp_path / "none"), "--output", str(tmp_path / "out.jsonl")]) == 2
+    assert main(["run", str(file), "--out", str(tmp_path / "out.jsonl")]) == 0
+    assert main(["run", str(tmp_path / "none"), "--out", str(tmp_path / "out.jsonl")]) == 2
 
 
 def test_wrong_flags_are_refused(capsys, tmp_path):
@@ -42,8 +44,18 @@ def test_wrong_flags_are_refused(capsys, tmp_path):
     assert "--input needs --output" in capsys.readouterr().err
     file = tmp_path / "cases.jsonl"
     file.write_text('{"gold": "1", "response": "1"}\n')
-    with pytest.raises(SystemExit):
-        main(["--input", str(file), "--output", str(file)])
+    for wrong, message in (
+        (["--input", str(file), "--output", str(file)], "--out must be another file than the input"),
+        (["run", str(file), "--out", str(file)], "--out must be another file than the input"),
+        (["run", str(file)], "the following arguments are required: --out"),
+        (["run", str(file), "--out", "x", "--workers", "0"], "--workers must be at least 1"),
+        (["audit", str(file), "--memory", "64"], "--memory at least 256"),
+        (["--input", str(file), "--audit", str(file)], "not allowed with"),
+        ([], "required: COMMAND"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(wrong)
+        assert ended.value.code == 2 and message in capsys.readouterr().err, wrong
     assert file.read_text()
 
 
@@ -51,7 +63,47 @@ def test_an_audit_lists_golds_that_a_rule_cannot_grade(tmp_path, capsys):
     golds = ["42", r"\frac{1}{2}", r"\text{Evelyn}", "t(0,4]", "3159", "4.5e33"]
     file = tmp_path / "golds.jsonl"
     file.write_text("".join(json.dumps({"id": f"p{i}", "answer": g}) + "\n" for i, g in enumerate(golds)))
-    assert main(["--audit", str(file)]) == 0
+    assert main(["audit", str(file)]) == 0
     out = capsys.readouterr().out
     assert "p2\tno mathematics" in out and "p3\tnot readable" in out
     assert "golds.jsonl: 6 golds; no mathematics 1, not readable 1, spelling 0" in out
+
+
+def test_the_old_spellings_of_the_command_do_the_same_and_are_not_shown(tmp_path, capsys):
+    file, old, new = (tmp_path / name for name in ("-cases.jsonl", "old.jsonl", "new.jsonl"))
+    file.write_text(json.dumps({"gold": "0.26", "response": "The answer is 0.264."}) + "\n")
+    flags = ["--lenient", "--significant-figures", "--workers", "1", "--timeout=3"]
+    assert main([*flags, f"--input={file}", "--output", str(old)]) == 0
+    assert main(["run", str(file), "--out", str(new), *flags]) == 0
+    rows = [{k: v for k, v in json.loads(out.read_text()).items() if k != "seconds"} for out in (old, new)]
+    assert rows[0] == rows[1] and rows[0]["verdict"] == "right"
+    capsys.readouterr()
+    assert main(["--workers", "1", "--audit", str(file), "--lenient"]) == 0 == main(["audit", str(file)])
+    said = capsys.readouterr().out.splitlines()
+    assert (
+        len(said) == 2 and said[0] == said[1] == "-cases.jsonl: 1 golds; no mathematics 0, not readable 0, spelling 0"
+    )
+    for command in ([], ["run"], ["audit"]):
+        with pytest.raises(SystemExit):
+            main([*command, "--help"])
+        shown = capsys.readouterr().out
+        assert not any(f" {flag} " in shown for flag in ("--input", "--output", "--audit"))
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["audit"]])
+def test_every_help_ends_with_an_example_and_the_page_that_says_more(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert ended.value.code == 0 and lines[-1] == "more: docs/grader.md"
+    assert lines[lines.index("example:") + 1].startswith("  scope-grade ")
+
+
+def test_the_command_needs_nothing_but_the_base_dependencies(tmp_path):
+    file = tmp_path / "cases.jsonl"
+    file.write_text(json.dumps({"gold": "4", "response": r"\boxed{4}"}) + "\n")
+    command = ["run", str(file), "--out", str(tmp_path / "out.jsonl")]
+    base = "import runpy, sys; sys.modules.update(dict.fromkeys(('tqdm', 'torch', 'ray', 'openrlhf', 'lm_eval')))"
+    script = f"{base}; sys.argv[1:] = {command}; runpy.run_module('scope_openrlhf.verifier', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "right 1, wrong 0, failed 0; malformed lines 0\n")
