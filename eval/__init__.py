@@ -1,1 +1,1 @@
-"""Evaluation harness on lm-eval."""
+"""Evaluation harness on lm-eval: sample a model, grade what it says, and compare models."""

@@ -1,33 +1,39 @@
-"""The lm-eval model "scope-vllm": what is in the store comes from there, what is not is sampled and put there as it finishes."""
+"""The lm-eval model "scope-vllm": samples of the store come from there; missing ones are drawn and put there."""
 
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TextIO
 
 from jinja2 import TemplateError
+from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 from tqdm import tqdm
 
-from scope_eval.engines import EngineGroup, EngineSettings, Request, Sampler, SamplingError, Server
-from scope_eval.grade import Response
+from scope_eval.engines import EngineGroup, EngineSettings
+from scope_eval.grade import ResponseText, grade_samples
+from scope_eval.sampler import Request, Sampler, SamplingError
+from scope_eval.server import Server
 from scope_eval.store import Sample, Store
-from scope_openrlhf.data.problems import sample_seed
+from scope_openrlhf.data.order import sample_seed
 from scope_openrlhf.models.loading import check_model, positions
 from scope_openrlhf.settings.errors import ConfigError
 
 Key = tuple[int, str, int]
 """(number of the benchmark in the store, item, number of the sample)."""
+NO_LOG_LIKELIHOOD = "scope-vllm samples answers; it has no log-likelihood tasks"
 
 
 @register_model("scope-vllm")
 class ScopeVLLM(LM):
-    """Each sample has its own seed, which depends on (run seed, task, item, number) alone, not on engines, order or batching.
+    """A model under test.
 
-    Engines start when the first sample is missing. Without a store (plain lm-eval), samples live as long as this does.
+    Each sample has its own seed, which depends on (run seed, task, item, number) alone, not on engines, order or
+    batching. Engines start when the first sample is missing. Without a store (plain lm-eval), samples live as long as
+    this does.
     """
 
     def __init__(
@@ -46,21 +52,33 @@ class ScopeVLLM(LM):
         chat: bool = True,
         store: Store | None = None,
         progress_to: TextIO = sys.stderr,
-        **_,
+        **_: Any,
     ) -> None:
-        """template_args: for the chat template. chat: whether contexts come through it, and so hold their special tokens."""
-        from transformers import AutoTokenizer
+        """Load the tokenizer and check the model; lm-eval may give numbers as texts.
+
+        template_args: for the chat template.
+        chat: whether contexts come through the chat template, and so hold their special tokens.
+        Raises ConfigError for a model that cannot be loaded, or a server that does not answer.
+        """
+        from transformers import AutoTokenizer  # it takes seconds, which plain lm-eval's --help need not wait for
 
         super().__init__()
         self.positions = positions(check_model(pretrained, "--model", revision))
-        # False, not None: transformers would ask whoever sits at the terminal whether the model's Python files may run
+        # False, not None: transformers would ask whoever sits at the terminal whether the model's files may run
         self.tokenizer = AutoTokenizer.from_pretrained(pretrained, revision=revision or "main", trust_remote_code=False)
         self.settings = partial(
-            EngineSettings, path=pretrained, revision=revision, engines=int(engines), tensor_parallel_size=int(tensor_parallel_size), dtype=dtype,
-            gpu_memory_utilization=float(gpu_memory_utilization), seed=int(seed), ray_address=ray_address,
-        )  # fmt: skip
+            EngineSettings,
+            model=pretrained,
+            revision=revision,
+            engines=int(engines),
+            tensor_parallel_size=int(tensor_parallel_size),
+            dtype=dtype,
+            gpu_memory_utilization=float(gpu_memory_utilization),
+            seed=int(seed),
+            ray_address=ray_address,
+        )
         self.template_args, self.chat = template_args or {}, chat
-        self.store = store
+        self.store, self.progress_to = store, progress_to
         self.benchmarks: dict[str, int] = {}
         """The number in the store of each task; with a store, to be filled before anything is asked for."""
         self.kept: dict[Key, Sample] = {}
@@ -77,23 +95,25 @@ class ScopeVLLM(LM):
 
     @property
     def tokenizer_name(self) -> str:
+        """Name of the tokenizer in lm-eval's results."""
         return self.tokenizer.name_or_path.replace("/", "__")
 
     def apply_chat_template(self, chat_history: list[dict], add_generation_prompt: bool = True) -> str:
-        """Raises ConfigError for what the model's template refuses, a system prompt perhaps."""
+        """The prompt of a chat. Raises ConfigError for what the model's template refuses, a system prompt perhaps."""
         try:
             return self.tokenizer.apply_chat_template(
                 chat_history, tokenize=False, add_generation_prompt=add_generation_prompt, **self.template_args
             )
         except (TypeError, ValueError, TemplateError) as error:
             raise ConfigError(
-                f"the chat template refuses what it is given ({error}); see --system and --template-args, or give --no-chat"
+                f"the chat template refuses what it is given ({error}); see --system and --template-args, or give "
+                "--no-chat"
             ) from None
 
-    def generate_until(self, requests, disable_tqdm: bool = False) -> list[str]:
-        """A Response for each. lm-eval repeats the same request once per sample."""
-        drawn: Counter = Counter()
-        keys = []
+    def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
+        """A ResponseText for each request. lm-eval repeats the same request once per sample."""
+        drawn: Counter[tuple[int, str]] = Counter()
+        keys: list[Key] = []
         for request in requests:
             item = (self._number(request), str(request.doc.get("id", request.doc_id)))
             keys.append((*item, drawn[item]))
@@ -103,19 +123,24 @@ class ScopeVLLM(LM):
         )
         if not have.issuperset(keys):
             self._sample(list(zip(keys, requests, strict=True)), have)
-        samples = (self.store.get(*key) if self.store else self.kept[key] for key in keys)
-        return [Response(s.text, s.finish_reason) for s in samples]
-
-    def _number(self, request) -> int:
-        """Of the task in the store; without one, of the task under these generation_kwargs."""
         if self.store:
-            return self.benchmarks[request.task_name]
+            return self._graded(self.store, keys)
+        samples = (self.kept[key] for key in keys)
+        return [ResponseText(s.text, s.finish_reason) for s in samples]
+
+    def _number(self, request: Instance) -> int:
+        """The number of a request's task in the store; without one, of the task under these generation_kwargs."""
+        if self.store:
+            return self.benchmarks[str(request.task_name)]
         return self.benchmarks.setdefault(
             f"{request.task_name} {json.dumps(request.args[1], sort_keys=True)}", len(self.benchmarks)
         )
 
     def _sample(self, asked: list[tuple[Key, Any]], have: set[Key]) -> None:
-        """What is missing. All that is asked for decides how long a request may be, so that an engine is the same after an interruption."""
+        """Sample what is missing.
+
+        All that is asked for decides how long a request may be, so that an engine is the same after an interruption.
+        """
         prompts: dict[str, list[int]] = {}
         todo, longest = [], (0, "")
         for (benchmark, item, number), request in asked:
@@ -129,32 +154,49 @@ class ScopeVLLM(LM):
         if longest[0] > self.positions:
             most = self.positions - max(map(len, prompts.values()))
             raise ConfigError(
-                f"{longest[1]} and its longest response need {longest[0]} tokens, the model has {self.positions} positions; "
-                + (f"set --max-tokens {most} or less" if most > 0 else "its problem alone does not fit")
+                f"{longest[1]} and its longest response need {longest[0]} tokens, the model has {self.positions} "
+                "positions; " + (f"set --max-tokens {most} or less" if most > 0 else "its problem alone does not fit")
             )
         if self.sampler is None:
             self.sampler = EngineGroup(self.settings(max_model_len=longest[0]))
         tokens = 0
         with self.bar(total=len(asked), initial=len(asked) - len(todo)) as bar:
             for finished in self.sampler.sample(todo):
-                for _, s in finished:
-                    if s.finish_reason not in ("stop", "length"):
-                        raise SamplingError(
-                            f"{s.item}, sample {s.number}: it ended by {s.finish_reason}, which is no answer"
-                        )
-                if self.store:
-                    self.store.add(finished)
-                else:
-                    self.kept |= {(key, s.item, s.number): s for key, s in finished}
+                self._keep(finished)
                 tokens += sum(s.tokens for _, s in finished)
                 bar.update(len(finished))
                 bar.set_postfix_str(f"{tokens / max(bar.format_dict['elapsed'], 1e-3):.0f} tokens/s", refresh=False)
 
-    def loglikelihood(self, requests, disable_tqdm: bool = False):
-        raise ValueError("scope-vllm samples answers; it has no log-likelihood tasks")
+    def _keep(self, finished: list[tuple[int, Sample]]) -> None:
+        """Put finished samples where they stay. Raises SamplingError for one that was cut off by its sampler."""
+        for _, s in finished:
+            if s.finish_reason not in ("stop", "length"):
+                raise SamplingError(f"{s.item}, sample {s.number}: it ended by {s.finish_reason}, which is no answer")
+        if self.store:
+            self.store.add(finished)
+        else:
+            self.kept |= {(key, s.item, s.number): s for key, s in finished}
 
-    def loglikelihood_rolling(self, requests, disable_tqdm: bool = False):
-        raise ValueError("scope-vllm samples answers; it has no log-likelihood tasks")
+    def _graded(self, store: Store, keys: list[Key]) -> list[str]:
+        """The responses of the store with their grades, which are made here and stay there."""
+        grades = {}
+        for benchmark in store.benchmarks():
+            if asked := [(item, number) for b, item, number in keys if b == benchmark["id"]]:
+                problems, samples = len({item for item, _ in asked}), 1 + max(number for _, number in asked)
+                grades[benchmark["id"]] = grade_samples(store, benchmark, problems, samples, self.progress_to)
+        found = []
+        for b, item, number in keys:
+            sample = store.get(b, item, number)
+            found.append(ResponseText(sample.text, sample.finish_reason, grades[b][item][number]))
+        return found
+
+    def loglikelihood(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list:
+        """Raise ValueError: there is no such task here."""
+        raise ValueError(NO_LOG_LIKELIHOOD)
+
+    def loglikelihood_rolling(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list:
+        """Raise ValueError: there is no such task here."""
+        raise ValueError(NO_LOG_LIKELIHOOD)
 
     def close(self) -> None:
         """Free the engines, so that another model can be loaded."""
@@ -163,13 +205,17 @@ class ScopeVLLM(LM):
             self.sampler = None
 
 
-def sampling_params(options: dict) -> dict:
-    """lm-eval's generation_kwargs under vLLM's names, all of them. Raises ConfigError for an unknown one, or one out of its range."""
+def sampling_params(options: dict) -> dict[str, Any]:
+    """lm-eval's generation_kwargs under vLLM's names, all of them.
+
+    Raises ConfigError for an unknown one, or one out of its range.
+    """
     known = {"temperature": 0.0, "top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
     extra = options.keys() - {*known, "until", "max_gen_toks", "do_sample"}
     if extra:
         raise ConfigError(
-            f"scope-vllm does not know generation_kwargs {', '.join(sorted(extra))}; known: {', '.join(known)}, until, max_gen_toks"
+            f"scope-vllm does not know generation_kwargs {', '.join(sorted(extra))}; known: {', '.join(known)}, until, "
+            "max_gen_toks"
         )
     if "max_gen_toks" not in options:
         raise ConfigError("scope-vllm needs max_gen_toks among a task's generation_kwargs")
@@ -177,9 +223,13 @@ def sampling_params(options: dict) -> dict:
     if options.get("do_sample") is False:
         params["temperature"] = 0.0
     ranges = {
-        "temperature": params["temperature"] >= 0, "top_p": 0 < params["top_p"] <= 1, "top_k": params["top_k"] >= -1, "min_p": 0 <= params["min_p"] <= 1,
-        "repetition_penalty": params["repetition_penalty"] > 0, "max_tokens": params["max_tokens"] >= 1,
-    }  # fmt: skip
+        "temperature": params["temperature"] >= 0,
+        "top_p": 0 < params["top_p"] <= 1,
+        "top_k": params["top_k"] >= -1,
+        "min_p": 0 <= params["min_p"] <= 1,
+        "repetition_penalty": params["repetition_penalty"] > 0,
+        "max_tokens": params["max_tokens"] >= 1,
+    }
     for name, sound in ranges.items():
         if not sound:
             raise ConfigError(f"--{name.replace('_', '-')} {params[name]} is out of its range")

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from scope_openrlhf.data.problems import read_jsonl
+from scope_openrlhf.data.files import read_jsonl
 from scope_openrlhf.settings.errors import ConfigError, nearest
 from scope_openrlhf.verifier.extract import extract_answers
 
@@ -13,13 +13,16 @@ TASKS = Path(__file__).parent / "tasks"
 
 
 def names() -> list[str]:
-    """Of the benchmarks that have a task file, the six of the paper first."""
+    """Names of the benchmarks that have a task file, the six of the paper first."""
     six = ["aime24", "aime25", "amc23", "math500", "minerva", "olympiad"]
     return six + sorted({f.stem.removeprefix("scope_") for f in TASKS.glob("*.yaml")} - set(six))
 
 
 def task_of(benchmark: str) -> tuple[str, dict]:
-    """(short name, what a task file for it begins with) of a benchmark's name or of somebody's own .jsonl file."""
+    """(short name, what a task file for it begins with) of a benchmark's name or of somebody's own .jsonl file.
+
+    Raises ConfigError for a name that there is not.
+    """
     file = TASKS / f"scope_{benchmark}.yaml"
     if file.is_file():
         return benchmark, {"include": str(file), "task": f"scope_{benchmark}"}
@@ -37,10 +40,11 @@ def dataset(
 ) -> dict:
     """lm-eval's `custom_dataset`: {"test": rows of id, problem, answer and stratum, all texts}.
 
-    Taken from file, somebody's own; else from data_dir/<benchmark>.jsonl if a data_dir is given, else from default_file, else from the hub:
-    {path, name, revision, split and the columns id, problem, answer}. Raises ConfigError for missing data, a hub that does not answer, and rows without an id, a problem or a gold.
+    Taken from file, somebody's own; else from data_dir/<benchmark>.jsonl if a data_dir is given, else from
+    default_file, else from the hub: {path, name, revision, split and the columns id, problem, answer}.
+    Raises ConfigError for missing data, a hub that does not answer, and rows without an id, a problem or a gold.
     """
-    import datasets
+    import datasets  # a second of start-up, also of --help
 
     if data_dir and not file:
         file = str(Path(data_dir) / f"{benchmark}.jsonl")
@@ -54,7 +58,10 @@ def dataset(
 
 
 def check(rows: list[Any], where: str) -> list[dict]:
-    """The rows with id, problem and answer as texts. Raises ConfigError naming the first rows that lack one, or that share an id."""
+    """The rows with id, problem, answer and stratum as texts.
+
+    where: they come from, for messages. Raises ConfigError naming the first row that lacks one, or has another's id.
+    """
     if not rows:
         raise ConfigError(f"{where} holds no problems")
     seen: set[str] = set()
@@ -63,7 +70,8 @@ def check(rows: list[Any], where: str) -> list[dict]:
         for key in ("id", "problem", "answer"):
             if not isinstance(row, dict) or row.get(key) is None or not str(row[key]).strip():
                 raise ConfigError(
-                    f"{where}, row {number}: {key} is missing; a problem without it cannot be scored: repair or remove the row"
+                    f"{where}, row {number}: {key} is missing; a problem without it cannot be scored: repair or remove "
+                    "the row"
                 )
         texts = {
             "id": str(row["id"]),
@@ -86,7 +94,7 @@ def check(rows: list[Any], where: str) -> list[dict]:
 
 
 def gold_text(answer: Any) -> str:
-    """Golds come as texts, numbers and lists of them. Raises ConfigError for anything else."""
+    """A gold as text. It comes as text, number or list of them; ConfigError for anything else."""
     if isinstance(answer, list):
         return ", ".join(map(gold_text, answer))
     if isinstance(answer, float) and answer.is_integer():
@@ -103,20 +111,21 @@ def content_hash(rows: list[dict]) -> str:
 
 
 def _from_hub(benchmark: str, hub: dict) -> list[dict]:
-    import datasets
+    import datasets  # as above
 
     try:
         raw = datasets.load_dataset(hub["path"], hub.get("name"), split=hub["split"], revision=hub["revision"])
     except Exception as error:  # border to the hub: any of a dozen exceptions means the same to the user
+        said = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise ConfigError(
-            f"the hub does not give {hub.get('path')} ({(str(error) or type(error).__name__).splitlines()[0][:200]}); try again, "
-            f"or give --data-dir with a {benchmark}.jsonl of id, problem and answer"
+            f"the hub does not give {hub.get('path')} ({said}); try again, or give --data-dir with a {benchmark}.jsonl "
+            "of id, problem and answer"
         ) from error
-    return [_row(benchmark, number, row, hub) for number, row in enumerate(raw)]
+    return [hub_row(benchmark, number, row, hub) for number, row in enumerate(raw)]
 
 
-def _row(benchmark: str, number: int, row: dict, hub: dict) -> dict:
-    """A hub's row under our names. Some golds stand in a box."""
+def hub_row(benchmark: str, number: int, row: dict, hub: dict) -> dict:
+    """A hub's row under our names. hub: the columns, as in `dataset`. Some golds stand in a box."""
     answer = row.get(hub["answer"])
     boxed = extract_answers(answer) if isinstance(answer, str) else []
     name = row.get(hub["id"], number) if "id" in hub else number

@@ -1,4 +1,4 @@
-"""Two models on the same problems: paired differences, p-values that count how many were asked for, and the problems that flipped."""
+"""Two models on the same problems: paired differences, adjusted p-values, and the problems that flipped."""
 
 from typing import Any
 
@@ -6,12 +6,28 @@ from scope_eval import metrics
 from scope_eval.results import Graded, share
 from scope_openrlhf.settings.errors import ConfigError
 
+COLUMNS = [
+    "benchmark",
+    "problems",
+    "Avg A",
+    "Avg B",
+    "difference",
+    "p",
+    "p (Holm)",
+    "k",
+    "Pass@k A",
+    "Pass@k B",
+    "difference",
+    "gained",
+    "lost",
+]
+
 
 def compare(before: dict[str, Graded], after: dict[str, Graded]) -> dict[str, Any]:
-    """{"benchmarks": {name: ...}, "notes": [what a reader should know]} over the benchmarks that both have with the same data.
+    """{"benchmarks": {name: ...}, "notes": [what a reader should know]} over what both have with the same data.
 
-    Each has n, k, before and after (metrics.score), difference (metrics.paired_difference), p (permutation test of Avg), p_holm, flips, strata.
-    Raises ConfigError if there is nothing to compare.
+    Each benchmark has n, k, before and after (metrics.accuracy), difference (metrics.paired_difference), p (permutation
+    test of Avg), p_holm, flips, strata. Raises ConfigError if there is nothing to compare.
     """
     found, notes = {}, [f"{name} is in one of them alone" for name in sorted(before.keys() ^ after.keys())]
     for name in (n for n in before if n in after):
@@ -35,7 +51,7 @@ def compare(before: dict[str, Graded], after: dict[str, Graded]) -> dict[str, An
 
 
 def pair(before: Graded, after: Graded) -> dict[str, Any]:
-    """Of one benchmark, over the problems that both have samples of."""
+    """What compare says of one benchmark, over the problems that both have samples of."""
     where = {p["id"]: i for i, p in enumerate(after.problems)}
     rows = [(p, i, where[p["id"]]) for i, p in enumerate(before.problems) if p["id"] in where]
     old, new = [before.correct[i] for _, i, _ in rows], [after.correct[j] for _, _, j in rows]
@@ -45,17 +61,26 @@ def pair(before: Graded, after: Graded) -> dict[str, Any]:
     for stratum in dict.fromkeys(p["stratum"] for p, _, _ in rows):
         of = [i for i, (p, _, _) in enumerate(rows) if p["stratum"] == stratum]
         strata[stratum] = {
-            "before": metrics.score([old[i] for i in of], k),
-            "after": metrics.score([new[i] for i in of], k),
+            "before": metrics.accuracy([old[i] for i in of], k),
+            "after": metrics.accuracy([new[i] for i in of], k),
         }
     return {
-        "n": len(rows), "k": k, "before": metrics.score(old, k), "after": metrics.score(new, k), "difference": difference,
-        "p": metrics.permutation_p(old, new), "flips": flips([p["id"] for p, _, _ in rows], old, new, k), "strata": strata,
-    }  # fmt: skip
+        "n": len(rows),
+        "k": k,
+        "before": metrics.accuracy(old, k),
+        "after": metrics.accuracy(new, k),
+        "difference": difference,
+        "p": metrics.permutation_p(old, new),
+        "flips": flips([p["id"] for p, _, _ in rows], old, new, k),
+        "strata": strata,
+    }
 
 
 def flips(ids: list[str], before: metrics.Correct, after: metrics.Correct, k: int) -> dict[str, list[str]]:
-    """Problems that changed sides: right in half of their samples or more (gained, lost), right in one of the first k (first_solved, no_longer_solved)."""
+    """Ids of the problems that changed sides.
+
+    gained, lost: right in half of their samples or more. first_solved, no_longer_solved: right in one of the first k.
+    """
     found: dict[str, list[str]] = {"gained": [], "lost": [], "first_solved": [], "no_longer_solved": []}
     for name, old, new in zip(ids, before, after, strict=True):
         a, b = share(old) or 0.0, share(new) or 0.0
@@ -67,45 +92,46 @@ def flips(ids: list[str], before: metrics.Correct, after: metrics.Correct, k: in
 
 
 def differing(a: dict, b: dict) -> str | None:
+    """In what two settings differ, with both values, at most 300 characters; None if they are the same."""
     keys = sorted(k for k in {**a, **b} if a.get(k) != b.get(k))
     return ", ".join(f"{k} {a.get(k)!r} and {b.get(k)!r}" for k in keys)[:300] or None
 
 
 def table(comparison: dict[str, Any], names: tuple[str, str]) -> str:
-    """Markdown."""
+    """A comparison as Markdown; names: of the two models."""
 
     def change(value: float, interval: tuple[float, float]) -> str:
         known = interval[0] == interval[0]  # NaN: a single problem has none
         return f"{100 * value:+.2f}" + (f" [{100 * interval[0]:+.2f}, {100 * interval[1]:+.2f}]" if known else "")
 
     lines = [
-        f"A = {names[0]}, B = {names[1]}. Differences are B - A, paired by problem, with 95% intervals; p by permutation, adjusted by Holm.",
+        f"A = {names[0]}, B = {names[1]}. Differences are B - A, paired by problem, with 95% intervals; p by "
+        "permutation, adjusted by Holm.",
         "",
-        "| benchmark | problems | Avg A | Avg B | difference | p | p (Holm) | k | Pass@k A | Pass@k B | difference | gained | lost |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        markdown_row(COLUMNS),
+        "|" + "---|" * len(COLUMNS),
     ]
     for name, c in comparison["benchmarks"].items():
         d, a, b = c["difference"], c["before"], c["after"]
-        cells = [
-            name, c["n"], f"{100 * a['avg']:.2f}", f"{100 * b['avg']:.2f}", change(d["avg"], d["ci"]), f"{c['p']:.4f}", f"{c['p_holm']:.4f}",
-            c["k"], f"{100 * a['pass']:.2f}", f"{100 * b['pass']:.2f}", change(d["pass"], d["pass_ci"]),
-            len(c["flips"]["gained"]), len(c["flips"]["lost"]),
-        ]  # fmt: skip
-        lines.append(markdown_row(cells))
+        avg = [f"{100 * a['avg']:.2f}", f"{100 * b['avg']:.2f}", change(d["avg"], d["ci"])]
+        passed = [f"{100 * a['pass']:.2f}", f"{100 * b['pass']:.2f}", change(d["pass"], d["pass_ci"])]
+        flipped = [len(c["flips"]["gained"]), len(c["flips"]["lost"])]
+        p_values = [f"{c['p']:.4f}", f"{c['p_holm']:.4f}"]
+        lines.append(markdown_row([name, c["n"], *avg, *p_values, c["k"], *passed, *flipped]))
     lines += ["", "Gained, lost: problems that crossed one half of their samples right."]
     for name, c in comparison["benchmarks"].items():
         for kind, ids in c["flips"].items():
             if ids:
-                lines.append(
-                    f"- {name}, {kind.replace('_', ' ')} ({len(ids)}): {', '.join(map(plain, ids[:30]))}{', ...' if len(ids) > 30 else ''}"
-                )
+                shown = ", ".join(map(plain, ids[:30])) + (", ..." if len(ids) > 30 else "")
+                lines.append(f"- {name}, {kind.replace('_', ' ')} ({len(ids)}): {shown}")
     return "\n".join(lines + [f"- {note}" for note in comparison["notes"]])
 
 
 def markdown_row(cells: list) -> str:
+    """A row of a Markdown table."""
     return "| " + " | ".join(plain(str(cell)) for cell in cells) + " |"
 
 
 def plain(text: str) -> str:
-    """On one line of a Markdown table, and no markup."""
+    """A text on one line of a Markdown table, without markup."""
     return " ".join(text.split()).translate({ord(c): f"\\{c}" for c in "|<>`"})

@@ -1,6 +1,7 @@
 """Avg@n, Pass@k, maj@k and paired comparisons as pure functions, with errors and intervals that cluster by problem.
 
 `correct` is (problems, n) bool: samples of one problem share its difficulty, so the problem is the unit that varies.
+Intervals are of 95% unless another level is given.
 """
 
 import math
@@ -14,8 +15,11 @@ Interval = tuple[float, float]
 
 
 def avg_at_n(correct: Correct) -> float:
-    """Mean over problems of the share of right samples. Ragged rows are allowed; an empty row or no row is a ValueError."""
-    return _mean(_per_problem_avg(correct))
+    """Mean over problems of the share of right samples.
+
+    Ragged rows are allowed. Raises ValueError for an empty row or no row.
+    """
+    return _mean(per_problem_avg(correct))
 
 
 def pass_at_k(correct: Correct, k: int) -> float:
@@ -23,7 +27,7 @@ def pass_at_k(correct: Correct, k: int) -> float:
 
     Raises ValueError if a problem has fewer than k samples.
     """
-    return _mean(_per_problem_pass(correct, k))
+    return _mean(per_problem_pass(correct, k))
 
 
 def pass_curve(correct: Correct) -> dict[int, float]:
@@ -32,61 +36,68 @@ def pass_curve(correct: Correct) -> dict[int, float]:
 
 
 def best_at_k_with_replacement(correct: Correct, k: int) -> float:
-    """Mean over problems of 1 - (1 - c / n)^k: the expectation of the bootstrap that the published SCOPE tables and verl call Pass@k.
+    """Mean over problems of 1 - (1 - c / n)^k, c of n right.
 
-    Biased low: a problem solved once in 32 counts as 0.638 at k = 32, where the unbiased Pass@32 says 1.
+    It is the expectation of the bootstrap that the published SCOPE tables and verl call Pass@k. Biased low: a problem
+    solved once in 32 counts as 0.638 at k = 32, where the unbiased Pass@32 says 1.
     """
     return _mean(_per_problem_best(correct, k))
 
 
 def maj_at_k(answers: Answers, correct: Correct, k: int) -> float:
-    """Mean over problems, and over each problem's n // k disjoint blocks of k samples, of whether the block's most frequent answer is right.
+    """Mean of whether the most frequent answer of k samples is right.
 
-    answers: for each sample the class of its answer, equal for equivalent ones; None (no answer) wins only where nothing else was said.
-    Ties are averaged. Raises ValueError if a problem has fewer than k samples.
+    Over problems, and over each problem's n // k disjoint blocks of k samples.
+    answers: for each sample the class of its answer, equal for equivalent ones; None (no answer) wins only where
+    nothing else was said. Ties are averaged. Raises ValueError if a problem has fewer than k samples.
     """
     return _mean(_per_problem_maj(answers, correct, k))
 
 
 def avg_interval(correct: Correct, level: float = 0.95) -> Interval:
-    """Of Avg@n, over problems."""
-    return _interval(_per_problem_avg(correct), level)
+    """Wilson's interval of Avg@n over problems."""
+    return wilson_interval(per_problem_avg(correct), level)
 
 
 def pass_interval(correct: Correct, k: int, level: float = 0.95) -> Interval:
-    return _interval(_per_problem_pass(correct, k), level)
+    """Wilson's interval of Pass@k over problems."""
+    return wilson_interval(per_problem_pass(correct, k), level)
 
 
 def best_interval(correct: Correct, k: int, level: float = 0.95) -> Interval:
-    return _interval(_per_problem_best(correct, k), level)
+    """Wilson's interval of best_at_k_with_replacement over problems."""
+    return wilson_interval(_per_problem_best(correct, k), level)
 
 
 def maj_interval(answers: Answers, correct: Correct, k: int, level: float = 0.95) -> Interval:
-    return _interval(_per_problem_maj(answers, correct, k), level)
+    """Wilson's interval of maj@k over problems."""
+    return wilson_interval(_per_problem_maj(answers, correct, k), level)
 
 
 def variance_parts(correct: Correct) -> dict[str, float]:
-    """{"between", "within"}: the variance of a problem's chance of being solved, and the mean variance of a single sample of a problem.
+    """{"between", "within"}: the variance of a problem's chance of being solved, and of a single sample of a problem.
 
-    The squared standard error of Avg@n over P problems is (between + within / n) / P: more samples lower the second part alone.
+    The latter is a mean over problems. The squared standard error of Avg@n over P problems is
+    (between + within / n) / P: more samples lower the second part alone.
     Rows of one sample tell nothing of `within`: NaN then, as for a single problem.
     """
     rows = [row for row in correct if len(row) > 1]
     if len(correct) < 2 or not rows:
         return {"between": math.nan, "within": math.nan}
     within = _mean(
-        [p * (1 - p) * len(row) / (len(row) - 1) for row, p in zip(rows, _per_problem_avg(rows), strict=True)]
+        [p * (1 - p) * len(row) / (len(row) - 1) for row, p in zip(rows, per_problem_avg(rows), strict=True)]
     )
     n = _mean([len(row) for row in correct])
-    return {"between": max(0.0, _stderr(_per_problem_avg(correct)) ** 2 * len(correct) - within / n), "within": within}
+    return {"between": max(0.0, _stderr(per_problem_avg(correct)) ** 2 * len(correct) - within / n), "within": within}
 
 
 def permutation_p(before: Correct, after: Correct, draws: int = 10_000, seed: int = 1) -> float:
-    """Two-sided p-value of the paired difference of Avg@n: how often problems whose two models are swapped at random differ as much.
+    """Two-sided p-value of the paired difference of Avg@n.
 
-    Exact for up to 13 problems, else by `draws` random swaps, themselves counted in, so that it is never 0.
+    It is how often the difference is as large if the two models of each problem are swapped at random. Exact for up to
+    13 problems that differ, else by `draws` random swaps, with the difference itself counted in, so that it is never 0.
     """
-    d = [a - b for a, b in zip(_per_problem_avg(after), _per_problem_avg(before), strict=True)]
+    d = [a - b for a, b in zip(per_problem_avg(after), per_problem_avg(before), strict=True)]
     d = [x for x in d if x]
     observed = abs(sum(d)) - 1e-12
     if len(d) <= 13:
@@ -106,35 +117,46 @@ def holm(p_values: dict[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in p_values}
 
 
-def score(correct: Correct, k: int | None = None) -> dict[str, float]:
-    """{"avg", "pass", "stderr_avg", "stderr_pass"} of Avg@n and Pass@k; k: the number of samples of the shortest row, unless it is given."""
-    avg, passed = _per_problem_avg(correct), _per_problem_pass(correct, min(map(len, correct)) if k is None else k)
+def accuracy(correct: Correct, k: int | None = None) -> dict[str, float]:
+    """{"avg", "pass", "stderr_avg", "stderr_pass"} of Avg@n and Pass@k.
+
+    k: None for the number of samples of the shortest row.
+    """
+    avg, passed = per_problem_avg(correct), per_problem_pass(correct, min(map(len, correct)) if k is None else k)
     return {"avg": _mean(avg), "pass": _mean(passed), "stderr_avg": _stderr(avg), "stderr_pass": _stderr(passed)}
 
 
 def paired_difference(before: Correct, after: Correct, level: float = 0.95) -> dict:
-    """After minus before over the same problems in the same order: {"avg", "stderr", "ci", "pass", "stderr_pass", "pass_ci", "k"}.
+    """{"avg", "stderr", "ci", "pass", "stderr_pass", "pass_ci", "k"} of after minus before.
 
-    Intervals are of Student's t over problems; k, of Pass@k, is the number of samples of the shortest row.
+    Both are of the same problems in the same order, else ValueError. Intervals are of Student's t over problems; k, of
+    Pass@k, is the number of samples of the shortest row.
     """
     if len(before) != len(after):
         raise ValueError(f"a paired difference needs the same problems, got {len(before)} and {len(after)}")
     k = min(map(len, [*before, *after]))
-    avg = [a - b for a, b in zip(_per_problem_avg(after), _per_problem_avg(before), strict=True)]
-    passed = [a - b for a, b in zip(_per_problem_pass(after, k), _per_problem_pass(before, k), strict=True)]
+    avg = [a - b for a, b in zip(per_problem_avg(after), per_problem_avg(before), strict=True)]
+    passed = [a - b for a, b in zip(per_problem_pass(after, k), per_problem_pass(before, k), strict=True)]
     return {
-        "avg": _mean(avg), "stderr": _stderr(avg), "ci": _t_interval(avg, level),
-        "pass": _mean(passed), "stderr_pass": _stderr(passed), "pass_ci": _t_interval(passed, level), "k": k,
-    }  # fmt: skip
+        "avg": _mean(avg),
+        "stderr": _stderr(avg),
+        "ci": t_interval(avg, level),
+        "pass": _mean(passed),
+        "stderr_pass": _stderr(passed),
+        "pass_ci": t_interval(passed, level),
+        "k": k,
+    }
 
 
-def _per_problem_avg(correct: Correct) -> list[float]:
+def per_problem_avg(correct: Correct) -> list[float]:
+    """(problems,): the share of right samples. Raises ValueError for an empty row or no row."""
     if not len(correct) or not all(len(row) for row in correct):
         raise ValueError("correct needs at least one problem, and every problem at least one sample")
     return [sum(map(bool, row)) / len(row) for row in correct]
 
 
-def _per_problem_pass(correct: Correct, k: int) -> list[float]:
+def per_problem_pass(correct: Correct, k: int) -> list[float]:
+    """(problems,): 1 - C(n - c, k) / C(n, k). Raises ValueError if a problem has fewer than k samples."""
     short = [i for i, row in enumerate(correct) if len(row) < k]
     if short or k < 1 or not len(correct):
         raise ValueError(f"Pass@{k} needs at least {k} >= 1 samples of every problem; problems {short[:5]} have fewer")
@@ -142,7 +164,7 @@ def _per_problem_pass(correct: Correct, k: int) -> list[float]:
 
 
 def _per_problem_best(correct: Correct, k: int) -> list[float]:
-    return [1 - (1 - p) ** k for p in _per_problem_avg(correct)]
+    return [1 - (1 - p) ** k for p in per_problem_avg(correct)]
 
 
 def _per_problem_maj(answers: Answers, correct: Correct, k: int) -> list[float]:
@@ -166,13 +188,14 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _interval(values: Sequence[float], level: float) -> Interval:
-    """Wilson's interval around the mean over problems, which knows that shares end at 0 and 1; NaN for a single problem.
+def wilson_interval(values: Sequence[float], level: float) -> Interval:
+    """Wilson's interval around the mean of values, (problems,), of shares; NaN for a single problem.
 
-    Its number of trials is the one that would have the standard error found over problems, at least one for each; its quantile that of
-    t. A plain t interval covers too little where most problems are never, or always, solved.
+    It knows that shares end at 0 and 1. Its number of trials is the one that would have the standard error found over
+    problems, at least one for each; its quantile that of t. A plain t interval covers too little where most problems
+    are never, or always, solved.
     """
-    from scipy.stats import t
+    from scipy.stats import t  # a second of start-up, also of --help
 
     if len(values) < 2:
         return math.nan, math.nan
@@ -184,9 +207,9 @@ def _interval(values: Sequence[float], level: float) -> Interval:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def _t_interval(values: Sequence[float], level: float) -> Interval:
-    """Of a mean that may be negative, as a difference is; NaN for a single problem."""
-    from scipy.stats import t
+def t_interval(values: Sequence[float], level: float) -> Interval:
+    """Student's interval around the mean of values, (problems,), that may be negative; NaN for a single problem."""
+    from scipy.stats import t  # as above
 
     if len(values) < 2:
         return math.nan, math.nan

@@ -1,4 +1,7 @@
-"""results.json as a page, as Markdown and as a table for the terminal. The page needs no network and runs no script but its own."""
+"""results.json as a page, as Markdown and as a table for the terminal.
+
+The page needs no network and runs no script but its own.
+"""
 
 import base64
 import hashlib
@@ -15,7 +18,8 @@ from scope_eval.store import Store
 
 HERE = Path(__file__).parent
 TEXT_BUDGET = 24_000_000
-"""Characters of responses that a page holds. Where there are more, it shows the first response of each verdict to each problem, clipped."""
+"""Characters of responses that a page holds. Where there are more, it shows the first response of each verdict to each
+problem, clipped."""
 HEAD, TAIL = 1_000, 3_000
 """Characters of a clipped response that are kept."""
 
@@ -23,7 +27,7 @@ HEAD, TAIL = 1_000, 3_000
 def write(
     summary: dict[str, Any], graded: dict[str, Graded], store: Store, folder: Path, text_budget: int = TEXT_BUDGET
 ) -> None:
-    """report.html and report.md."""
+    """Write report.html and report.md into folder. summary: what stands in results.json."""
     published = {}
     for title, p in yaml.safe_load((HERE / "published.yaml").read_text()).items():
         # somebody's own file of the same name is another benchmark
@@ -31,15 +35,16 @@ def write(
             published[title] = p | {"benchmarks": same}
     whole = sum(store.characters(g.about["id"]) for g in graded.values()) <= text_budget
     data = {
-        "summary": summary, "published": published, "whole": whole,
-        "problems": {name: _problems(g, store, whole) for name, g in graded.items()},
-    }  # fmt: skip
+        "summary": summary,
+        "published": published,
+        "whole": whole,
+        "problems": {name: problems_of(g, store, whole) for name, g in graded.items()},
+    }
     script, page = (HERE / "report.js").read_text(), (HERE / "report.html").read_text()
     pieces = {
         "TITLE": html.escape(f"scope-eval: {summary['model']}"),
-        "HASH": base64.b64encode(
-            hashlib.sha256(script.encode()).digest()
-        ).decode(),  # the browser runs this script and no other
+        # the browser runs this script and no other
+        "HASH": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "STYLE": (HERE / "report.css").read_text(),
         "SCRIPT": script,
         "DATA": json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
@@ -51,8 +56,13 @@ def write(
     (folder / "report.md").write_text(markdown(summary, published), encoding="utf-8")
 
 
-def _problems(graded: Graded, store: Store, whole: bool) -> list[dict]:
-    """For the page: each problem with its samples as [verdict, answer, reason, tokens, finish reason, seed, engine, text or None]."""
+def problems_of(graded: Graded, store: Store, whole: bool) -> list[dict]:
+    """Each problem for the page, with its samples.
+
+    A sample is [verdict, answer, reason, tokens, finish reason, seed, engine, text]; without `whole`, the text is
+    clipped, or None where the problem has an earlier sample of the same verdict.
+    """
+    kept = ("verdict", "answer", "reason", "tokens", "finish_reason", "seed", "engine")
     found = []
     for problem, row in zip(graded.problems, graded.rows, strict=True):
         texts = store.texts(graded.about["id"], problem["id"], len(row))
@@ -62,23 +72,20 @@ def _problems(graded: Graded, store: Store, whole: bool) -> list[dict]:
             first = sample["verdict"] not in seen
             seen.add(sample["verdict"])
             shown = text if whole else clip(text) if first else None
-            samples.append(
-                [
-                    *(sample[k] for k in ("verdict", "answer", "reason", "tokens", "finish_reason", "seed", "engine")),
-                    shown,
-                ]
-            )
+            samples.append([*(sample[k] for k in kept), shown])
         found.append({k: problem[k] for k in ("id", "problem", "answer", "stratum")} | {"samples": samples})
     return found
 
 
 def clip(text: str) -> str:
+    """Head and tail of a text that is longer than both."""
     if len(text) <= HEAD + TAIL:
         return text
     return f"{text[:HEAD]}\n\n[... {len(text) - HEAD - TAIL} characters left out ...]\n\n{text[-TAIL:]}"
 
 
 def percent(value: float | None, interval: list | tuple | None = None) -> str:
+    """A share in percent, with its interval where there is one."""
     if value is None:
         return "-"
     known = interval and interval[0] is not None
@@ -86,11 +93,20 @@ def percent(value: float | None, interval: list | tuple | None = None) -> str:
 
 
 def columns(name: str, b: dict[str, Any]) -> list[str]:
+    """The cells of a benchmark under HEADERS. b: what results.json says of it."""
     n = b["samples"]
     return [
-        name, str(b["problems"]), str(n), percent(b["avg"], b["avg_ci"]), percent(b["pass"][str(n)], b["pass_ci"][str(n)]), percent(b["maj"], b["maj_ci"]),
-        percent(b["best_with_replacement"], b["best_with_replacement_ci"]), percent(b["truncated"]), percent(b["no_box"]), percent(b["failed"]),
-    ]  # fmt: skip
+        name,
+        str(b["problems"]),
+        str(n),
+        percent(b["avg"], b["avg_ci"]),
+        percent(b["pass"][str(n)], b["pass_ci"][str(n)]),
+        percent(b["maj"], b["maj_ci"]),
+        percent(b["best_with_replacement"], b["best_with_replacement_ci"]),
+        percent(b["truncated"]),
+        percent(b["no_box"]),
+        percent(b["failed"]),
+    ]
 
 
 HEADERS = [
@@ -108,24 +124,18 @@ HEADERS = [
 
 
 def rows_of(summary: dict[str, Any]) -> list[list[str]]:
+    """The rows of a table under HEADERS, a second one for a benchmark with another count of problems."""
     rows = []
     for name, b in json.loads(json.dumps(summary["benchmarks"])).items():  # keys as results.json has them
         rows.append(columns(name, b))
         if w := b.get("without"):
-            rows.append(
-                [
-                    f"{name}, {w['label']}",
-                    str(w["problems"]),
-                    str(b["samples"]),
-                    percent(w["avg"]),
-                    percent(w["pass"]),
-                    *["-"] * 5,
-                ]
-            )
+            counts = [str(w["problems"]), str(b["samples"])]
+            rows.append([f"{name}, {w['label']}", *counts, percent(w["avg"]), percent(w["pass"]), *["-"] * 5])
     return rows
 
 
 def terminal_table(summary: dict[str, Any]) -> str:
+    """results.json as a table of plain text."""
     rows = [HEADERS, *rows_of(summary)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADERS))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -135,6 +145,12 @@ def terminal_table(summary: dict[str, Any]) -> str:
 
 
 def pair_table(comparison: dict[str, Any]) -> str:
+    """A comparison as a table of plain text, in percent with standard errors."""
+
+    def row(title: str, avg: float, stderr_avg: float, passed: float, stderr_pass: float, sign: str = "") -> str:
+        of_avg = f"{100 * avg:{sign}6.2f} +- {100 * stderr_avg:<9.2f}"
+        return f"  {title:<34}{of_avg}{100 * passed:{sign}6.2f} +- {100 * stderr_pass:.2f}"
+
     lines = []
     for name, c in comparison["benchmarks"].items():
         k, d = c["k"], c["difference"]
@@ -142,32 +158,39 @@ def pair_table(comparison: dict[str, Any]) -> str:
         lines.append(f"{title:<36}{f'Avg@{k}':<20}Pass@{k}")
         for side in ("before", "after"):
             s = c[side]
-            lines.append(
-                f"  {side:<34}{100 * s['avg']:6.2f} +- {100 * s['stderr_avg']:<9.2f}{100 * s['pass']:6.2f} +- {100 * s['stderr_pass']:.2f}"
-            )
-        lines.append(
-            f"  {'difference':<34}{100 * d['avg']:+6.2f} +- {100 * d['stderr']:<9.2f}{100 * d['pass']:+6.2f} +- {100 * d['stderr_pass']:.2f}"
-        )
+            lines.append(row(side, s["avg"], s["stderr_avg"], s["pass"], s["stderr_pass"]))
+        lines.append(row("difference", d["avg"], d["stderr"], d["pass"], d["stderr_pass"], "+"))
     return "\n".join(lines)
 
 
 def markdown(summary: dict[str, Any], published: dict[str, Any]) -> str:
+    """results.json as report.md. published: what is published of its benchmarks, as in published.yaml."""
     lines = [
-        f"# {summary['model']}", "",
-        "In percent, with 95% intervals that cluster by problem. A truncated response counts as wrong.", "",
-        markdown_row(HEADERS), "|" + "---|" * len(HEADERS), *map(markdown_row, rows_of(summary)), "",
-    ]  # fmt: skip
+        f"# {summary['model']}",
+        "",
+        "In percent, with 95% intervals that cluster by problem. A truncated response counts as wrong.",
+        "",
+        markdown_row(HEADERS),
+        "|" + "---|" * len(HEADERS),
+        *map(markdown_row, rows_of(summary)),
+        "",
+    ]
     for title, p in published.items():
-        cells = ", ".join(
-            f"{name} Avg@{p['samples']} {p['benchmarks'][name]['avg']}, best@{p['samples']} with replacement {p['benchmarks'][name]['best_with_replacement']}"
-            for name in summary["benchmarks"] if name in p["benchmarks"]
-        )  # fmt: skip
-        lines += [f"Published, {title} ({p['source']}): {cells}.", ""]
+        n, cells = p["samples"], []
+        for name in (name for name in summary["benchmarks"] if name in p["benchmarks"]):
+            found = p["benchmarks"][name]
+            best = f"best@{n} with replacement {found['best_with_replacement']}"
+            cells.append(f"{name} Avg@{n} {found['avg']}, {best}")
+        lines += [f"Published, {title} ({p['source']}): {', '.join(cells)}.", ""]
     lines += [f"- warning: {w}" for w in summary["warnings"]]
-    for name, b in summary["benchmarks"].items():
-        how = f"{b['samples']} samples by {', '.join(b['sampled_by'])} with `{json.dumps(b['settings'], ensure_ascii=False)}`; graded with `{json.dumps(b['graded_with'])}`"
-        lines += [
-            f"- {name}: data {b['data']['hash']} from {b['data']['from']}; {how}"
-            + "".join(f"; {note}" for note in b["notes"])
-        ]
+    lines += [f"- {name}: {how_it_was_made(b)}" for name, b in summary["benchmarks"].items()]
     return "\n".join([*lines, ""])
+
+
+def how_it_was_made(b: dict[str, Any]) -> str:
+    """What decided a benchmark's numbers: data, sampling, grader and notes. b: what results.json says of it."""
+    sampling = f"{b['samples']} samples by {', '.join(b['sampled_by'])}"
+    settings = f"with `{json.dumps(b['settings'], ensure_ascii=False)}`"
+    grader = f"graded with `{json.dumps(b['graded_with'])}`"
+    data = f"data {b['data']['hash']} from {b['data']['from']}"
+    return "; ".join([data, f"{sampling} {settings}", grader, *b["notes"]])

@@ -1,7 +1,8 @@
-"""The store -> numbers: results.json of one model."""
+"""The store of one model -> the numbers of its results.json."""
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from scope_eval import metrics
@@ -13,10 +14,16 @@ LONG = 256
 
 
 class Graded:
-    """A benchmark's samples with their grades, without texts: `rows`, in the order of `problems`, cut to what was asked for."""
+    """A benchmark's samples with their grades, without texts.
+
+    `rows` are in the order of `problems`, and both are cut to what was asked for.
+    """
 
     def __init__(self, store: Store, benchmark: dict) -> None:
-        """benchmark: a finished one of store.benchmarks(). Raises StoreError if samples or grades are missing all the same."""
+        """Read what the store holds of a benchmark, a finished one of store.benchmarks().
+
+        Raises StoreError if samples or grades are missing all the same.
+        """
         self.about = benchmark
         self.problems = store.problems(benchmark["id"], benchmark["problems"])
         found = store.graded(benchmark["id"], benchmark["samples"])
@@ -24,72 +31,87 @@ class Graded:
         have, wanted = sum(map(len, self.rows)), len(self.problems) * benchmark["samples"]
         if have < wanted:
             raise StoreError(
-                f"{store.path} holds {have} of {wanted} samples of {benchmark['name']}; run the same scope-eval run again, it continues"
+                f"{store.file} holds {have} of {wanted} samples of {benchmark['name']}; run the same scope-eval run "
+                "again, it continues"
             )
         if any(s["verdict"] is None for row in self.rows for s in row):
             raise StoreError(
-                f"{benchmark['name']} in {store.path} is not graded; run scope-eval regrade {store.path.parent}"
+                f"{benchmark['name']} in {store.file} is not graded; run scope-eval regrade {store.file.parent}"
             )
 
     @property
     def correct(self) -> list[list[bool]]:
-        """(problems, n): truncated counts as wrong."""
+        """(problems, n): whether a sample is right; a truncated one counts as wrong."""
         return [[counts_as_right(s["verdict"], s["finish_reason"]) for s in row] for row in self.rows]
 
     @property
     def answers(self) -> list[list[int | None]]:
-        """(problems, n): classes of equivalent answers; what was truncated said nothing."""
+        """(problems, n): classes of equivalent answers, None for no answer; what was truncated said nothing."""
         return [[None if s["finish_reason"] == "length" else s["class"] for s in row] for row in self.rows]
 
 
 def describe(store: Store, graded: Graded) -> dict[str, Any]:
-    """The numbers of one benchmark, shares from 0 to 1, intervals of 95% that cluster by problem."""
-    correct, answers, n = graded.correct, graded.answers, graded.about["samples"]
+    """The numbers of one benchmark: shares from 0 to 1, intervals of 95% that cluster by problem."""
     samples = [s for row in graded.rows for s in row]
-    complete = [[s for s in row if s["finish_reason"] != "length"] for row in graded.rows]
-    score = metrics.score(correct)
-    ks = range(1, n + 1)
-    blocks = sorted({2**i for i in range(n.bit_length()) if 2**i <= n} | {n})
-    description = {
-        "problems": len(correct), "samples": n,
-        "avg": score["avg"], "stderr_avg": score["stderr_avg"], "avg_ci": metrics.avg_interval(correct),
-        "pass": {k: metrics.pass_at_k(correct, k) for k in ks}, "pass_ci": {k: metrics.pass_interval(correct, k) for k in ks},
-        "stderr_pass": score["stderr_pass"],
-        "maj": metrics.maj_at_k(answers, correct, n), "maj_ci": metrics.maj_interval(answers, correct, n),
-        "maj_curve": {k: metrics.maj_at_k(answers, correct, k) for k in blocks},
-        "best_with_replacement": metrics.best_at_k_with_replacement(correct, n),
-        "best_with_replacement_ci": metrics.best_interval(correct, n),
+    return {
+        **shares_of_right(graded),
         "truncated": share(s["finish_reason"] == "length" for s in samples),
         "no_box": share(s["answer"] is None for s in samples),
         "failed": share(s["verdict"] == "failed" for s in samples),
         "avg_truncated_as_graded": metrics.avg_at_n([[s["verdict"] == "right" for s in row] for row in graded.rows]),
-        "avg_complete_only": share(s["verdict"] == "right" for row in complete for s in row),
-        "length": {name: lengths([s["tokens"] for s in samples if counts_as_right(s["verdict"], s["finish_reason"]) == right])
-                   for name, right in (("right", True), ("wrong", False))},
-        "variance": metrics.variance_parts(correct),
+        "avg_complete_only": share(s["verdict"] == "right" for s in samples if s["finish_reason"] != "length"),
+        "length": {"right": lengths(graded, True), "wrong": lengths(graded, False)},
+        "variance": metrics.variance_parts(graded.correct),
         **distinct(store, graded),
         "sampled_by": sorted({s["engine"].rpartition(" #")[0] or s["engine"] for s in samples}),
         "graded_with": graded.about["graded_with"],
         "data": {"hash": graded.about["data"], **graded.about["about"].get("data", {})},
         "settings": graded.about["settings"],
         "notes": graded.about["about"].get("notes", []),
-    }  # fmt: skip
-    if without := graded.about["about"].get("without"):
-        kept = [i for i, p in enumerate(graded.problems) if p["id"] not in without["ids"]]
-        if kept and len(kept) < len(correct):
-            rest = [correct[i] for i in kept]
-            description["without"] = {
-                "label": without["label"],
-                "ids": without["ids"],
-                "problems": len(rest),
-            } | metrics.score(rest)
-    return description
+        **other_count(graded),
+    }
+
+
+def shares_of_right(graded: Graded) -> dict[str, Any]:
+    """Avg@n, Pass@k, maj@k and best@n with replacement of one benchmark, with their intervals."""
+    correct, answers, n = graded.correct, graded.answers, graded.about["samples"]
+    found, ks = metrics.accuracy(correct), range(1, n + 1)
+    blocks = sorted({2**i for i in range(n.bit_length()) if 2**i <= n} | {n})
+    return {
+        "problems": len(correct),
+        "samples": n,
+        "avg": found["avg"],
+        "stderr_avg": found["stderr_avg"],
+        "avg_ci": metrics.avg_interval(correct),
+        "pass": {k: metrics.pass_at_k(correct, k) for k in ks},
+        "pass_ci": {k: metrics.pass_interval(correct, k) for k in ks},
+        "stderr_pass": found["stderr_pass"],
+        "maj": metrics.maj_at_k(answers, correct, n),
+        "maj_ci": metrics.maj_interval(answers, correct, n),
+        "maj_curve": {k: metrics.maj_at_k(answers, correct, k) for k in blocks},
+        "best_with_replacement": metrics.best_at_k_with_replacement(correct, n),
+        "best_with_replacement_ci": metrics.best_interval(correct, n),
+    }
+
+
+def other_count(graded: Graded) -> dict[str, Any]:
+    """{"without": ...}: the numbers without the problems that another count of the benchmark leaves out, if it does."""
+    without, correct = graded.about["about"].get("without"), graded.correct
+    if not without:
+        return {}
+    rest = [row for row, p in zip(correct, graded.problems, strict=True) if p["id"] not in without["ids"]]
+    if not rest or len(rest) == len(correct):
+        return {}
+    about = {"label": without["label"], "ids": without["ids"], "problems": len(rest)}
+    return {"without": about | metrics.accuracy(rest)}
 
 
 def distinct(store: Store, graded: Graded) -> dict[str, float]:
-    """distinct: share of a problem's samples that no earlier one of it equals, text by text, the mean over problems.
+    """{"distinct", "repeated_long"} of a benchmark's texts.
 
-    repeated_long: share of the samples of LONG tokens or more that equal another one of their problem. Engines that share a seed do that.
+    distinct: share of a problem's samples that no earlier one of it equals, the mean over problems.
+    repeated_long: share of the samples of LONG tokens or more that equal another one of their problem. Engines that
+    share a seed do that.
     """
     fresh, long, repeated = [], 0, 0
     for problem, row in zip(graded.problems, graded.rows, strict=True):
@@ -104,15 +126,17 @@ def distinct(store: Store, graded: Graded) -> dict[str, float]:
 
 
 def warnings(name: str, description: dict) -> list[str]:
-    """What a reader of the number should know first."""
+    """What a reader of a benchmark's numbers should know first."""
     found = []
     if description["settings"]["temperature"] == 0 and description["samples"] > 1:
         found.append(
-            f"{name}: at temperature 0 all samples of a problem are the same; Avg@n and Pass@n say no more than one sample"
+            f"{name}: at temperature 0 all samples of a problem are the same; Avg@n and Pass@n say no more than one "
+            "sample"
         )
     elif description["repeated_long"] > 0.01:
         found.append(
-            f"{name}: {description['repeated_long']:.1%} of the samples of {LONG} tokens or more equal another sample of their problem; Pass@k is too low if engines shared a seed"
+            f"{name}: {description['repeated_long']:.1%} of the samples of {LONG} tokens or more equal another sample "
+            "of their problem; Pass@k is too low if engines shared a seed"
         )
     if len(description["sampled_by"]) > 1:
         found.append(f"{name}: sampled by several engines' versions: {', '.join(description['sampled_by'])}")
@@ -122,21 +146,28 @@ def warnings(name: str, description: dict) -> list[str]:
         )
     if description["truncated"] > 0.05:
         found.append(
-            f"{name}: {description['truncated']:.1%} of the samples were truncated and count as wrong; as they stand Avg would be {100 * description['avg_truncated_as_graded']:.2f}"
+            f"{name}: {description['truncated']:.1%} of the samples were truncated and count as wrong; as they stand "
+            f"Avg would be {100 * description['avg_truncated_as_graded']:.2f}"
         )
     return found
 
 
-def share(flags) -> float | None:
+def share(flags: Iterable[bool]) -> float | None:
+    """Share of the flags that are true; None where there are none."""
     flags = list(flags)
     return sum(flags) / len(flags) if flags else None
 
 
-def lengths(tokens: list[int]) -> dict[str, float] | None:
-    """{"samples", "mean", "median", "p90"} in tokens; None where there are none."""
+def lengths(graded: Graded, right: bool) -> dict[str, float] | None:
+    """{"samples", "mean", "median", "p90"} in tokens, of right samples or of wrong ones; None where there are none."""
+    tokens = sorted(
+        sample["tokens"]
+        for row, correct in zip(graded.rows, graded.correct, strict=True)
+        for sample, is_right in zip(row, correct, strict=True)
+        if is_right == right
+    )
     if not tokens:
         return None
-    tokens = sorted(tokens)
     return {
         "samples": len(tokens),
         "mean": sum(tokens) / len(tokens),
@@ -146,7 +177,7 @@ def lengths(tokens: list[int]) -> dict[str, float] | None:
 
 
 def strict(value: Any) -> Any:
-    """For strict JSON: NaN, which says that a number does not exist, becomes null."""
+    """The value for strict JSON: NaN, which says that a number does not exist, becomes null."""
     if isinstance(value, dict):
         return {k: strict(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

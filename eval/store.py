@@ -1,7 +1,7 @@
 """A file of samples: what was drawn stays, is never drawn again and can be graded anew.
 
-SQLite, so that a process killed at any moment leaves whole samples, and several may write at once where file locks work. Samples are
-added and never changed; grades are derived from them and may be replaced.
+SQLite, so that a process killed at any moment leaves whole samples, and several may write at once where file locks
+work. Samples are added and never changed; grades are derived from them and may be replaced.
 """
 
 import contextlib
@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scope_eval.grade import Grade
 from scope_openrlhf.settings.errors import ConfigError
 
 
@@ -22,15 +21,39 @@ class StoreError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Example: Sample("aime24-0", 3, "So \\\\boxed{204}.", tokens=7, finish_reason="stop", seed=8675309, engine="vLLM 0.29.0 #0")."""
+    """A response of a model.
+
+    Example: Sample("aime24-0", 3, "So \\\\boxed{204}.", tokens=7, finish_reason="stop", seed=8675309,
+                    engine="vLLM 0.29.0 #0")
+    """
 
     item: str
+    """Id of the problem."""
     number: int
+    """Counted from 0 for each problem."""
     text: str
     tokens: int
     finish_reason: str
+    """As vLLM says: "stop", or "length" for a truncated one."""
     seed: int
     engine: str
+    """Version and number of the engine, or address of the server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """What the grader says of a sample.
+
+    Example: Grade("wrong", answer="41", reason="different", answer_class=1)
+    """
+
+    verdict: str
+    """The verifier's: right, wrong or failed, whether the response was truncated or not."""
+    answer: str | None
+    """As it was extracted; None where the response holds none."""
+    reason: str
+    answer_class: int | None
+    """The same for equivalent answers to one problem; 0 for right ones, None for no answer."""
 
 
 SCHEMA_VERSION = 1
@@ -39,11 +62,11 @@ CREATE TABLE IF NOT EXISTS benchmarks (
     id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, model TEXT, data TEXT, settings TEXT, about TEXT,
     problems INTEGER, samples INTEGER, graded_with TEXT);
 CREATE TABLE IF NOT EXISTS problems (
-    benchmark INTEGER REFERENCES benchmarks (id) ON DELETE CASCADE, item TEXT, position INTEGER, problem TEXT, answer TEXT, stratum TEXT,
-    PRIMARY KEY (benchmark, item)) WITHOUT ROWID;
+    benchmark INTEGER REFERENCES benchmarks (id) ON DELETE CASCADE, item TEXT, position INTEGER, problem TEXT,
+    answer TEXT, stratum TEXT, PRIMARY KEY (benchmark, item)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS samples (
-    benchmark INTEGER REFERENCES benchmarks (id), item TEXT, number INTEGER, text TEXT, tokens INTEGER, finish_reason TEXT, seed INTEGER,
-    engine TEXT, PRIMARY KEY (benchmark, item, number));
+    benchmark INTEGER REFERENCES benchmarks (id), item TEXT, number INTEGER, text TEXT, tokens INTEGER,
+    finish_reason TEXT, seed INTEGER, engine TEXT, PRIMARY KEY (benchmark, item, number));
 CREATE TABLE IF NOT EXISTS grades (
     benchmark INTEGER, item TEXT, number INTEGER, verdict TEXT, answer TEXT, reason TEXT, class INTEGER,
     PRIMARY KEY (benchmark, item, number)) WITHOUT ROWID;
@@ -53,30 +76,30 @@ CREATE TABLE IF NOT EXISTS grades (
 class Store:
     """One file for one model: what it said to each benchmark under one setting."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises ConfigError if the file is no store."""
-        self.path = path
+    def __init__(self, file: Path) -> None:
+        """Open the file, or make it. Raises ConfigError if it is no store."""
+        self.file = file
         self.lock = threading.Lock()
         try:
-            self.db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+            self.db = sqlite3.connect(file, timeout=60, isolation_level=None, check_same_thread=False)
             (tables,) = self.db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
             (version,) = self.db.execute("PRAGMA user_version").fetchone()
             if tables and version != SCHEMA_VERSION:
                 raise sqlite3.DatabaseError("another version or another program wrote it")
-            self.db.execute(
-                "PRAGMA journal_mode=TRUNCATE"
-            )  # a write-ahead log would not be safe on a network's file system
+            # a write-ahead log would not be safe on a network's file system
+            self.db.execute("PRAGMA journal_mode=TRUNCATE")
             self.db.execute("PRAGMA synchronous=FULL")
             self.db.execute("PRAGMA foreign_keys=ON")
             self.db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         except sqlite3.DatabaseError as error:
-            raise ConfigError(f"{path} is no store of samples ({error}); choose another --out") from None
+            raise ConfigError(f"{file} is no store of samples ({error}); choose another --out") from None
 
     def begin(self, name: str, model: dict, data: str, settings: dict, rows: Sequence[dict], about: dict) -> int:
         """The number of the benchmark in this file, which is added where it is new.
 
-        model: its identity; data: the content hash of rows; about: what else a report should say. Raises ConfigError if the file holds
-        samples of another model, or of this benchmark with other data or settings; what was begun and never sampled holds nobody up.
+        model: its identity; data: the content hash of rows; about: what else a report should say.
+        Raises ConfigError if the file holds samples of another model, or of this benchmark with other data or settings;
+        what was begun and never sampled holds nobody up.
         """
         with self._transaction():
             sampled = {number for (number,) in self.db.execute("SELECT DISTINCT benchmark FROM samples")}
@@ -107,7 +130,10 @@ class Store:
         return int(number or 0)
 
     def finish(self, benchmark: int, problems: int, samples: int, graded_with: dict) -> None:
-        """The first samples of the first problems are all there and graded: what results and reports are about from now on."""
+        """Note that the first samples of the first problems are all there and graded.
+
+        Results and reports are about these from now on.
+        """
         with self._transaction():
             values = (problems, samples, json.dumps(graded_with), benchmark)
             self.db.execute("UPDATE benchmarks SET problems = ?, samples = ?, graded_with = ? WHERE id = ?", values)
@@ -117,28 +143,36 @@ class Store:
         if keys:
             held, asked = ({k: side.get(k) for k in keys} for side in (then, now))
             raise ConfigError(
-                f"{self.path} holds {what} {_short(held)}, this is {_short(asked)}; choose another --out, or ask for the same"
+                f"{self.file} holds {what} {_short(held)}, this is {_short(asked)}; choose another --out, or ask for "
+                "the same"
             )
 
     def have(self, benchmark: int) -> set[tuple[str, int]]:
-        """(item, number) of the samples that are there."""
+        """(item, number) of a benchmark's samples that are there."""
         return set(self._read("SELECT item, number FROM samples WHERE benchmark = ?", benchmark))
 
     def get(self, benchmark: int, item: str, number: int) -> Sample:
+        """One sample, which is there."""
         (row,) = self._read(
-            "SELECT item, number, text, tokens, finish_reason, seed, engine FROM samples WHERE benchmark = ? AND item = ? AND number = ?",
-            benchmark, item, number,
-        )  # fmt: skip
+            "SELECT item, number, text, tokens, finish_reason, seed, engine FROM samples "
+            "WHERE benchmark = ? AND item = ? AND number = ?",
+            benchmark,
+            item,
+            number,
+        )
         return Sample(*row)
 
     def add(self, samples: Iterable[tuple[int, Sample]]) -> None:
-        """(benchmark, sample) each; one that is there already stays as it is. Raises StoreError if they cannot be kept."""
+        """Keep samples, given as (benchmark, sample) each; one that is there already stays as it is.
+
+        Raises StoreError if they cannot be kept.
+        """
         rows = [(b, s.item, s.number, _sound(s.text), s.tokens, s.finish_reason, s.seed, s.engine) for b, s in samples]
         with self._transaction():
             self.db.executemany("INSERT OR IGNORE INTO samples VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def put_grades(self, benchmark: int, item: str, grades: Sequence[Grade]) -> None:
-        """Of an item's first samples; they replace earlier ones."""
+        """Keep the grades of an item's first samples; they replace earlier ones."""
         rows = [
             (benchmark, item, i, g.verdict, g.answer and _sound(g.answer), _sound(g.reason), g.answer_class)
             for i, g in enumerate(grades)
@@ -147,7 +181,11 @@ class Store:
             self.db.executemany("INSERT OR REPLACE INTO grades VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def benchmarks(self) -> list[dict]:
-        """name, id, model, data, settings, about, and of `finish`: problems, samples, graded_with, which are None before the first."""
+        """All benchmarks in the order in which they were begun.
+
+        Each is {"name", "id", "model", "data", "settings", "about", "problems", "samples", "graded_with"}; the last
+        three are those of `finish`, None before it was called first.
+        """
         keys = ("name", "id", "model", "data", "settings", "about", "problems", "samples", "graded_with")
         rows = [
             dict(zip(keys, row, strict=True))
@@ -159,39 +197,45 @@ class Store:
         ]
 
     def problems(self, benchmark: int, limit: int) -> list[dict]:
-        """The first ones: id, problem, answer, stratum."""
+        """The first problems of a benchmark, at most limit, each as {"id", "problem", "answer", "stratum"}."""
         rows = self._read(
-            "SELECT item, problem, answer, stratum FROM problems WHERE benchmark = ? AND position < ? ORDER BY position",
+            "SELECT item, problem, answer, stratum FROM problems "
+            "WHERE benchmark = ? AND position < ? ORDER BY position",
             benchmark,
             limit,
         )
         return [dict(zip(("id", "problem", "answer", "stratum"), row, strict=True)) for row in rows]
 
     def texts(self, benchmark: int, item: str, samples: int) -> list[str]:
-        """The first samples of an item, as they are."""
+        """Texts of the first samples of an item, in the order of their numbers."""
         query = "SELECT text FROM samples WHERE benchmark = ? AND item = ? AND number < ? ORDER BY number"
         return [text for (text,) in self._read(query, benchmark, item, samples)]
 
     def characters(self, benchmark: int) -> int:
-        """Of all its responses."""
+        """Number of characters of all responses of a benchmark."""
         ((total,),) = self._read("SELECT SUM(LENGTH(text)) FROM samples WHERE benchmark = ?", benchmark)
         return total or 0
 
     def graded(self, benchmark: int, samples: int) -> dict[str, list[dict]]:
-        """{item: its first samples with their grades, without the texts}. A sample that was never graded has the verdict None."""
+        """{item: its first samples with their grades, without the texts}, each sample a dict.
+
+        A sample that was never graded has the verdict None.
+        """
         keys = ("number", "tokens", "finish_reason", "seed", "engine", "verdict", "answer", "reason", "class")
         rows = self._read(
             f"SELECT s.item, s.{', s.'.join(keys[:5])}, g.{', g.'.join(keys[5:])} FROM samples s LEFT JOIN grades g "
             "ON g.benchmark = s.benchmark AND g.item = s.item AND g.number = s.number "
             "WHERE s.benchmark = ? AND s.number < ? ORDER BY s.item, s.number",
-            benchmark, samples,
-        )  # fmt: skip
+            benchmark,
+            samples,
+        )
         found: dict[str, list[dict]] = {}
         for item, *values in rows:
             found.setdefault(item, []).append(dict(zip(keys, values, strict=True)))
         return found
 
     def close(self) -> None:
+        """Close the file."""
         self.db.close()
 
     def _read(self, query: str, *values) -> list[tuple]:
@@ -199,7 +243,7 @@ class Store:
             try:
                 return self.db.execute(query, values).fetchall()
             except sqlite3.Error as error:
-                raise StoreError(f"{self.path} cannot be read: {error}") from error
+                raise StoreError(f"{self.file} cannot be read: {error}") from error
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -213,7 +257,8 @@ class Store:
                     self.db.execute("ROLLBACK")
                 if isinstance(error, sqlite3.Error):
                     raise StoreError(
-                        f"{self.path} cannot be written ({error}); what it holds is intact: free the disk, then run the same again"
+                        f"{self.file} cannot be written ({error}); what it holds is intact: free the disk, then run "
+                        "the same again"
                     ) from error
                 raise
 
@@ -224,5 +269,5 @@ def _short(values: dict) -> str:
 
 
 def _sound(text: str) -> str:
-    """Without half surrogates, which no file takes."""
+    """The text without half surrogates, which no file takes."""
     return text.encode("utf-8", "replace").decode()

@@ -1,9 +1,10 @@
-"""make bench-eval: grading, metrics and report of 1,547 problems x 32 stored samples; sampling through our backend against lm-eval's own.
+"""make bench-eval: grading 1,547 problems x 32 stored samples; sampling through our backend and through lm-eval's own.
 
-The stored samples are 8,000 characters each, with answers of bench_verifier's kinds, 5% of the problems in need of algebra, one answer in a
-thousand hostile; `scope-eval regrade` then runs as a user runs it, its process tree watched twice a second. Sampling: the tiny student on
-400 problems x 8, through lm-eval both times, each backend in a process of its own, by turns; the time is that of generate_until with the
-engine already up. Ours has two engines on two cores, and one for comparison; theirs has one, with both cores.
+The stored samples are 8,000 characters each, with answers of bench_verifier's kinds, 5% of the problems in need of
+algebra, one answer in a thousand hostile; `scope-eval regrade` then runs as a user runs it, metrics and report
+included, its process tree watched twice a second. Sampling: the tiny student on 400 problems x 8, through lm-eval both
+times, each backend in a process of its own, by turns; the time is that of generate_until with the engine already up.
+Ours has two engines on two cores, and one for comparison; theirs has one, with both cores.
 """
 
 import json
@@ -20,7 +21,7 @@ from pathlib import Path
 import psutil
 import yaml
 from bench_verifier import HARD, SAMPLES, golds
-from test_verifier import HOSTILE
+from spellings import HOSTILE
 
 from scope_eval.benchmarks import TASKS, content_hash
 from scope_eval.evaluate import STORE
@@ -83,7 +84,7 @@ def grade_and_report(folder: Path) -> tuple[float, int]:
     """Seconds and the most resident bytes of `scope-eval regrade`, its workers included."""
     clock, most = time.time(), 0
     process = subprocess.Popen(
-        [sys.executable, "-m", "scope_eval.run", "regrade", str(folder)],
+        [sys.executable, "-m", "scope_eval", "regrade", str(folder)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -166,7 +167,8 @@ def main() -> None:
         seconds, most = grade_and_report(Path(folder))
         page = (Path(folder) / "report.html").stat().st_size / 2**20
     print(
-        f"grading, metrics and report of 1,547 x 32 stored samples ({stored:.0f} MiB): {seconds:.0f} s, {most / 2**20:.0f} MiB at most, a page of {page:.0f} MiB"
+        f"grading, metrics and report of 1,547 x 32 stored samples ({stored:.0f} MiB): {seconds:.0f} s, "
+        f"{most / 2**20:.0f} MiB at most, a page of {page:.0f} MiB"
     )
     rates: dict[str, list[float]] = {"2": [], "1": [], "lm-eval": []}
     for _ in range(TURNS):

@@ -1,4 +1,7 @@
-"""The lm-eval backend with a sampler of a dozen lines, where a fault or an order must be provoked; the real engines are in test_eval.py."""
+"""The lm-eval backend with a sampler of a dozen lines, where a fault or an order must be provoked.
+
+The real engines are in test_run.py.
+"""
 
 import json
 import random
@@ -7,9 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
+from stores import ABOUT
 
 from scope_eval.backend import ScopeVLLM, sampling_params
-from scope_eval.engines import Request, SamplingError, Server
+from scope_eval.grade import process_results
+from scope_eval.sampler import Request, SamplingError
+from scope_eval.server import Server
 from scope_eval.store import Sample, Store
 from scope_openrlhf.settings.errors import ConfigError
 
@@ -45,9 +51,8 @@ def backend(tmp_path=None, drawer=None, seed: int = 1, **kwargs) -> ScopeVLLM:
     store = Store(tmp_path / "s") if tmp_path else None
     lm = ScopeVLLM("examples/tiny/student", seed=seed, store=store, **kwargs)
     if store:
-        lm.benchmarks["scope_tiny"] = store.begin(
-            "tiny", {}, "d", {}, [{"id": "p0", "problem": "?", "answer": "1"}], {}
-        )
+        rows = [{"id": f"p{i}", "problem": "?", "answer": "1"} for i in range(5)]
+        lm.benchmarks["scope_tiny"] = store.begin("tiny", {}, "d", {}, rows, ABOUT)
     lm.sampler = drawer or Drawer()
     return lm
 
@@ -71,6 +76,24 @@ def test_what_a_death_left_is_not_drawn_again_and_8_samples_grow_to_32(tmp_path)
     ]
     assert len(second.asked) == 5 * 8 - 17
     assert backend(tmp_path, third).generate_until(requests(range(5), 32)) == whole and len(third.asked) == 5 * 24
+
+
+def test_what_a_store_holds_comes_with_its_grade_and_leaves_it_there(tmp_path):
+    class Answerer(Drawer):
+        def sample(self, requests):
+            for r in requests:
+                said = rf"\boxed{{{r.number}}}"
+                yield [(r.key, Sample(r.item, r.number, said, 3, "length" if r.item == "p1" else "stop", 1, "0"))]
+
+    lm = backend(tmp_path, Answerer())
+    texts = lm.generate_until(requests(range(2), 3))  # 0, 1 and 2 where the gold is 1
+    assert [t.grade.verdict for t in texts] == ["wrong", "right", "wrong"] * 2
+    assert [t.grade.answer_class for t in texts] == [1, 0, 2] * 2
+    held = lm.store.graded(lm.benchmarks["scope_tiny"], 3)
+    assert [[s["verdict"] for s in held[item]] for item in ("p0", "p1")] == [["wrong", "right", "wrong"]] * 2
+    assert process_results({"answer": "1"}, [texts[:3]])["avg"] == 1 / 3
+    assert process_results({"answer": "1"}, [texts[3:]])["avg"] == 0  # truncated
+    assert backend().generate_until(requests(range(1), 1))[0].grade is None  # plain lm-eval grades by itself
 
 
 def test_a_response_that_was_aborted_is_no_sample(tmp_path):
@@ -98,7 +121,8 @@ def test_a_response_that_cannot_fit_is_refused_before_anything_is_sampled():
     drawer = Drawer()
     with pytest.raises(
         ConfigError,
-        match=r"p1 and its longest response need \d+ tokens, the model has 128 positions; set --max-tokens 12\d or less",
+        match=r"p1 and its longest response need \d+ tokens, the model has 128 positions; "
+        r"set --max-tokens 12\d or less",
     ):
         backend(drawer=drawer).generate_until(requests([1], 1, options=OPTIONS | {"max_gen_toks": 200}))
     assert not drawer.asked

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scope_eval.benchmarks import TASKS, _row, check, content_hash, dataset, gold_text, names, task_of
+from scope_eval.benchmarks import TASKS, check, content_hash, dataset, gold_text, hub_row, names, task_of
 from scope_openrlhf.settings.errors import ConfigError
 
 ROW = {"id": "a", "problem": "1+1?", "answer": "2"}
@@ -122,17 +122,17 @@ def test_a_hub_that_does_not_answer_says_what_to_do(monkeypatch):
 
 def test_rows_of_the_hub_come_under_our_names():
     hub = tasks()["aime24"]["dataset_kwargs"]["hub"]
-    assert _row("aime24", 3, {"problem": "?", "solution": r"\boxed{204}"}, hub) == {
+    assert hub_row("aime24", 3, {"problem": "?", "solution": r"\boxed{204}"}, hub) == {
         "id": "aime24-3",
         "problem": "?",
         "answer": "204",
     }
     hub = tasks()["olympiad"]["dataset_kwargs"]["hub"]
     row = {"id": 1606, "question": "?", "final_answer": ["$1$", "2"]}
-    assert _row("olympiad", 0, row, hub) == {"id": "olympiad-1606", "problem": "?", "answer": ["$1$", "2"]}
+    assert hub_row("olympiad", 0, row, hub) == {"id": "olympiad-1606", "problem": "?", "answer": ["$1$", "2"]}
     hub = tasks()["math500"]["dataset_kwargs"]["hub"]
     row = {"unique_id": "test/algebra/1.json", "problem": "?", "answer": r"\frac{1}{2}"}
-    assert _row("math500", 0, row, hub)["id"] == "test/algebra/1.json"
+    assert hub_row("math500", 0, row, hub)["id"] == "test/algebra/1.json"
     assert [gold_text(g) for g in (27.0, 0.5, 3, ["$1$", "2"], "016")] == ["27", "0.5", "3", "$1$, 2", "016"]
     with pytest.raises(ConfigError, match="a gold must be a text"):
         gold_text({"value": 1})

@@ -1,44 +1,10 @@
 import pytest
+from stores import graded
 
 from scope_eval.compare import compare, flips, table
-from scope_eval.grade import Grade
 from scope_eval.results import Graded, describe, warnings
-from scope_eval.store import Sample, Store, StoreError
+from scope_eval.store import StoreError
 from scope_openrlhf.settings.errors import ConfigError
-
-ABOUT = {
-    "model": "m",
-    "data": {"from": "file"},
-    "notes": [],
-    "without": {"label": "without b", "ids": ["b"]},
-    "significant": False,
-    "published": True,
-}
-
-
-def graded(
-    folder, right: dict[str, str], name: str = "tiny", data: str = "d", temperature: float = 0.6
-) -> tuple[Store, Graded]:
-    """right: for each problem one letter a sample: r right, w wrong, t right but truncated, f failed, n no box."""
-    folder.mkdir(exist_ok=True)
-    store = Store(folder / f"{name}{data}{temperature}")
-    rows = [{"id": item, "problem": "?", "answer": "1", "stratum": item} for item in right]
-    n = len(next(iter(right.values())))
-    number = store.begin(name, {"files": "x"}, data, {"temperature": temperature, "seed": 1}, rows, ABOUT)
-    for item, letters in right.items():
-        store.add(
-            (
-                number,
-                Sample(item, i, f"text {i // 2}", 300 if c == "r" else 100, "length" if c == "t" else "stop", i, "0"),
-            )
-            for i, c in enumerate(letters)
-        )
-        grades = {"r": Grade("right", "1", "same", 0), "t": Grade("right", "1", "same", 0), "w": Grade("wrong", "2", "different", 1),
-                  "f": Grade("failed", "3", "time", 2), "n": Grade("wrong", None, "no box", None)}  # fmt: skip
-        store.put_grades(number, item, [grades[c] for c in letters])
-    store.finish(number, len(rows), n, {"math-verify": "0.9"})
-    (benchmark,) = store.benchmarks()
-    return store, Graded(store, benchmark)
 
 
 def test_the_numbers_of_a_benchmark_by_hand(tmp_path):

@@ -4,6 +4,7 @@ import random
 import pytest
 
 from scope_eval.metrics import (
+    accuracy,
     avg_at_n,
     avg_interval,
     best_at_k_with_replacement,
@@ -16,7 +17,6 @@ from scope_eval.metrics import (
     pass_curve,
     pass_interval,
     permutation_p,
-    score,
     variance_parts,
 )
 
@@ -36,10 +36,10 @@ def test_pass_at_k_is_the_unbiased_estimator():
 
 
 def test_standard_errors_cluster_by_problem():
-    s = score(CORRECT)
+    s = accuracy(CORRECT)
     assert s["stderr_avg"] == pytest.approx(0.25 / math.sqrt(3))  # sample deviation of .5, 0, .25
     # four copies of every sample tell nothing new about the problems
-    assert score([row * 4 for row in CORRECT])["stderr_avg"] == pytest.approx(s["stderr_avg"])
+    assert accuracy([row * 4 for row in CORRECT])["stderr_avg"] == pytest.approx(s["stderr_avg"])
 
 
 def test_a_difference_is_paired_by_problem():
@@ -88,11 +88,12 @@ def test_the_majority_is_taken_over_classes_and_ties_are_averaged():
 
 
 def test_variance_is_parted_into_which_problem_and_which_sample():
-    # within: .5 * .5 * 4/3, 0, .25 * .75 * 4/3 -> mean 0.19444; of the problem means .5, 0, .25: 0.0625 = between + within / 4
+    # within: .5 * .5 * 4/3, 0, .25 * .75 * 4/3 -> mean 0.19444
+    # of the problem means .5, 0, .25: 0.0625 = between + within / 4
     parts = variance_parts(CORRECT)
     assert parts["within"] == pytest.approx((1 / 3 + 0 + 0.25) / 3)
     assert parts["between"] == pytest.approx(0.0625 - parts["within"] / 4)
-    assert ((parts["between"] + parts["within"] / 4) / 3) ** 0.5 == pytest.approx(score(CORRECT)["stderr_avg"])
+    assert ((parts["between"] + parts["within"] / 4) / 3) ** 0.5 == pytest.approx(accuracy(CORRECT)["stderr_avg"])
     assert all(math.isnan(v) for v in variance_parts([[1], [0]]).values())
 
 

@@ -5,12 +5,11 @@ import re
 import shutil
 
 import pytest
-from test_compare import ABOUT
+from stores import ABOUT
 
 from scope_eval import report
 from scope_eval.evaluate import write_results
-from scope_eval.grade import Grade
-from scope_eval.store import Sample, Store
+from scope_eval.store import Grade, Sample, Store
 
 HOSTILE = r"</script><script>window.ran = 1</script><img src=x onerror='window.ran = 2'> \boxed{<b>7</b>}"
 
@@ -49,8 +48,8 @@ def browser():
         )
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-                 "--disable-sync", "--window-size=1280,1600"):  # fmt: skip
+    background = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280,1600", *background):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     started = webdriver.Chrome(options, webdriver.ChromeService(driver))
@@ -109,7 +108,8 @@ def test_texts_of_models_cannot_run_as_script_and_nothing_is_fetched(page, brows
     assert errors == []
     # the page's policy refuses a script that somebody got into it all the same
     assert not browser.execute_script(
-        "const s = document.createElement('script'); s.textContent = 'window.ran = 3'; document.body.append(s); return window.ran === 3"
+        "const s = document.createElement('script'); s.textContent = 'window.ran = 3'; document.body.append(s); "
+        "return window.ran === 3"
     )
 
 
@@ -125,7 +125,7 @@ def test_the_page_names_no_other_place(page):
 def test_a_page_holds_whole_responses_or_the_first_of_each_verdict_clipped(page):
     store = Store(page / "samples.sqlite")
     (graded,) = [report.Graded(store, b) for b in store.benchmarks() if b["name"] == "tiny"]
-    whole, cut = (report._problems(graded, store, whole=w) for w in (True, False))
+    whole, cut = (report.problems_of(graded, store, whole=w) for w in (True, False))
     assert all(s[-1].startswith("sample") for p in whole for s in p["samples"])
     assert [[s[-1] is not None for s in p["samples"]] for p in cut] == [[True, False], [True, True], [True, False]]
     long = "a" * 3_000 + "b" * 3_000

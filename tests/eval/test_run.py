@@ -1,7 +1,8 @@
-"""The harness on the real engines: lm-eval, Ray, vLLM and the verifier score the two shipped models as their card says."""
+"""The harness on the real engines: lm-eval, Ray, vLLM and the verifier find what the shipped models' card says."""
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from scope_eval import run
+from scope_eval import cli
+from scope_eval.evaluate import STORE
+from scope_eval.store import Sample, Store
 
 CARD = json.loads(Path("examples/tiny/card.json").read_text())
 TINY = ["--model", "examples/tiny/student", "--benchmarks", "tiny"]
@@ -19,13 +22,13 @@ TINY = ["--model", "examples/tiny/student", "--benchmarks", "tiny"]
 
 def evaluate(folder: Path, *arguments: str) -> dict:
     """results.json of a run of the tiny student."""
-    assert run.main(["run", *TINY, "--out", str(folder), *arguments]) == 0
+    assert cli.main(["run", *TINY, "--out", str(folder), *arguments]) == 0
     return json.loads((folder / "results.json").read_text())
 
 
 def samples(folder: Path) -> dict[tuple, tuple]:
     """Everything but the engine that drew it."""
-    with sqlite3.connect(folder / run.STORE) as db:
+    with sqlite3.connect(folder / STORE) as db:
         return {
             (i, n): rest
             for i, n, *rest in db.execute("SELECT item, number, text, tokens, finish_reason, seed FROM samples")
@@ -35,7 +38,7 @@ def samples(folder: Path) -> dict[tuple, tuple]:
 def test_the_shipped_models_score_what_their_card_says(ray_session, tmp_path):
     n = str(CARD["samples"])
     sides = ["--before", "examples/tiny/student", "--after", "examples/tiny/teacher"]
-    assert run.main(["pair", *sides, "--benchmarks", "tiny", "--samples", n, "--out", str(tmp_path)]) == 0
+    assert cli.main(["pair", *sides, "--benchmarks", "tiny", "--samples", n, "--out", str(tmp_path)]) == 0
     pair = json.loads((tmp_path / "pair.json").read_text())
     for side, model in (("before", "student"), ("after", "teacher")):
         # seeded: only rounding differs between machines, and it flips few samples
@@ -47,7 +50,7 @@ def test_the_shipped_models_score_what_their_card_says(ray_session, tmp_path):
     # lm-eval's own aggregate is the same number
     own = json.loads((tmp_path / "before" / "lm_eval.json").read_text())["results"]["scope_tiny"]
     assert own["avg,all"] == pytest.approx(pair["before"]["avg"])
-    assert run.main(["compare", str(tmp_path / "before"), str(tmp_path / "after"), "--out", str(tmp_path / "c")]) == 0
+    assert cli.main(["compare", str(tmp_path / "before"), str(tmp_path / "after"), "--out", str(tmp_path / "c")]) == 0
     assert (
         json.loads((tmp_path / "c" / "compare.json").read_text())["benchmarks"]["tiny"]["difference"]
         == pair["difference"]
@@ -55,9 +58,9 @@ def test_the_shipped_models_score_what_their_card_says(ray_session, tmp_path):
 
     # regrading draws nothing, and a lost verdict comes back
     before = json.loads((tmp_path / "before" / "results.json").read_text())
-    with sqlite3.connect(tmp_path / "before" / run.STORE) as db:
+    with sqlite3.connect(tmp_path / "before" / STORE) as db:
         db.execute("UPDATE grades SET verdict = 'failed'")
-    assert run.main(["regrade", str(tmp_path / "before")]) == 0
+    assert cli.main(["regrade", str(tmp_path / "before")]) == 0
     assert json.loads((tmp_path / "before" / "results.json").read_text()) == before
 
 
@@ -76,7 +79,7 @@ def test_more_samples_are_added_to_those_that_are_there(ray_session, tmp_path, c
     assert more["benchmarks"]["tiny"]["samples"] == 3 and set(more["benchmarks"]["tiny"]["pass"]) == {"1", "2", "3"}
     instruction = r"Put {{it}} in \boxed{}. {% endraw %}"
     assert (
-        run.main(["run", *TINY, "--out", str(tmp_path / "grown"), "--instruction", instruction]) == 2
+        cli.main(["run", *TINY, "--out", str(tmp_path / "grown"), "--instruction", instruction]) == 2
     )  # another prompt
     assert f"1+1?\n\n{instruction}<|assistant|>" in capsys.readouterr().err.replace("\\\\", "\\").replace("\\n", "\n")
     again = evaluate(tmp_path / "grown", "--samples", "1", "--limit", "20")  # the first ones alone, without an engine
@@ -102,27 +105,26 @@ def test_more_samples_are_added_to_those_that_are_there(ray_session, tmp_path, c
     ],
 )
 def test_what_cannot_work_is_told_before_an_engine_starts(capsys, tmp_path, arguments, message):
-    assert run.main(["run", *TINY, "--out", str(tmp_path), *arguments]) == 2
-    import re
-
+    assert cli.main(["run", *TINY, "--out", str(tmp_path), *arguments]) == 2
     assert re.search(message, capsys.readouterr().err)
 
 
 def test_a_folder_of_another_model_is_refused_and_intact(capsys, tmp_path):
-    store = run.Store(tmp_path / run.STORE)
-    store.add([(store.begin("tiny", {"files": "another"}, "d", {}, [], {}), run_sample())])
+    store = Store(tmp_path / STORE)
+    store.add([(store.begin("tiny", {"files": "another"}, "d", {}, [], {}), Sample("a", 0, "", 0, "stop", 0, "0"))])
     store.close()
-    assert run.main(["run", *TINY, "--out", str(tmp_path)]) == 2
+    assert cli.main(["run", *TINY, "--out", str(tmp_path)]) == 2
     assert "holds samples of tiny by the model files another" in capsys.readouterr().err
-    assert run.main(["regrade", str(tmp_path / "nowhere")]) == 2
+    assert cli.main(["regrade", str(tmp_path / "nowhere")]) == 2
     assert "holds no samples.sqlite" in capsys.readouterr().err
 
 
 def test_the_lm_eval_command_runs_a_task(tmp_path):
     """Its own command and one of its own models; n, filter and grader are the task's."""
-    command = [Path(sys.executable).with_name("lm_eval"), "--include_path", "eval/tasks", "--tasks", "scope_tiny", "--limit", "2", "--model", "hf",
-               "--model_args", "pretrained=examples/tiny/student,dtype=float32", "--device", "cpu", "--batch_size", "64", "--apply_chat_template",
-               "--output_path", str(tmp_path), "--log_samples"]  # fmt: skip
+    which = ["--include_path", "eval/tasks", "--tasks", "scope_tiny", "--limit", "2"]
+    model = ["--model", "hf", "--model_args", "pretrained=examples/tiny/student,dtype=float32", "--device", "cpu"]
+    how = ["--batch_size", "64", "--apply_chat_template", "--output_path", str(tmp_path), "--log_samples"]
+    command = [Path(sys.executable).with_name("lm_eval"), *which, *model, *how]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | {"SCOPE_CPU": "1"})
     assert done.returncode == 0, done.stderr[-3000:]
     (file,) = tmp_path.rglob("results_*.json")
@@ -139,7 +141,7 @@ def test_one_engine_two_engines_and_a_run_killed_three_times_give_the_same_table
         command = [
             sys.executable,
             "-m",
-            "scope_eval.run",
+            "scope_eval",
             "run",
             *TINY,
             "--samples",
@@ -163,15 +165,9 @@ def test_one_engine_two_engines_and_a_run_killed_three_times_give_the_same_table
     assert samples(tmp_path / "cut") == samples(tmp_path / "whole")
 
 
-def run_sample():
-    from scope_eval.store import Sample
-
-    return Sample("a", 0, "", 0, "stop", 0, "0")
-
-
 def count(folder: Path) -> int:
     try:
-        with sqlite3.connect(f"file:{folder / run.STORE}?mode=ro", uri=True) as db:
+        with sqlite3.connect(f"file:{folder / STORE}?mode=ro", uri=True) as db:
             return db.execute("SELECT COUNT(*) FROM samples").fetchone()[0]
     except sqlite3.OperationalError:
         return 0
@@ -235,7 +231,7 @@ def test_the_six_benchmarks_from_a_folder(tmp_path):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     out = tmp_path / "out"
     assert (
-        run.main(
+        cli.main(
             [
                 "run",
                 "--model",

@@ -8,8 +8,7 @@ import time
 
 import pytest
 
-from scope_eval.grade import Grade
-from scope_eval.store import Sample, Store, StoreError
+from scope_eval.store import Grade, Sample, Store, StoreError
 from scope_openrlhf.settings.errors import ConfigError
 
 MODEL, ROWS = (
@@ -145,7 +144,7 @@ def test_a_writer_killed_at_any_moment_leaves_whole_samples(tmp_path):
         "while True: store.add([(number, sample(number=i, text='x' * 5000))]); i += 1\n"
     )
     for _ in range(3):
-        process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "s")], cwd="tests")
+        process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "s")], cwd="tests/eval")
         try:
             size = (tmp_path / "s").stat().st_size if (tmp_path / "s").exists() else 0
             while process.poll() is None and (

@@ -1,4 +1,4 @@
-"""The study behind `make compare`: its statistics by hand, what it refuses, and what becomes of runs that fail or are done."""
+"""The study behind `make compare`: its statistics by hand, what it refuses, what becomes of runs that fail."""
 
 import json
 import signal
@@ -9,19 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from scope_eval import study, study_report
+from scope_eval import cli
 from scope_eval.benchmarks import check, content_hash
-from scope_eval.grade import Grade
-from scope_eval.store import Sample, Store
-from scope_eval.study_numbers import Scored, describe, difference, first_step, numbers, refuse_other_work
+from scope_eval.store import Grade, Sample, Store
+from scope_eval.study import run
+from scope_eval.study.collect import params_of
+from scope_eval.study.numbers import ScoredModel, describe, difference, first_step, numbers, refuse_other_work
+from scope_eval.study.settings import subset
+from scope_eval.study.tables import claimed_pairs
+from scope_openrlhf.data.problem import Problem
 from scope_openrlhf.files.fingerprint import files_fingerprint
+from scope_openrlhf.host.luggage import prompt_lines
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError
 
 
-def scored(*rows: str, distinct: float = 1.0) -> Scored:
+def scored(*rows: str, distinct: float = 1.0) -> ScoredModel:
     """One row a problem, one letter a sample: r right, w wrong."""
-    return Scored([[c == "r" for c in row] for row in rows], [distinct] * len(rows))
+    return ScoredModel([[c == "r" for c in row] for row in rows], [distinct] * len(rows))
 
 
 # two seeds, three problems, two samples: Avg 1, 1/2, 0 and 1/2, 1/2, 1/2; Pass@2 1, 1, 0 and 1, 1, 1
@@ -35,7 +40,8 @@ def test_a_mean_is_over_seeds_and_problems_and_its_interval_over_problems():
     assert found["avg"]["value"] == 0.5 and found["avg"]["by_seed"] == [0.5, 0.5] and found["avg"]["sd"] == 0
     assert found["pass"]["value"] == pytest.approx(5 / 6) and found["pass"]["by_seed"] == pytest.approx([2 / 3, 1])
     assert found["pass"]["sd"] == pytest.approx((1 / 3) / 2**0.5)
-    # problems' means over seeds are 3/4, 1/2, 1/4: standard error 1/4 / sqrt(3), so Wilson's trials are 12 and t(0.975, 2) is 4.3027
+    # problems' means over seeds are 3/4, 1/2, 1/4: standard error 1/4 / sqrt(3), so Wilson's trials are 12,
+    # and t(0.975, 2) is 4.3027
     low, high = found["avg"]["ci"]
     z, trials = 4.30265, 12
     half = z * (0.25 / trials + (z / trials) ** 2 / 4) ** 0.5 / (1 + z * z / trials)
@@ -111,15 +117,15 @@ def test_runs_with_other_problems_or_another_number_of_rollouts_get_no_table():
 
 def test_the_subset_holds_the_first_of_every_stratum_in_equal_shares():
     rows = [{"id": f"{stratum}-{i}", "stratum": stratum} for i in range(3) for stratum in ("easy", "hard")]
-    assert [r["id"] for r in study.subset(rows, 4)] == ["easy-0", "easy-1", "hard-0", "hard-1"]
-    assert [r["id"] for r in study.subset(rows, 3)] == ["easy-0", "easy-1", "hard-0"]
+    assert [r["id"] for r in subset(rows, 4)] == ["easy-0", "easy-1", "hard-0", "hard-1"]
+    assert [r["id"] for r in subset(rows, 3)] == ["easy-0", "easy-1", "hard-0"]
     with pytest.raises(ConfigError, match="--problems 8 takes 4 problems of easy, there are 3"):
-        study.subset(rows, 8)
+        subset(rows, 8)
 
 
 def write_run(command: list[str]) -> None:
     """The files that a training run leaves, if it had one step of two prompts and four rollouts each."""
-    config = Config.load(command[4], command[5:])
+    config = Config.load(command[5], command[6:])
     run = config.run_dir
     (run / "model").mkdir(parents=True)
     (run / "model" / "config.json").write_text(json.dumps({"of": config.name}))
@@ -134,11 +140,15 @@ def write_run(command: list[str]) -> None:
         "seconds": {"total": 2.5},
     }
     (run / "metrics.jsonl").write_text(json.dumps(row) + "\n")
-    (run / "prompts.jsonl").write_text(
-        "".join(json.dumps({"prompt": "?", "label": json.dumps({"id": i})}) + "\n" for i in "ab")
-    )
-    summary = {"algorithm": config.algorithm["name"], "steps": 1, "seconds": {"startup": 4.0}, "model": "m", "rollouts": {"right": 1, "wrong": 7, "truncated": 0},
-               "teacher": {"scored": 1, "skipped": 0, "seconds": 0.0}}  # fmt: skip
+    (run / "prompts.jsonl").write_text(prompt_lines([Problem(id=i, prompt="?", answer="1") for i in "ab"]))
+    summary = {
+        "algorithm": config.algorithm["name"],
+        "steps": 1,
+        "seconds": {"startup": 4.0},
+        "model": "m",
+        "rollouts": {"right": 1, "wrong": 7, "truncated": 0},
+        "teacher": {"scored": 1, "skipped": 0, "seconds": 0.0},
+    }
     (run / "summary.json").write_text(json.dumps(summary))
 
 
@@ -173,7 +183,7 @@ def small(tmp_path, monkeypatch):
         if log.name in failing:
             log.write_text("starting\nerror: training stopped: no memory\n  see there\nexit code 1\n")
             return 1
-        if command[2] == "scope_eval.run":
+        if command[2] == "scope_eval":
             write_scores(
                 command, {"student": "wwrw", "grpo-1": "rrrw", "grpo-2": "rrww"}.get(log.name.partition(".")[0], "rrrr")
             )
@@ -181,17 +191,17 @@ def small(tmp_path, monkeypatch):
             write_run(command)
         return 0
 
-    def run(*more: str, seeds: str = "1,2") -> int:
+    def study(*more: str, seeds: str = "1,2") -> int:
         executed.clear()
-        return study.main(
-            ["--config", "examples/cpu_tiny.yaml", "--algorithms", "grpo,opd", "--seeds", seeds, "--steps", "1", "--problems", "4", "--samples", "4",
-             "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "docs"), *more]
-        )  # fmt: skip
+        which = ["--config", "examples/cpu_tiny.yaml", "--algorithms", "grpo,opd", "--seeds", seeds]
+        size = ["--steps", "1", "--problems", "4", "--samples", "4"]
+        folders = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "docs")]
+        return cli.main(["study", *which, *size, *folders, *more])
 
     failing: set[str] = set()
-    run.failing, run.executed, run.docs = failing, executed, tmp_path / "docs"
-    monkeypatch.setattr(study, "execute", execute)
-    return run
+    study.failing, study.executed, study.docs = failing, executed, tmp_path / "docs"
+    monkeypatch.setattr(run, "execute", execute)
+    return study
 
 
 def test_a_study_runs_seed_after_seed_and_what_is_finished_is_not_started_again(small, capsys):
@@ -237,6 +247,12 @@ def test_the_page_holds_the_numbers_of_the_runs(small):
         and "1 steps of 2 prompts x 4 rollouts" in text
     )
     assert (small.docs / "compare.png").stat().st_size > 10_000
+
+
+def test_key_values_of_runs_may_stand_before_and_after_flags(small, tmp_path):
+    assert small("openrlhf.actor.adam.lr=1.0e-3", "--seeds", "1", "data.path=mine.jsonl") == 0
+    stored = json.loads((tmp_path / "runs" / "grpo-1" / "config.yaml").read_text())
+    assert stored["openrlhf"]["actor.adam.lr"] == 1e-3 and stored["data"]["path"] == "mine.jsonl"
 
 
 def test_a_run_that_fails_is_named_with_its_reason_and_the_others_go_on(small, capsys):
@@ -300,7 +316,7 @@ def test_what_cannot_work_is_told_before_anything_starts(small, capsys, argument
 
 def test_a_process_writes_to_its_log_and_takes_its_exit_code_there(tmp_path):
     log = tmp_path / "logs" / "x.log"
-    assert study.execute([sys.executable, "-c", "print('said'); raise SystemExit(3)"], log) == 3
+    assert run.execute([sys.executable, "-c", "print('said'); raise SystemExit(3)"], log) == 3
     assert log.read_text() == "said\nexit code 3\n"
 
 
@@ -309,8 +325,9 @@ def test_a_study_that_is_stopped_stops_its_run_and_waits_until_that_has_put_its_
     run += "try:\n  time.sleep(60)\nfinally:\n  time.sleep(0.5); print('put away', flush=True)"
     log = tmp_path / "x.log"
     # a process that was started in the background may have been told to ignore Ctrl-C
-    outer = "import pathlib, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from scope_eval import study; "
-    outer += f"study.execute([sys.executable, '-c', {run!r}], pathlib.Path({str(log)!r}))"
+    outer = "import pathlib, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    outer += "from scope_eval.study import run; "
+    outer += f"run.execute([sys.executable, '-c', {run!r}], pathlib.Path({str(log)!r}))"
     with subprocess.Popen([sys.executable, "-c", outer], stderr=subprocess.PIPE) as process:
         deadline = time.time() + 60
         while not (log.exists() and "up" in log.read_text()) and time.time() < deadline:
@@ -321,12 +338,11 @@ def test_a_study_that_is_stopped_stops_its_run_and_waits_until_that_has_put_its_
 
 
 def test_params_are_counted_from_the_files_of_a_model():
-    layer = (
-        3 * (96 * 96 + 96) + 96 * 96 + 3 * 96 * 192 + 2 * 96
-    )  # query, key and value with biases, output, three of the MLP, two norms
-    assert study.params_of("examples/tiny/student") == 24 * 96 + 2 * layer + 96 == 187_680
-    assert study.params_of("Qwen/none") is None
+    # query, key and value with biases, output, three of the MLP, two norms
+    layer = 3 * (96 * 96 + 96) + 96 * 96 + 3 * 96 * 192 + 2 * 96
+    assert params_of("examples/tiny/student") == 24 * 96 + 2 * layer + 96 == 187_680
+    assert params_of("Qwen/none") is None
 
 
 def test_claims_name_the_same_pairs_in_text_and_numbers():
-    assert study_report.claimed_pairs()[0] == ("cepo", "grpo") and len(study_report.claimed_pairs()) == 6
+    assert claimed_pairs()[0] == ("cepo", "grpo") and len(claimed_pairs()) == 6

@@ -1,0 +1,221 @@
+"""scope-eval: evaluate models through lm-eval, compare them, and study algorithms side by side.
+
+    scope-eval run --model MODEL --benchmarks aime24,amc23 --out DIR    one model; the same command continues
+    scope-eval pair --run runs/NAME                                     a training run: its student before and after
+    scope-eval regrade DIR                                              grades and report anew, without sampling
+    scope-eval compare A B --out DIR                                    two folders of `run`, paired by problem
+    scope-eval study --config FILE                                      algorithms trained and evaluated alike
+
+Exit code 0: done. 1: stopped on the way, what was sampled is kept, or a run of a study failed. 2: what was asked for
+cannot work. 130: interrupted.
+"""
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from scope_eval import benchmarks, commands
+from scope_eval.sampler import SamplingError
+from scope_eval.settings import EvalSettings, PairSettings
+from scope_eval.store import StoreError
+from scope_eval.study.run import run_study
+from scope_eval.study.settings import StudySettings
+from scope_openrlhf import __version__
+from scope_openrlhf.settings.errors import ConfigError
+from scope_openrlhf.verifier import GraderError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Do what the arguments say and return the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    top, found = parsers()
+    if not argv or argv[0] not in found:
+        top.parse_args(argv)  # --help, --version, or the error that names the commands
+        top.print_help()
+        return 2
+    flags = vars(found[argv[0]].parse_intermixed_args(argv[1:]))  # key=value may stand before and after flags
+    try:
+        return dispatch(argv[0], flags)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (StoreError, GraderError, SamplingError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues where it was", file=sys.stderr)
+        return 130
+
+
+def dispatch(command: str, flags: dict[str, Any]) -> int:
+    """Make the settings that the flags ask for and do the command. Returns the exit code."""
+    match command:
+        case "run":
+            if flags["out"] is None:
+                raise ConfigError("--out is missing: the folder of samples, results and report")
+            commands.run(flags["model"], flags["out"], EvalSettings.of(flags))
+        case "pair":
+            commands.pair(PairSettings.of(flags))
+        case "regrade":
+            commands.regrade(flags["folder"])
+        case "compare":
+            commands.compare_folders(flags["before"], flags["after"], flags["out"])
+        case "study":
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the run under way is stopped too
+            return run_study(StudySettings(**flags))
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    return parsers()[0]
+
+
+def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser of the whole command line, and that of each command."""
+    top = argparse.ArgumentParser(
+        prog="scope-eval",
+        description="Evaluate models through lm-eval: Avg@n and Pass@k with intervals that cluster by problem.",
+        epilog="scope-eval COMMAND --help says more; docs/evaluation.md is about evaluations, docs/compare.md a study.",
+    )
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND")
+    found = {
+        "run": _command(
+            commands,
+            "run",
+            "Sample one model, grade it, write results and report; the same command continues or adds samples.",
+            "scope-eval run --model examples/tiny/student --benchmarks tiny --samples 4 --out runs/eval/student",
+        ),
+        "pair": _command(
+            commands,
+            "pair",
+            "Evaluate two models on the same problems, for instance a student before and after training; compare them.",
+            "scope-eval pair --run runs/tiny_scope",
+        ),
+        "regrade": _command(
+            commands,
+            "regrade",
+            "Grade the samples of a folder anew and write its results and report, without sampling.",
+            "scope-eval regrade runs/eval/student",
+        ),
+        "compare": _command(
+            commands,
+            "compare",
+            "Compare the models of two folders, paired by problem.",
+            "scope-eval compare runs/eval/A runs/eval/B --out runs/eval/A-B",
+        ),
+        "study": _command(
+            commands,
+            "study",
+            "Train and evaluate algorithms alike and compare them in one page; the same command continues.",
+            "scope-eval study --config examples/cpu_tiny.yaml --algorithms scope,grpo --seeds 1 --steps 2 --out build",
+            "compare.md",
+        ),
+    }
+    add_model_flags(found["run"], found["pair"])
+    add_folders(found["regrade"], found["compare"])
+    add_study_flags(found["study"])
+    return top, found
+
+
+def _command(commands: Any, name: str, what: str, example: str, page: str = "evaluation.md") -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=what,
+        description=what,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"example:\n  {example}\n\nmore: docs/{page}",
+    )
+
+
+def add_model_flags(run: argparse.ArgumentParser, pair: argparse.ArgumentParser) -> None:
+    """The flags that say which models, and on which problems."""
+    run.add_argument("--model", required=True, help="a folder in Hugging Face form, or a hub id")
+    known = ", ".join(benchmarks.names())
+    what = f"of {known}, or .jsonl files of id, problem, answer; comma-separated (default tiny)"
+    run.add_argument("--benchmarks", default="tiny", help=what)
+    add_sampling_flags(run)
+    what = "a training run: its model before and after, and its config's eval section, for all that no flag says"
+    pair.add_argument("--run", type=Path, metavar="DIR", help=what)
+    pair.add_argument("--before", metavar="MODEL", help="as --model of run")
+    pair.add_argument("--after", metavar="MODEL", help="as --model of run")
+    pair.add_argument("--benchmarks", help="as of run")
+    add_sampling_flags(pair)
+
+
+def add_folders(regrade: argparse.ArgumentParser, compare: argparse.ArgumentParser) -> None:
+    """The folders that commands without a model work on."""
+    what = "--out of run, or a model's folder in that of pair"
+    regrade.add_argument("folder", type=Path, metavar="DIR", help=what)
+    compare.add_argument("before", type=Path, metavar="A", help=what)
+    compare.add_argument("after", type=Path, metavar="B", help="the same of the other model")
+    compare.add_argument("--out", type=Path, metavar="DIR", help="folder for compare.json and compare.md")
+
+
+def add_sampling_flags(command: argparse.ArgumentParser) -> None:
+    """The flags that become EvalSettings."""
+    add = command.add_argument
+    add("--out", type=Path, metavar="DIR", help="folder of samples, results and report")
+    add("--data-dir", default="", metavar="DIR", help="folder with <benchmark>.jsonl; without it the hub is asked")
+    add("--samples", type=int, metavar="N", help="samples of each problem (default 32); more can be added later")
+    add("--limit", type=int, metavar="N", help="only the first problems of each benchmark")
+    add("--seed", type=int, metavar="N", help="of the samples (default 1)")
+    add("--temperature", type=float, metavar="T", help="default: the benchmark's own, 0.6 for the six")
+    add("--top-p", type=float, metavar="P", help="default: the benchmark's own, 0.95 for the six")
+    add("--top-k", type=int, metavar="K", help="default: the benchmark's own, 20 for the six")
+    add("--repetition-penalty", type=float, metavar="R", help="default: the benchmark's own, none for the six")
+    add("--max-tokens", type=int, metavar="N", help="default: the benchmark's own, 32768 for the six")
+    add("--instruction", metavar="TEXT", help="what follows each problem; default: the benchmark's own, empty: none")
+    add("--system", default="", metavar="TEXT", help="system prompt (default none)")
+    chat = "ask with the problem as it is, without the model's chat template"
+    add("--no-chat", dest="chat", action="store_false", help=chat)
+    template = """for the chat template, for instance '{"enable_thinking": false}'"""
+    add("--template-args", type=json_object, default={}, metavar="JSON", help=template)
+    add("--revision", default="", metavar="COMMIT", help="of a hub id")
+    add("--engines", type=int, default=1, metavar="N", help="vLLM engines, each on its own GPUs (default 1)")
+    add("--tensor-parallel-size", type=int, default=1, metavar="N", help="GPUs of an engine (default 1)")
+    add("--dtype", default="bfloat16", help="of the engines (default bfloat16)")
+    add("--gpu-memory-utilization", type=float, default=0.9, metavar="SHARE", help="of each GPU (default 0.9)")
+    add(
+        "--ray-address",
+        default="local",
+        metavar="ADDRESS",
+        help="local (default), auto or that of a Ray, with its port",
+    )
+    served = "of an OpenAI-compatible server, instead of engines; --model then names its tokenizer"
+    add("--base-url", default="", metavar="URL", help=served)
+    add("--served-model", default="", metavar="NAME", help="what that server calls the model, if it serves several")
+
+
+def json_object(text: str) -> dict:
+    """A flag's value that is an object of JSON."""
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f"must be an object of JSON, got {text}")
+    return found
+
+
+def add_study_flags(command: argparse.ArgumentParser) -> None:
+    """The flags that become StudySettings."""
+    add = command.add_argument
+    add(
+        "--config",
+        required=True,
+        metavar="FILE",
+        help="YAML, see examples/; its eval section says how models are asked",
+    )
+    add("--algorithms", default="all", metavar="NAMES", help="all (default) or some, comma-separated")
+    add("--seeds", default="1,2,3", metavar="NUMBERS", help="of the training runs (default 1,2,3)")
+    add("--steps", type=int, default=40, metavar="N", help="of each run (default 40)")
+    strata = "held-out problems, in equal shares of every stratum (default 100)"
+    add("--problems", type=int, default=100, metavar="N", help=strata)
+    add("--samples", type=int, default=32, metavar="N", help="of each problem (default 32)")
+    add("--runs", type=Path, default=Path("runs/compare"), metavar="DIR", help="of the runs (default runs/compare)")
+    page = "folder for compare.md, compare.png, compare.json (default docs)"
+    add("--out", type=Path, default=Path("docs"), metavar="DIR", help=page)
+    add("--report-only", action="store_true", help="run nothing; write the page anew from what is finished")
+    add("overrides", nargs="*", metavar="key=value", help="for every training run")

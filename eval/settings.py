@@ -1,0 +1,132 @@
+"""What a user asks of scope-eval: made once, from flags or from a training run's config, and checked here alone."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scope_openrlhf.settings.config import Config
+from scope_openrlhf.settings.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalSettings:
+    """How a model is asked and sampled. The two models of a pair are asked alike.
+
+    Raises ConfigError if a number cannot work.
+    """
+
+    benchmarks: str
+    """Names or .jsonl files, comma-separated."""
+    data_dir: str = ""
+    """Folder with <benchmark>.jsonl; empty: the hub is asked."""
+    samples: int = 32
+    """n of Avg@n and Pass@n: samples of each problem."""
+    limit: int | None = None
+    """Only so many problems of each benchmark, the first ones; None: all."""
+    seed: int = 1
+    """Of the samples."""
+    temperature: float | None = None
+    """None, here and below: the benchmark's own."""
+    top_p: float | None = None
+    top_k: int | None = None
+    repetition_penalty: float | None = None
+    max_tokens: int | None = None
+    """Longest response in tokens."""
+    instruction: str | None = None
+    """What follows each problem; empty: nothing."""
+    system: str = ""
+    """System prompt; empty: none."""
+    chat: bool = True
+    """Whether problems go through the model's chat template."""
+    template_args: dict[str, Any] = field(default_factory=dict)
+    """For the chat template."""
+    revision: str = ""
+    """Commit of a hub id."""
+    engines: int = 1
+    """vLLM engines, each on its own GPUs."""
+    tensor_parallel_size: int = 1
+    """GPUs of one engine."""
+    dtype: str = "bfloat16"
+    gpu_memory_utilization: float = 0.9
+    ray_address: str = "local"
+    """local, auto or the address of a Ray."""
+    base_url: str = ""
+    """Address of an OpenAI-compatible server; empty: engines sample."""
+    served_model: str = ""
+    """What that server calls the model, if it serves several."""
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or (self.limit is not None and self.limit < 1):
+            raise ConfigError("--samples and --limit must be at least 1")
+        if self.engines < 1 or self.tensor_parallel_size < 1:
+            raise ConfigError("--engines and --tensor-parallel-size must be at least 1")
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "EvalSettings":
+        """The settings among values by name; what is None or not there is at its default."""
+        names = [f.name for f in fields(cls)]
+        return cls(**{name: values[name] for name in names if values.get(name) is not None})
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """lm-eval's generation_kwargs that were asked for."""
+        asked = {
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "top_k": self.top_k,
+            "repetition_penalty": self.repetition_penalty,
+            "max_gen_toks": self.max_tokens,
+        }
+        return {k: v for k, v in asked.items() if v is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairSettings:
+    """Two models and how both are asked."""
+
+    before: str
+    after: str
+    out: Path
+    """Folder of pair.json, with a folder of samples, results and report for each model."""
+    asked: EvalSettings
+
+    @classmethod
+    def of(cls, flags: Mapping[str, Any]) -> "PairSettings":
+        """The settings that flags ask for; what they leave out comes from the training run that `run` names.
+
+        Raises ConfigError for what is missing, or names one model alone.
+        """
+        known = of_a_run(flags["run"]) if flags["run"] else {}
+        values = known | {name: value for name, value in flags.items() if value is not None}
+        for name in ("before", "after", "benchmarks", "out"):
+            if values.get(name) is None:
+                raise ConfigError(f"--{name} is missing")
+        if values["base_url"] or values["revision"]:
+            raise ConfigError(
+                "--base-url and --revision name one model; score each with scope-eval run, then scope-eval compare"
+            )
+        asked = EvalSettings.of(values)
+        return cls(before=values["before"], after=values["after"], out=values["out"], asked=asked)
+
+
+def of_a_run(run: Path) -> dict[str, Any]:
+    """What a training run's config says of its evaluation, under the names of flags."""
+    file = run / "config.yaml"
+    if not file.is_file():
+        raise ConfigError(f"{run} is no run: there is no {file}; make train first, or name another with --run")
+    try:
+        config = Config.from_dict(yaml.safe_load(file.read_text()))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file} cannot be read: {error}") from None
+    asked = asdict(config.eval)
+    file_of_problems = asked.pop("path") or None
+    return asked | {
+        "before": config.student.path,
+        "after": str(run / "model"),
+        "benchmarks": file_of_problems,
+        "out": run / "eval",
+        "seed": config.seed,
+    }

@@ -1,0 +1,44 @@
+"""Made-up grades in a store, for tests of what is computed from them."""
+
+from pathlib import Path
+
+from scope_eval.results import Graded
+from scope_eval.store import Grade, Sample, Store
+
+ABOUT = {
+    "model": "m",
+    "data": {"from": "file"},
+    "notes": [],
+    "without": {"label": "without b", "ids": ["b"]},
+    "significant": False,
+    "published": True,
+}
+GRADES = {
+    "r": Grade("right", "1", "same", 0),
+    "t": Grade("right", "1", "same", 0),
+    "w": Grade("wrong", "2", "different", 1),
+    "f": Grade("failed", "3", "time", 2),
+    "n": Grade("wrong", None, "no box", None),
+}
+
+
+def graded(
+    folder: Path, right: dict[str, str], name: str = "tiny", data: str = "d", temperature: float = 0.6
+) -> tuple[Store, Graded]:
+    """A finished benchmark. right: for each problem one letter a sample.
+
+    r: right, w: wrong, t: right but truncated, f: failed, n: no box.
+    """
+    folder.mkdir(exist_ok=True)
+    store = Store(folder / f"{name}{data}{temperature}")
+    rows = [{"id": item, "problem": "?", "answer": "1", "stratum": item} for item in right]
+    n = len(next(iter(right.values())))
+    number = store.begin(name, {"files": "x"}, data, {"temperature": temperature, "seed": 1}, rows, ABOUT)
+    for item, letters in right.items():
+        for i, c in enumerate(letters):
+            tokens, reason = 300 if c == "r" else 100, "length" if c == "t" else "stop"
+            store.add([(number, Sample(item, i, f"text {i // 2}", tokens, reason, i, "0"))])
+        store.put_grades(number, item, [GRADES[c] for c in letters])
+    store.finish(number, len(rows), n, {"math-verify": "0.9"})
+    (benchmark,) = store.benchmarks()
+    return store, Graded(store, benchmark)
