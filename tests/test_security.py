@@ -7,11 +7,13 @@ import pickle
 import re
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from scope_openrlhf.data.problems import load_rows, refuse_foreign_files
+from scope_openrlhf.data.files import refuse_foreign_files
+from scope_openrlhf.data.problem import Problem
+from scope_openrlhf.data.problems import load_problems
+from scope_openrlhf.equations.batch import Attempt
 from scope_openrlhf.host import flags
 from scope_openrlhf.models import foreign_code, loading
 from scope_openrlhf.settings.config import Config
@@ -96,10 +98,10 @@ def test_our_code_trusts_no_model_loads_no_pickle_and_calls_no_shell():
                 calls |= {(file.name, o) for o in ("shell", "trust_remote_code") if options.get(o, "False") != "False"}
     # flags.py runs OpenRLHF's own parser; the others hand on what student.trust_remote_code says
     assert calls == {
-        ("host.py", "exec"),
+        ("flags.py", "exec"),
         *(
             (file, "trust_remote_code")
-            for file in ("checks.py", "experience.py", "plan.py", "rollout.py", "traces.py", "train.py")
+            for file in ("contexts.py", "dry_run.py", "loading.py", "plan.py", "probe.py", "rollout.py", "traces.py")
         ),
     }
 
@@ -151,7 +153,7 @@ def test_datasets_bring_neither_scripts_nor_pickles(tmp_path, monkeypatch):
         "a::b/c",
     ):
         with pytest.raises(ConfigError, match="is neither a .jsonl, .json or .parquet file nor a dataset of the hub"):
-            load_rows(DataConfig(path=path))
+            load_problems(DataConfig(path=path))
     assert not (tmp_path / "ran").exists()
 
 
@@ -179,36 +181,34 @@ def test_templates_take_texts_as_they_are(tmp_path):
 
     from scope_eval.benchmarks import TASKS
     from scope_eval.evaluate import load_tasks
+    from scope_eval.settings import EvalSettings
     from scope_openrlhf import algorithms
 
     rlsd, tokenizer = algorithms.load(name="rlsd"), loading.load_tokenizer(str(STUDENT))
     (tmp_path / "own.jsonl").write_text(
         "".join(json.dumps({"id": t, "problem": t, "answer": t}) + "\n" for t in HOSTILE)
     )
-    options = SimpleNamespace(
-        samples=1,
-        instruction="{{ 7*7 }}",
-        **dict.fromkeys(["temperature", "top_p", "top_k", "repetition_penalty", "max_tokens"]),
-    )
+    settings = EvalSettings(benchmarks=str(tmp_path / "own.jsonl"), samples=1, instruction="{{ 7*7 }}")
     manager = TaskManager(include_path=str(TASKS), include_defaults=False)
-    (task,) = load_tasks(manager, str(tmp_path / "own.jsonl"), tmp_path, options).values()
+    (task,) = load_tasks(manager, tmp_path, settings).values()
     for text, doc in zip(HOSTILE, task.eval_docs, strict=True):
         chat = tokenizer.apply_chat_template(
             [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
         )
         assert chat == f"<|user|>{text}<|assistant|>"
-        assert rlsd.hint("with_answer", 0, [SimpleNamespace(answer=text)]) == f"\n\nThe correct answer is {text}."
+        attempt = Attempt(Problem(id="0", prompt=text, answer=text), "", None, "wrong")
+        assert rlsd.hint("with_answer", 0, [attempt]) == f"\n\nThe correct answer is {text}."
         assert (task.doc_to_text(doc), task.doc_to_target(doc)) == (text + "\n\n{{ 7*7 }}", text)
 
 
 def test_a_prompt_that_openrlhf_would_rewrite_is_refused(tmp_path):
     (tmp_path / "d.jsonl").write_text(json.dumps({"problem": "<image>1+1?", "answer": "2"}))
     with pytest.raises(ConfigError, match=r"1 of 1 prompts of .* hold <image> \(the first: rows \[0\]"):
-        load_rows(DataConfig(path=str(tmp_path / "d.jsonl")))
+        load_problems(DataConfig(path=str(tmp_path / "d.jsonl")))
 
 
 def test_ids_are_no_paths(tmp_path):
-    from test_compare import graded
+    from stores import graded
 
     from scope_eval.evaluate import write_results
 

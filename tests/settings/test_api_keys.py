@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from scope_openrlhf.host import flags
+from scope_openrlhf.host import flags, luggage
 from scope_openrlhf.models import loading
 from scope_openrlhf.run import plan
 from scope_openrlhf.settings import api_keys
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError
-from scope_openrlhf.teacher import probe, score_log
-from scope_openrlhf.teacher.client import TeacherClient, TeacherError
+from scope_openrlhf.teacher import identity, probe, score_log
+from scope_openrlhf.teacher.client import TeacherClient
+from scope_openrlhf.teacher.contract import TeacherError
 from scope_openrlhf.teacher.served import HttpEndpoint
 
 STUDENT = "examples/tiny/student"
@@ -108,14 +109,15 @@ def test_nothing_that_a_run_with_a_served_teacher_writes_holds_a_key(server, tmp
     config = Config.load("examples/cpu_tiny.yaml", [f"runs={tmp_path}", "name=r", *overrides])
     config.run_dir.mkdir()
     made = plan.make_plan(config)
-    teacher = made.config.teacher
-    lines, logprobs = probe.probe_run("", teacher, STUDENT, config.run_dir / "prompts.jsonl", 127)
+    (teacher,) = made.run.teachers.values()
+    problem = luggage.read_prompts(config.run_dir / "prompts.jsonl")[0]
+    lines, logprobs = probe.probe_run(teacher, made.run.student, problem, 127)
     assert set(logprobs) == {-1.0} and {key for _, key in server[1]} == {f"Bearer {KEY}"}
 
     async def score():
         endpoint, log = (
             HttpEndpoint(server[0], 1.0),
-            score_log.ScoreLog(teacher.score_log, score_log.teacher_identity(teacher)),
+            score_log.ScoreLog(teacher.score_log, identity.teacher_identity(teacher)),
         )
         await TeacherClient([endpoint], 30.0, log=log).score([1, 2, 3])
         await endpoint.close()
@@ -124,11 +126,11 @@ def test_nothing_that_a_run_with_a_served_teacher_writes_holds_a_key(server, tmp
     asyncio.run(score())
     assert {f.name for f in holding(tmp_path, server[0])} >= {"config.yaml", "scores"}
     assert not holding(tmp_path, KEY) and KEY not in "".join(capfd.readouterr())
-    assert KEY not in repr((made, lines, score_log.identities(made.config), flags.to_argv(made.config)))
+    assert KEY not in repr((made, lines, identity.identities(made.run.teachers), flags.to_argv(made.config)))
 
 
 def test_a_server_that_repeats_the_key_is_quoted_without_it(server):
-    from scope_eval.engines import Server
+    from scope_eval.server import Server
 
     with pytest.raises(TeacherError, match="answered 401: .*Bearer <SCOPE_TEACHER_API_KEY> is no key of ours"):
         ask(f"{server[0]}/loud")
@@ -146,7 +148,7 @@ def test_a_key_does_not_follow_a_redirect(server):
     "url", [f"http://me:{KEY}@host:8000", f"http://host:8000/?api_key={KEY}", f"http://host:8000/#{KEY}"]
 )
 def test_a_key_in_an_address_is_refused_and_not_repeated(url):
-    from scope_eval.engines import Server
+    from scope_eval.server import Server
 
     raw = {"name": "r", "data": {"path": "d"}, "student": {"path": "s"}}
     for message, refused in (
