@@ -11,7 +11,7 @@ COMPILE := $(BIN)/uv pip compile --quiet pyproject.toml --extra dev --python-ver
 COMPILE_CPU := $(COMPILE) --extra cpu --overrides requirements/cpu-overrides.txt $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend cpu)
 COMPILE_GPU := $(COMPILE) --extra gpu --python-platform x86_64-manylinux_2_28
 
-.PHONY: help setup train eval compare cluster-up cluster-down submit test test-all check browser bench-weights bench-teacher bench-verifier bench-eval bench-driver tiny-models lock lock-check
+.PHONY: help setup train eval compare cluster-up cluster-down submit test test-all check docs browser bench-weights bench-teacher bench-verifier bench-eval bench-driver tiny-models lock lock-check
 help:
 	@echo "make train       SCOPE on the embedded default -> runs/$(NAME)/   (ARGS='key=value ...', NAME=, CONFIG=)"
 	@echo "make eval        the last trained model against its student; or MODEL=path [BENCH=aime24,amc23] [N=32] [DATA=folder] [OUT=folder]"
@@ -19,6 +19,7 @@ help:
 	@echo "make cluster-up, submit, cluster-down   three Ray nodes on this machine, and the run submitted to them"
 	@echo "make test        fast tests and one end-to-end run; make test-all: everything"
 	@echo "make check       ruff and mypy; make lock-check: both locks still resolve"
+	@echo "make docs        docs/config.md and docs/metrics.md anew from the code"
 	@echo "make bench-weights, bench-teacher, bench-verifier, bench-eval, bench-driver   ours against the published way, one JSON line each"
 	@echo "make tiny-models rebuild the embedded student, teacher and problems"
 
@@ -27,7 +28,7 @@ $(READY): requirements/$(PROFILE).lock requirements/install.sh pyproject.toml
 	@PYTHON="$(or $(PYTHON),python3)" sh requirements/install.sh $(PROFILE)
 
 train: $(READY)
-	@$(BIN)/scope-train --config $(CONFIG) name=$(NAME) $(ARGS)
+	@$(BIN)/scope-train run --config $(CONFIG) name=$(NAME) $(ARGS)
 
 # with MODEL: that model on the benchmarks; without: the student before and after the last training run, on its held-out problems
 eval: $(READY)
@@ -40,7 +41,7 @@ endif
 
 # the same command continues; what it made is in runs/compare
 compare: $(READY)
-	@$(BIN)/python -m scope_eval.study --config $(CONFIG) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(STEPS),--steps $(STEPS)) \
+	@$(BIN)/scope-eval study --config $(CONFIG) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(STEPS),--steps $(STEPS)) \
 	    $(if $(ALGORITHMS),--algorithms $(ALGORITHMS)) $(ARGS)
 
 # three Ray nodes on this machine, and a run submitted to them (or to RAY_DASHBOARD)
@@ -52,7 +53,7 @@ cluster-down: $(READY)
 
 submit: $(READY)
 	@$(BIN)/ray job submit --address $(or $(RAY_DASHBOARD),http://127.0.0.1:8265) -- \
-	    sh -c "cd $(CURDIR) && $(BIN)/scope-train --config $(CONFIG) ray.address=auto name=$(NAME) $(ARGS)"
+	    sh -c "cd $(CURDIR) && $(BIN)/scope-train run --config $(CONFIG) ray.address=auto name=$(NAME) $(ARGS)"
 
 test: $(READY) browser
 	@$(BIN)/python -m pytest -q -m "not slow" tests
@@ -69,6 +70,10 @@ browser:
 
 check: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+# the pages that are made from the code: docs/config.md, docs/metrics.md
+docs: $(READY)
+	@$(BIN)/python docs/reference.py
 
 bench-weights: $(READY)
 	@$(BIN)/python tests/bench_weights.py

@@ -24,8 +24,8 @@ from bench_weights import resident
 from openrlhf.utils.agent import SingleTurnAgentExecutor
 
 from scope_openrlhf.platform import cpu
-from scope_openrlhf.settings.resolved import RUN_VARIABLE
 from scope_openrlhf.settings.config import Config
+from scope_openrlhf.settings.resolved import RUN_VARIABLE
 
 SIZES = {1_000: 5, 10_000: 3, 100_000: 1}
 """Rollouts, and how often they are measured; the first is the size of the comparison."""

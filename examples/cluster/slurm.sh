@@ -23,5 +23,5 @@ done
 sleep 20
 
 # the driver sits on the head; the same command goes on after a time limit, from the last checkpoint
-srun --nodes=1 --ntasks=1 --nodelist="$head" --overlap .venv/bin/scope-train --config examples/scope_qwen3_1.7b.yaml ray.address=auto \
+srun --nodes=1 --ntasks=1 --nodelist="$head" --overlap .venv/bin/scope-train run --config examples/scope_qwen3_1.7b.yaml ray.address=auto \
     openrlhf.actor.num_nodes=2 openrlhf.vllm.num_engines=8 teacher.replicas=8

@@ -43,7 +43,7 @@ def _from_hub(path: str) -> list[dict]:
 
 
 def refuse_foreign_files(path: str, files: Any) -> None:
-    """Raise ConfigError if a dataset's card names files that are not on the hub: a file of this machine would be read."""
+    """Raise ConfigError if a dataset's card names files outside the hub: one of this machine would be read."""
     for file in (str(f) for of_split in (files or {}).values() for f in of_split):
         if not file.startswith("hf://datasets/"):
             raise ConfigError(
@@ -52,7 +52,7 @@ def refuse_foreign_files(path: str, files: Any) -> None:
 
 
 def read_jsonl(file: Path) -> list[dict]:
-    """All rows of a file that somebody wrote. Raises ConfigError naming a line that is not JSON, or a text not UTF-8."""
+    """All rows of a file that somebody wrote. Raises ConfigError for a line that is not JSON, or a text not UTF-8."""
     rows = []
     try:
         text = file.read_text(encoding="utf-8-sig")

@@ -1,11 +1,14 @@
-r"""What of a worked solution may be shown in a prompt: the way stays, values, code and the answer become blanks. SMEPO, arXiv 2605.25198.
+r"""What of a worked solution may be shown in a prompt (SMEPO, arXiv 2605.25198).
+
+The way stays; values, code and the answer become blanks.
 
 "Step 2: so 3x = 12.\nThe answer is \boxed{4}." -> "Step 2: so [NUMBER]x = [NUMBER].\nThe answer is \boxed{[NUMBER]}."
 
-Hidden: numbers with their powers of ten, fractions, roots of numbers and percent signs; exponents, for a power is a value (x^2 ->
-x^[NUMBER]); code blocks; the gold answer; all that a box holds. An open code block or box reaches to the end.
-Shown: numbers of steps, cases, equations, list items and headings; indexes, for x_1 and x_{12} are names; signs, which
-may be operators (3-5 -> [NUMBER]-[NUMBER]), except in a box; units and suffixes (5 cm, 3rd). Number words (seven) are not masked.
+Hidden: numbers with their powers of ten, fractions, roots of numbers and percent signs; exponents, for a power is a
+value (x^2 -> x^[NUMBER]); code blocks; the gold answer; all that a box holds. An open code block or box reaches to the
+end. Shown: numbers of steps, cases, equations, list items and headings; indexes, for x_1 and x_{12} are names; signs,
+which may be operators (3-5 -> [NUMBER]-[NUMBER]), except in a box; units and suffixes (5 cm, 3rd). Number words (seven)
+are not masked.
 """
 
 import re
@@ -15,7 +18,10 @@ from dataclasses import astuple, dataclass
 
 @dataclass(frozen=True, slots=True)
 class Placeholders:
-    """What stands for what is hidden. Masking twice changes nothing as long as none is empty, holds a digit or is a piece of the answer."""
+    """What stands for what is hidden.
+
+    Masking twice changes nothing as long as none is empty, holds a digit or is a piece of the answer.
+    """
 
     number: str = "[NUMBER]"
     code: str = "[CODE]"
@@ -33,7 +39,8 @@ _LETTER = rf"[^\W\d_{_SUPERSCRIPT}{_VULGAR}]"  # a digit bounds a word: it becom
 # Numbers, the longest spelling first. Possessive (++) where a failure would otherwise try every shorter run of digits.
 _INTEGER = r"(?:\d{1,3}(?:(?:,(?:\\!)?|\{,\}|\\[,!])\d{3})++(?!\d)|\d++)"  # 1,234  1{,}234  1\,234  1,\!234
 _DECIMAL = rf"(?:{_INTEGER}(?:\.\d*+\\(?:overline|bar)\{{\d++\}}|\.\d++)?[{_VULGAR}]?|(?<!\w)\.\d++|[{_VULGAR}])"
-_TEN = rf"10(?:\^\{{ ?{_SIGN}\d++ ?\}}|\^{_SIGN}\d++|\*\*{_SIGN}\d++|[\u207a\u207b]?[{_SUPERSCRIPT}]++)"  # 10^{-5}  10^5  10**5
+# 10^{-5}  10^5  10**5
+_TEN = rf"10(?:\^\{{ ?{_SIGN}\d++ ?\}}|\^{_SIGN}\d++|\*\*{_SIGN}\d++|[\u207a\u207b]?[{_SUPERSCRIPT}]++)"
 _PIECE = (
     rf"(?:{_DECIMAL}{_GAP}(?:\\times|\\cdot|[*xX\u00d7\u00b7]){_GAP}{_TEN}|{_DECIMAL}[eE]{_SIGN}\d++|{_TEN}|{_DECIMAL})"
 )
@@ -48,20 +55,23 @@ _ONLY_NUMBER = re.compile(
 
 # Structural numbers. Not "round 37", "approaches 0", "option 3"; not a lone "48." in a line, nor "#### 48".
 _LABEL = (
-    "step|case|subcase|part|stage|phase|method|equation|eqn|eq|inequality|formula|theorem|lemma|corollary|proposition|definition|"
-    "remark|example|exercise|problem|question|figure|fig|table|section|chapter|appendix|property|rule|condition|assumption|observation"
+    "step|case|subcase|part|stage|phase|method|equation|eqn|eq|inequality|formula|theorem|lemma|corollary|proposition|"
+    "definition|remark|example|exercise|problem|question|figure|fig|table|section|chapter|appendix|property|rule|"
+    "condition|assumption|observation"
 )
 _PLACE = r"[#(]?\d{1,3}(?:\.\d{1,2})*\)?"
 _LABELLED = (
     rf"(?<!this )(?<!that )(?<!each )(?<!{_LETTER})(?i:"
-    rf"(?:{_LABEL})s(?:\.[ ~]?|[ \u00a0~]){_PLACE}(?:, ?{_PLACE})*,? ?(?:and|or|to|&|-|\u2013) ?{_PLACE}"  # Equations (1) and (2)
+    # Equations (1) and (2)
+    rf"(?:{_LABEL})s(?:\.[ ~]?|[ \u00a0~]){_PLACE}(?:, ?{_PLACE})*,? ?(?:and|or|to|&|-|\u2013) ?{_PLACE}"
     rf"|(?:(?:{_LABEL})s?|claim)(?:\.[ ~]?|[ \u00a0~]){_PLACE})"  # Step 3, Eq.~(4)
     r"(?![^\W_]|[/^%]|\\%|[.,]?\d)"
 )
 _MARKER = r"^[ \t]*(?:[-+*>][ \t]+)?(?:\*\*)?\(?\d{1,2}[.):](?:\*\*)?(?=[ \t]+\S)"  # 1.  2)  (3)  4:  - 5.  **6.**
 _HEADING = r"^#{1,6}[ \t]+\d{1,2}(?:\.\d{1,2})*[.):](?=\s|\Z)"  # ## 3.
 _TAG = r"\\(?:tag|eqref|ref|label)\*?\{[^{}\n]{0,40}\}"
-_INDEX = r"_{2,}|(?<!\\int)(?<!\\sum)(?<!\\prod)(?<!\|)_(?:\d++|\{\d++(?:, ?\d++)*+\})"  # x_{1,2}; not a bound, not a blank ___5
+# x_{1,2}; not a bound, not a blank ___5
+_INDEX = r"_{2,}|(?<!\\int)(?<!\\sum)(?<!\\prod)(?<!\|)_(?:\d++|\{\d++(?:, ?\d++)*+\})"
 _STRUCTURE = f"{_LABELLED}|{_MARKER}|{_HEADING}|{_TAG}|{_INDEX}"
 
 _CODE = r"(?:(?P<ticks>`{3,9})|^[ \t]*(?P<waves>~{3,9})).*?(?:(?(ticks)(?P=ticks)|(?P=waves))|\Z)"
@@ -70,10 +80,11 @@ _BRACE = re.compile(r"(?P<box>\\{1,3}(?:boxed|fbox)[ \t]*\{)|\\.|(?P<open>\{)|(?
 
 
 def mask_trace(trace: str, answer: str = "", placeholders: Placeholders = DEFAULT) -> str:
-    r"""The trace with blanks. SMEPO, arXiv 2605.25198.
+    r"""The trace with blanks (SMEPO, arXiv 2605.25198).
 
-    answer: the gold answer; where it is no number it is hidden wherever it stands as a whole, a single letter only where it is
-    an option: "(B)", "option B", "answer is B". Example, answer "Paris": "Paris has 2 airports" -> "[ENTITY] has [NUMBER] airports".
+    answer: the gold answer; where it is no number it is hidden wherever it stands as a whole, a single letter only
+    where it is an option: "(B)", "option B", "answer is B".
+    Example, answer "Paris": "Paris has 2 airports" -> "[ENTITY] has [NUMBER] airports".
     """
     kept = "|".join(re.escape(p) for p in astuple(placeholders) if p) or _NEVER
     entity = _entity(answer)
@@ -100,10 +111,10 @@ def mask_trace(trace: str, answer: str = "", placeholders: Placeholders = DEFAUL
 
 
 def leaks(masked: str, answer: str, placeholders: Placeholders = DEFAULT) -> bool:
-    """Whether the gold answer, as it is spelled, still stands in a masked trace as a whole token. SMEPO, arXiv 2605.25198.
+    """Whether the gold answer, as it is spelled, still stands in a masked trace as a whole token.
 
-    Numbers that masking leaves count: "Step 3" leaks the answer 3. 12 does not leak in 120; 1234 does in 1,234. Of a number, another
-    spelling (0.5, 1/2) is not seen.
+    Numbers that masking leaves count: "Step 3" leaks the answer 3. 12 does not leak in 120; 1234 does in 1,234. Of a
+    number, another spelling (0.5, 1/2) is not seen.
     """
     for placeholder in filter(None, astuple(placeholders)):
         masked = masked.replace(placeholder, "\0")
@@ -127,10 +138,10 @@ _CUT = re.compile(
 
 
 def prefix(trace: str, ratio: float) -> str:
-    """The first part of a trace: at most `ratio` of its characters, cut at the last end of a sentence or a line in them.
+    """The first part of a trace: at most `ratio` of its characters, cut at the last end of a sentence or line in them.
 
-    Example: prefix("Add. Then divide.", 0.5) == "Add."; "" where nothing ends in time; never cut in code, formulas or boxes.
-    Raises ValueError outside [0, 1]. Partial traces are the coarser way, of which SMEPO, arXiv 2605.25198, speaks.
+    Example: prefix("Add. Then divide.", 0.5) == "Add."; "" where nothing ends in time; never cut in code, formulas or
+    boxes. Raises ValueError outside [0, 1]. Partial traces are the coarser way, of which SMEPO speaks.
     """
     if not 0 <= ratio <= 1:
         raise ValueError(f"ratio {ratio} is not between 0 and 1")
@@ -190,13 +201,14 @@ def _entity(answer: str) -> str:
         return _NEVER
     if not re.fullmatch("[A-Za-z]", plain):
         return f"(?i:{_whole(plain)})"
-    # "A" may be the article: sure after "option" and "answer is" as a capital, otherwise where the sentence ends with it
+    # "A" may be the article: sure after "option" and "answer is" as a capital, else where the sentence ends with it
     opening = r"[\s*$({]{0,8}(?:\\text[a-z]{0,4}\{\(?)?"
     closed = r"(?=[ \t]*+(?:[.,;)}$]|$))"
     sure = (
         rf"(?<!{_LETTER})(?i:options?|choices?|answer\s+is){opening}{plain}(?!{_LETTER})" if plain.isupper() else _NEVER
     )
-    return rf"{sure}|(?<!{_LETTER})(?i:option|choice|answer)(?:\s+is|\s*[:=])?{opening}{plain}{closed}|(?<!{_LETTER})\(\s?{plain}(?=\s?\))"
+    ends = rf"(?<!{_LETTER})(?i:option|choice|answer)(?:\s+is|\s*[:=])?{opening}{plain}{closed}"
+    return rf"{sure}|{ends}|(?<!{_LETTER})\(\s?{plain}(?=\s?\))"
 
 
 def _whole(answer: str) -> str:
@@ -209,5 +221,5 @@ def _whole(answer: str) -> str:
 
 
 def _joined(text: str) -> str:
-    """Without separators of thousands: 1,234 -> 1234."""
+    """The text without separators of thousands: 1,234 -> 1234."""
     return re.sub(r"(?<=\d)(?:,(?:\\!)?|\{,\}|\\[,!])(?=\d{3}(?!\d))", "", text)

@@ -64,8 +64,8 @@ def _check_filled(raw: list[dict], config: DataConfig) -> None:
     if bad:
         raise ConfigError(
             f"{len(bad)} of {len(raw)} rows of {config.path} have an empty {config.prompt_key!r} or "
-            f"{config.answer_key!r} (the first: rows {bad[:5]}, counted from 0); a rollout without a gold answer cannot "
-            "be routed: remove or repair them"
+            f"{config.answer_key!r} (the first: rows {bad[:5]}, counted from 0); a rollout without a gold answer "
+            "cannot be routed: remove or repair them"
         )
 
 

@@ -69,9 +69,9 @@ def weigh_kept(algorithm: Algorithm, rollouts: Rollouts, keep_N: Tensor) -> tupl
     num = len(keep_N)
     if not keep_N.any():
         raise ValueError(
-            f"all {num} rollouts of a step were dropped ({int(rollouts.truncated_N.sum())} of them truncated), so there "
-            "is nothing to train on; raise openrlhf.rollout.max_new_tokens, set algorithm.truncated=wrong, or look at "
-            "the grader's failures in metrics.jsonl"
+            f"all {num} rollouts of a step were dropped ({int(rollouts.truncated_N.sum())} of them truncated), so "
+            "there is nothing to train on; raise openrlhf.rollout.max_new_tokens, set algorithm.truncated=wrong, or "
+            "look at the grader's failures in metrics.jsonl"
         )
     off = torch.zeros_like(rollouts.student_logp_NT), torch.zeros(num, dtype=torch.float64), torch.full((num,), -1)
     signal = Signal(*off)

@@ -28,7 +28,8 @@ REFUSED = {
     "algo.kl.use_loss": "there is no reference model; the algorithm defines its own divergence",
     "actor.eps_clip": "set algorithm.clip_low and algorithm.clip_high",
     "actor.eps_clip_low_high": "set algorithm.clip_low and algorithm.clip_high",
-    "actor.entropy_coef": "it would train dropped rollouts and stand outside the paths' denominators; entropy is measured anyway",
+    "actor.entropy_coef": "it would train dropped rollouts and stand outside the paths' denominators; "
+    "entropy is measured anyway",
     "actor.dual_clip": "the algorithm's loss replaces the one it belongs to; leave it out",
     "actor.policy_loss_type": "set algorithm",
     "actor.loss_agg_mode": "set algorithm.normalize",
@@ -96,15 +97,19 @@ def to_argv(config: Config) -> list[str]:
 
 
 def check_wandb_key(value: Any) -> None:
-    """OpenRLHF switches W&B on by its key, prints the key and sends it along. Here the flag holds the name of wandb's own variable."""
+    """Raise ConfigError if the flag that switches W&B on holds a key instead of the name of wandb's own variable.
+
+    OpenRLHF prints that flag and sends it along.
+    """
     if value not in (None, False, api_keys.WANDB):
         raise ConfigError(
-            f"openrlhf.logger.wandb.key holds a key, which logs and W&B would show; put the key into the environment as {api_keys.WANDB} and set "
-            f"openrlhf.logger.wandb.key={api_keys.WANDB}, which switches W&B on"
+            "openrlhf.logger.wandb.key holds a key, which logs and W&B would show; put the key into the environment "
+            f"as {api_keys.WANDB} and set openrlhf.logger.wandb.key={api_keys.WANDB}, which switches W&B on"
         )
     if value == api_keys.WANDB and not os.environ.get(api_keys.WANDB):
         raise ConfigError(
-            f"openrlhf.logger.wandb.key switches W&B on, but {api_keys.WANDB} is not in the environment; put the key there"
+            f"openrlhf.logger.wandb.key switches W&B on, but {api_keys.WANDB} is not in the environment; put the key "
+            "there"
         )
 
 

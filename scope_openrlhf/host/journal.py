@@ -5,46 +5,29 @@ import math
 from pathlib import Path
 from typing import Any
 
+from scope_openrlhf.equations import metrics
 from scope_openrlhf.files.disk import append_rows, whole_rows, write_whole
-
-# OpenRLHF's name -> ours, for what metrics.jsonl keeps of its status
-_SECONDS = {
-    "timing/generation": "generate", "timing/make_experience": "experience", "timing/ppo_train": "update",
-    "timing/broadcast": "sync", "timing/teacher": "teacher", "timing/context": "context",
-}  # fmt: skip
-
-
-_INSIDE_OTHERS = ("teacher", "context")
-
-
-_RENAMED = {"actor_grad_norm": "grad_norm", "actor_lr": "learning_rate", "policy_loss": "loss"}
-
-
-_DROPPED = (
-    "rollout/",
-    "timing/",
-    "generated_samples",
-    "weight",
-    "return",
-    "response_clip_ratio",
-    "logprobs_diff",
-    "kl",
-    "score",
-)
 
 
 def step_row(step: int, of: int, status: dict[str, Any]) -> dict[str, Any]:
-    """One row of metrics.jsonl. `teacher` seconds run inside `generate`, `context` ones (also a teacher's) inside `experience`; NaN (no such rollout this step) becomes null."""
+    """One row of metrics.jsonl, in the names of equations/metrics.py.
+
+    status: numbers of the step, OpenRLHF's among them. NaN (no such rollout this step) becomes null.
+    """
     row: dict[str, Any] = {"step": step, "of": of}
     for name, value in status.items():
-        if name in _RENAMED:
-            row[_RENAMED[name]] = value
-        elif name not in _DROPPED and not name.startswith(("rollout/", "timing/")) and isinstance(value, int | float):
+        if name in metrics.RENAMED:
+            row[metrics.RENAMED[name]] = value
+        elif not _left_out(name) and isinstance(value, int | float):
             row[name] = value
-    seconds = {ours: round(status[theirs], 4) for theirs, ours in _SECONDS.items() if theirs in status}
-    seconds["total"] = round(sum(v for k, v in seconds.items() if k not in _INSIDE_OTHERS), 4)
+    seconds = {ours: round(status[theirs], 4) for theirs, ours in metrics.SECONDS.items() if theirs in status}
+    seconds["total"] = round(sum(v for k, v in seconds.items() if k not in metrics.INSIDE_OTHERS), 4)
     clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
     return clean | {"seconds": seconds}
+
+
+def _left_out(name: str) -> bool:
+    return name in metrics.DROPPED or name.startswith(metrics.DROPPED_PREFIXES)
 
 
 class StepLog:
@@ -56,9 +39,11 @@ class StepLog:
         self.metrics_file, self.rollouts_file = run_dir / "metrics.jsonl", run_dir / "rollouts.jsonl"
 
     def step(self, step: int, of: int, status: dict[str, Any]) -> None:
+        """Append a step. of: steps of the run."""
         append_rows(self.metrics_file, [step_row(step, of, status)])
 
     def rollouts(self, rows: list[dict]) -> None:
+        """Append what a few rollouts said."""
         append_rows(self.rollouts_file, rows)
 
     def forget_after(self, step: int) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 @contextlib.contextmanager
 def plain_params(trainer: ActorPPOTrainer) -> Iterator[None]:
-    """While it is open the trainer's model shows OpenRLHF's weight sync the names and params of the plain model, LoRA adapters added in.
+    """Show OpenRLHF's weight sync the names and params of the plain model, LoRA adapters added in, while it is open.
 
     OpenRLHF 0.11.2 would send the names of the adapted model, which the rollout engines do not know.
     """
@@ -31,7 +31,10 @@ def plain_params(trainer: ActorPPOTrainer) -> Iterator[None]:
 
 
 class MergedParam:
-    """A param with its adapters added when `data` is read, so that a sync holds one of them at a time. Looks like a Parameter to OpenRLHF."""
+    """A param with its adapters added when `data` is read, so that a sync holds one of them at a time.
+
+    Looks like a Parameter to OpenRLHF.
+    """
 
     requires_grad = True
 

@@ -73,12 +73,12 @@ class PathLoss(torch.nn.Module):
         ids_NTK, teacher_NTK = pad_topk(self.teacher_topk, width, top_k, flat_logits.device)
         if ids_NTK.max() >= vocabulary:
             raise ValueError(
-                f"the teacher's top {top_k} names token {int(ids_NTK.max())}, which the student's {vocabulary} logits do "
-                "not have; lower algorithm.top_k, or choose a teacher whose vocabulary is not padded further"
+                f"the teacher's top {top_k} names token {int(ids_NTK.max())}, which the student's {vocabulary} logits "
+                "do not have; lower algorithm.top_k, or choose a teacher whose vocabulary is not padded further"
             )
         scored = flatten(teacher_NTK[..., :1].isfinite()).squeeze(1)
         rows, ids = flat_logits[scored], flatten(ids_NTK)[scored]
-        # in chunks that are made again in the backward: a whole softmax more would not fit beside a large vocabulary
+        # in chunks that are made again in the backward: one more softmax would not fit beside a large vocabulary
         chunks = zip(rows.split(256), ids.split(256), strict=True)
         student = [recomputed(losses.student_topk, *chunk, use_reentrant=False) for chunk in chunks]
         blank = flat_logits.new_full((len(flat_logits), top_k + 1), torch.nan)

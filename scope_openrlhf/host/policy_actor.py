@@ -17,17 +17,21 @@ from scope_openrlhf.host.update import ScopeActorTrainer
 from scope_openrlhf.settings.resolved import Run
 
 EMA = "moving_average.pt"
-"""In a checkpoint, the params' average where the run keeps one. OpenRLHF's checkpoints leave it out."""
+"""File of a checkpoint with the params' average, where the run keeps one. OpenRLHF's checkpoints leave it out."""
 
 
 class ScopePolicyActor(PolicyModelActor.__ray_metadata__.modified_class):
-    """OpenRLHF's policy actor. Adds: our trainer, atomic checkpoints that hold the EMA too, and a trained model with its adapters merged."""
+    """OpenRLHF's policy actor, with our trainer.
+
+    Its checkpoints are whole or not there and hold the moving average too; its trained model has its adapters merged.
+    """
 
     def init_model_from_pretrained(self, *args, **kwargs):
         cpu.install_openrlhf()
         if not (run := Run.of_this_worker().run_dir).joinpath("prompts.jsonl").exists():
             raise RuntimeError(
-                f"{run} is not there on the student's node {ray.util.get_node_ip_address()}; set runs to a folder that all nodes share"
+                f"{run} is not there on the student's node {ray.util.get_node_ip_address()}; set runs to a folder that "
+                "all nodes share"
             )
         ppo_actor.ActorPPOTrainer = ScopeActorTrainer
         super().init_model_from_pretrained(*args, **kwargs)
@@ -39,7 +43,10 @@ class ScopePolicyActor(PolicyModelActor.__ray_metadata__.modified_class):
             )
 
     def save_checkpoint(self, tag, client_states=None, metric_value=None, metric_key=None):
-        """OpenRLHF's deletes old checkpoints before the new one is written, and has nothing to check it by."""
+        """Write a checkpoint beside the older ones.
+
+        OpenRLHF's own method deletes those before the new one is written, and has nothing to check it by.
+        """
         ckpt, first = self.strategy.args.ckpt, dist.get_rank() == 0
         if first:
             checkpoint.begin(self._checkpoints, tag)
@@ -57,8 +64,8 @@ class ScopePolicyActor(PolicyModelActor.__ray_metadata__.modified_class):
         except (OSError, RuntimeError) as error:  # of a full disk torch says "unexpected pos"
             room = shutil.disk_usage(self._checkpoints).free
             raise OSError(
-                f"the checkpoint {part.with_suffix('')} could not be written, {room:,} bytes are free there: free the disk, then run the same again; "
-                f"the older checkpoints are whole ({str(error).splitlines()[0]})"
+                f"the checkpoint {part.with_suffix('')} could not be written, {room:,} bytes are free there: free the "
+                f"disk, then run the same again; the older checkpoints are whole ({str(error).splitlines()[0]})"
             ) from error
         super().save_checkpoint(tag, client_states, metric_value, metric_key)
 

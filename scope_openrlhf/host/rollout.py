@@ -85,7 +85,7 @@ class AgentExecutor(SingleTurnAgentExecutor):
 
 
 class ScopeSamplesGenerator(SamplesGenerator):
-    """OpenRLHF's generator. Keeps the teacher's log-probs with each rollout, and the groups of a step in their order."""
+    """OpenRLHF's generator, which keeps the teacher's log-probs with each rollout and a step's groups in order."""
 
     def __init__(self, top_k: int, sleepers: list[str], patience_seconds: float, stage: Stage, **kwargs) -> None:
         """sleepers: Ray names of the teacher replicas that are awake only while rollouts are generated."""

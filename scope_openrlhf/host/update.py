@@ -68,7 +68,10 @@ class ScopeActorTrainer(ActorPPOTrainer):
         return status
 
     def _report_paths(self, status, loss_batch_info, step) -> None:
-        """OpenRLHF averages metrics over micro-batches by tokens; a path's loss is a sum over them, so undo that weight."""
+        """Put the losses and sums of the paths among the metrics.
+
+        OpenRLHF averages metrics over micro-batches by tokens; a path's loss is a sum over them, so undo that weight.
+        """
         if loss_batch_info is None:
             window_tokens = self.replay_buffer.dynamic_batch_num_tokens[step]
             scale = 1.0 / dist.get_world_size(self.strategy.ds_device_mesh["dp"].get_group())
@@ -105,7 +108,8 @@ def _sum_over_ranks(counts: Tensor, strategy) -> Tensor:
 def iter_windows(algorithm: Algorithm, data_iter, strategy, accumulated_gradient, mask_fn):
     """OpenRLHF's iterator over optimiser steps, which also gives each micro-batch the path counts of its step.
 
-    Like OpenRLHF's own normalisers the counts come divided by the accumulation steps, which DeepSpeed divides the loss by.
+    Like OpenRLHF's own normalisers the counts come divided by the accumulation steps, by which DeepSpeed divides the
+    loss.
     """
     gas, data_iter = max(int(accumulated_gradient), 1), iter(data_iter)
     while window := list(itertools.islice(data_iter, gas)):

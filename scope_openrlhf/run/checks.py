@@ -52,8 +52,8 @@ def check_groups(config: Config, algorithm: Algorithm) -> None:
     n = config.openrlhf.get("rollout.n_samples_per_prompt", 1)
     if algorithm.uses_groups and n in (None, 1):
         raise ConfigError(
-            f"openrlhf.rollout.n_samples_per_prompt is {n}, but {config.algorithm['name']} normalises inside a prompt's "
-            "group; set it to 2 or more (the paper uses 8)"
+            f"openrlhf.rollout.n_samples_per_prompt is {n}, but {config.algorithm['name']} normalises inside a "
+            "prompt's group; set it to 2 or more (the paper uses 8)"
         )
 
 

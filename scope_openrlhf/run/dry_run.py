@@ -22,7 +22,7 @@ TRAINER_GIB = 3.0
 
 
 def dry_run(config: Config, gpu_gib: float, gpus_per_node: int, out: TextIO) -> None:
-    """Print what the run would ask for. Raises ConfigError if it cannot work or cannot fit. Starts and leaves nothing."""
+    """Print what the run would ask for, and start nothing. Raises ConfigError if it cannot work or cannot fit."""
     plan = make_plan(config, dry=True)
     shapes = shapes_of(plan.run)
     lines, problems = describe(plan, shapes, gpu_gib, gpus_per_node)

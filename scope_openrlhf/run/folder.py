@@ -20,7 +20,7 @@ WHOLE = ".whole"
 
 
 def open_run(config: Config) -> bool:
-    """Whether the run of this config is done already. Raises ConfigError if the folder holds steps of another config."""
+    """Whether the run of this config is done. Raises ConfigError if steps of another config lie in its folder."""
     run = config.run_dir
     stored = run / "config.yaml"
     if not stored.exists():
@@ -61,7 +61,10 @@ def delete_run(run: Path) -> None:
 
 @contextlib.contextmanager
 def alone(run: Path) -> Iterator[None]:
-    """Keep other commands off a run while it is open. Raises ConfigError if one works on it; a lock ends with its process."""
+    """Keep other commands off a run while it is open; the lock ends with its process.
+
+    Raises ConfigError if another command works on the run.
+    """
     with (run / "logs" / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

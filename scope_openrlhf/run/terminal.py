@@ -13,7 +13,7 @@ warnings.filterwarnings("ignore", message="The pynvml package is deprecated")  #
 
 @contextlib.contextmanager
 def quiet(log: Path) -> Iterator[tuple[TextIO, TextIO]]:
-    """Send this process's stdout and stderr, and its children's, to log; yield streams to the real stdout and stderr."""
+    """Send stdout and stderr of this process and its children to a log; yield streams to the real ones."""
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)

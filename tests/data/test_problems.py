@@ -1,8 +1,12 @@
 import json
+from dataclasses import replace
 
 import pytest
 
-from scope_openrlhf.data.problems import format_prompts, load_rows, order_rows, show_trace, with_hint
+from scope_openrlhf.data.order import order_problems
+from scope_openrlhf.data.problem import Problem
+from scope_openrlhf.data.problems import hinted, load_problems
+from scope_openrlhf.data.prompts import with_hint
 from scope_openrlhf.settings.errors import ConfigError
 from scope_openrlhf.settings.sections import DataConfig
 
@@ -18,40 +22,40 @@ def test_rows_without_a_gold_answer_are_named(tmp_path):
         [{"problem": "1+1?", "answer": "2"}, {"problem": "1+2?", "answer": " "}, {"problem": "1+3?"}],
     )
     with pytest.raises(ConfigError, match=r"2 of 3 rows .* rows \[1, 2\]"):
-        load_rows(DataConfig(path=file))
+        load_problems(DataConfig(path=file))
 
 
 def test_a_dataset_without_the_label_column_lists_its_columns(tmp_path):
     file = write(tmp_path / "d.jsonl", [{"question": "1+1?", "gold": "2"}])
     with pytest.raises(ConfigError, match="its columns are question, gold: set data.prompt_key and data.answer_key"):
-        load_rows(DataConfig(path=file))
+        load_problems(DataConfig(path=file))
 
 
 def test_a_missing_file_an_empty_one_and_a_broken_line_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="does not exist"):
-        load_rows(DataConfig(path=str(tmp_path / "none.jsonl")))
+        load_problems(DataConfig(path=str(tmp_path / "none.jsonl")))
     with pytest.raises(ConfigError, match="holds no rows"):
-        load_rows(DataConfig(path=write(tmp_path / "d.jsonl", [])))
+        load_problems(DataConfig(path=write(tmp_path / "d.jsonl", [])))
     (tmp_path / "d.jsonl").write_text('{"problem": 1}\n{"prob')
     with pytest.raises(ConfigError, match="line 2 is not JSON"):
-        load_rows(DataConfig(path=str(tmp_path / "d.jsonl")))
+        load_problems(DataConfig(path=str(tmp_path / "d.jsonl")))
 
 
 def test_each_row_goes_to_the_teacher_that_it_names(tmp_path):
     rows = [{"problem": "1+1?", "answer": "2"}, {"problem": "1+2?", "answer": "3", "teacher": "math"}]
     config = DataConfig(path=write(tmp_path / "d.jsonl", rows))
-    assert [r["teacher"] for r in load_rows(config, ["", "math"])] == ["", "math"]
-    assert "teacher" not in load_rows(config)[1]  # a column that nobody asked for
+    assert [p.teacher for p in load_problems(config, ["", "math"])] == ["", "math"]
+    assert load_problems(config)[1].teacher is None  # a column that nobody asked for
     zero = DataConfig(path=write(tmp_path / "z.jsonl", [rows[0] | {"teacher": 0}, rows[0]]))
-    assert [r["teacher"] for r in load_rows(zero, ["", "0"])] == ["0", ""]  # a name, not an absence
+    assert [p.teacher for p in load_problems(zero, ["", "0"])] == ["0", ""]  # a name, not an absence
     with pytest.raises(
         ConfigError, match=r"1 rows want the teacher 'math', which is none of teachers; did you mean maths\?"
     ):
-        load_rows(config, ["", "maths"])
+        load_problems(config, ["", "maths"])
     with pytest.raises(ConfigError, match="1 of 2 rows name no teacher in their 'teacher'; set teacher.path for them"):
-        load_rows(config, ["math"])
+        load_problems(config, ["math"])
     with pytest.raises(ConfigError, match="no row goes to teachers.code, so its engines would stand idle"):
-        load_rows(config, ["", "math", "code"])
+        load_problems(config, ["", "math", "code"])
 
 
 def test_verl_parquet_is_read_unchanged(tmp_path):
@@ -63,30 +67,24 @@ def test_verl_parquet_is_read_unchanged(tmp_path):
         "extra_info": {"index": 0},
     }
     datasets.Dataset.from_list([row]).to_parquet(str(tmp_path / "d.parquet"))
-    rows = load_rows(
+    rows = load_problems(
         DataConfig(path=str(tmp_path / "d.parquet"), prompt_key="prompt", answer_key="reward_model.ground_truth")
     )
-    assert rows == [{"id": "0", "prompt": [{"role": "user", "content": "2+2?"}], "answer": "4"}]
+    assert rows == [Problem(id="0", prompt=[{"role": "user", "content": "2+2?"}], answer="4")]
 
 
 def test_the_order_is_a_function_of_the_seed_and_every_pass_visits_each_row_once():
-    rows = [{"id": str(i)} for i in range(6)]
-    ordered = order_rows(rows, batch_size=4, steps=3, seed=7)
-    assert ordered == order_rows(rows, batch_size=4, steps=3, seed=7) != order_rows(rows, batch_size=4, steps=3, seed=8)
-    assert [sorted(int(r["id"]) for r in ordered[i : i + 6]) for i in (0, 6)] == [list(range(6))] * 2
-    assert len(order_rows(rows, batch_size=4, steps=0, seed=7)) == 4  # one pass, whole batches only
+    rows = [Problem(id=str(i), prompt="1+1?", answer="2") for i in range(6)]
+    ordered = order_problems(rows, batch_size=4, steps=3, seed=7)
+    assert (
+        ordered
+        == order_problems(rows, batch_size=4, steps=3, seed=7)
+        != order_problems(rows, batch_size=4, steps=3, seed=8)
+    )
+    assert [sorted(int(r.id) for r in ordered[i : i + 6]) for i in (0, 6)] == [list(range(6))] * 2
+    assert len(order_problems(rows, batch_size=4, steps=0, seed=7)) == 4  # one pass, whole batches only
     with pytest.raises(ConfigError, match="6 rows, fewer than openrlhf.rollout.batch_size 7"):
-        order_rows(rows, batch_size=7, steps=0, seed=7)
-
-
-def test_the_label_carries_the_row_and_its_order():
-    row = json.loads(format_prompts([{"id": "a", "prompt": "1+1?", "answer": "2"}]))
-    assert row["prompt"] == "1+1?" and json.loads(row["label"]) == {
-        "id": "a",
-        "prompt": "1+1?",
-        "answer": "2",
-        "order": 0,
-    }
+        order_problems(rows, batch_size=7, steps=0, seed=7)
 
 
 def test_a_hint_stands_at_the_end_of_the_last_message_whatever_its_form():
@@ -103,9 +101,10 @@ def test_a_hint_stands_at_the_end_of_the_last_message_whatever_its_form():
 
 
 def test_a_prompt_says_whether_it_carries_a_trace_and_whether_that_tells_the_answer():
-    row = {"id": "0", "prompt": "1+1?", "answer": "2", "trace": "1+1=2"}
-    assert show_trace(row, " *+*=*", False) == row | {"prompt": "1+1? *+*=*", "hinted": True, "leaks": False}
-    assert show_trace(row, "", False) == row | {"hinted": False, "leaks": False}
+    problem = Problem(id="0", prompt="1+1?", answer="2", trace="1+1=2")
+    shown = hinted(problem, lambda answer, trace: (f" {trace.replace('1', '*')}", answer in trace))
+    assert shown == replace(problem, prompt="1+1? *+*=2", hinted=True, leaks=True)
+    assert hinted(problem, lambda answer, trace: ("", False)) == replace(problem, hinted=False, leaks=False)
 
 
 def test_traces_are_read_where_some_rows_have_one_and_refused_where_none_has(tmp_path):
@@ -114,11 +113,10 @@ def test_traces_are_read_where_some_rows_have_one_and_refused_where_none_has(tmp
         {"problem": "1+2?", "answer": "3", "extra": {"solution": None}},
     ]
     config = DataConfig(path=write(tmp_path / "d.jsonl", rows), trace_key="extra.solution")
-    assert [row["trace"] for row in load_rows(config, traces=True)] == ["1+1=2", ""] and "trace" not in load_rows(
-        config
-    )[0]
-    with pytest.raises(ConfigError, match="no row of .* has a worked solution in 'expert_trace'.*--traces FILE"):
-        load_rows(DataConfig(path=config.path), traces=True)
+    assert [p.trace for p in load_problems(config, traces=True)] == ["1+1=2", ""]
+    assert load_problems(config)[0].trace is None
+    with pytest.raises(ConfigError, match="no row of .* has a worked solution in 'expert_trace'.*scope-train traces"):
+        load_problems(DataConfig(path=config.path), traces=True)
     picture = [rows[0] | {"extra": {"solution": "see <image>"}}]
     with pytest.raises(ConfigError, match="1 of 1 prompts of .* hold <image>"):
-        load_rows(DataConfig(path=write(tmp_path / "p.jsonl", picture), trace_key="extra.solution"), traces=True)
+        load_problems(DataConfig(path=write(tmp_path / "p.jsonl", picture), trace_key="extra.solution"), traces=True)

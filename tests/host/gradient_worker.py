@@ -8,10 +8,9 @@ import os
 import sys
 
 from scope_openrlhf.equations import health
-from scope_openrlhf.host import flags
-from scope_openrlhf.platform import cpu
-from scope_openrlhf.settings.resolved import RUN_VARIABLE
+from scope_openrlhf.host import cpu, flags
 from scope_openrlhf.settings.config import Config
+from scope_openrlhf.settings.resolved import RUN_VARIABLE, Run
 
 cpu.install_openrlhf()
 import deepspeed  # noqa: E402
@@ -55,7 +54,8 @@ def gradient(overrides: list[str]) -> dict:
     base = ["openrlhf.rollout.batch_size=2", f"openrlhf.train.batch_size={ROWS}", f"openrlhf.actor.num_gpus_per_node={world}",
             "openrlhf.rollout.micro_batch_size=1", "openrlhf.actor.max_norm=0"]  # fmt: skip
     config = Config.load("examples/cpu_tiny.yaml", [*base, *overrides])
-    os.environ[RUN_VARIABLE] = json.dumps(config.to_dict())
+    run = Run(name="r", folder="r", seed=1, student=config.student, algorithm=config.algorithm, teachers={})
+    os.environ[RUN_VARIABLE] = run.to_json()
     args = flags.resolve_args(config)
     strategy = get_strategy(args)
     strategy.setup_distributed()

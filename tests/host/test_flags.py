@@ -1,17 +1,13 @@
-"""The seams into OpenRLHF, asserted against the pinned version, and what its parser says of a config."""
+"""What OpenRLHF's own parser and our checks say of the openrlhf section of a config."""
 
 import dataclasses
-import inspect
-from importlib.metadata import version
 
 import pytest
 
-from scope_openrlhf.host import flags
-from scope_openrlhf.platform import cpu
+from scope_openrlhf.host.flags import resolve_args
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError
 
-cpu.install_openrlhf()
 CONFIG = Config.load("examples/cpu_tiny.yaml", [])
 
 
@@ -19,102 +15,8 @@ def with_flags(**flags):
     return dataclasses.replace(CONFIG, openrlhf=CONFIG.openrlhf | {k.replace("__", "."): v for k, v in flags.items()})
 
 
-def parameters(function):
-    return [
-        p for p in inspect.signature(function).parameters if p != "_ray_trace_ctx"
-    ]  # which Ray adds to actor methods
-
-
-def test_the_pinned_version_is_installed():
-    assert version("openrlhf") == flags.PINNED_OPENRLHF
-
-
-def test_each_seam_has_the_signature_that_we_override_or_call():
-    import openrlhf.trainer.ray.ppo_actor as ppo_actor
-    from openrlhf.cli import train_ppo_ray
-    from openrlhf.models import Actor, PolicyLoss
-    from openrlhf.trainer.ppo_trainer import PPOTrainer
-    from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
-    from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
-    from openrlhf.utils.agent import SingleTurnAgentExecutor
-    from openrlhf.utils.loss_utils import iter_grad_accum_global_norm
-
-    train = inspect.getsource(train_ppo_ray.train)
-    assert (
-        train.count('pg = placement_group(bundles, strategy="PACK")') == 2
-    )  # the student's, and that of a critic, which no run here has
-    trainer = PPOTrainer.__ray_metadata__.modified_class
-    assert parameters(trainer.train_step) == ["self", "rollout_samples", "global_step"]
-    assert parameters(trainer.save_logs_and_checkpoints) == ["self", "global_step", "logs_dict", "client_states"]
-    assert parameters(trainer.fit) == ["self", "global_step"]
-    assert parameters(RemoteExperienceMaker.compute_advantages_and_returns) == ["self", "experiences"]
-    assert parameters(SamplesGenerator._process_response_into_experience) == ["self", "response", "generate_kwargs"]
-    assert parameters(SamplesGenerator.generate_samples) == ["self", "generate_kwargs"]
-    assert parameters(SingleTurnAgentExecutor.execute)[1:] == ["prompt", "label", "sampling_params", "max_length", "hf_tokenizer", "llm_engine", "images"]  # fmt: skip
-    assert parameters(ppo_actor.ActorPPOTrainer.training_step) == [
-        "self",
-        "experience",
-        "kl_ctl",
-        "step",
-        "loss_batch_info",
-    ]
-    assert parameters(ppo_actor.ActorPPOTrainer.ppo_train) == ["self", "kl_ctl"]
-    assert parameters(iter_grad_accum_global_norm) == ["data_iter", "strategy", "accumulated_gradient", "mask_fn"]
-    assert parameters(RemoteExperienceMaker._dispatch_forward) == ["self", "group", "sync_condition", "kwargs"]
-    assert parameters(RemoteExperienceMaker._flatten_results) == ["self", "refs", "duplicate_factor"]
-    assert parameters(Actor.forward)[:5] == ["self", "sequences", "action_mask", "attention_mask", "return_output"]
-    policy = ppo_actor.PolicyModelActor.__ray_metadata__.modified_class
-    assert parameters(policy.save_checkpoint)[:3] == ["self", "tag", "client_states"]
-    assert parameters(PolicyLoss.forward)[1:6] == [
-        "log_probs",
-        "old_log_probs",
-        "advantages",
-        "action_mask",
-        "rollout_log_probs",
-    ]
-
-
-def test_the_names_that_openrlhf_reads_are_where_we_put_ours():
-    import openrlhf.cli.train_ppo_ray as cli
-    import openrlhf.trainer.ray.ppo_actor as ppo_actor
-
-    assert "PolicyModelActor" in vars(
-        cli
-    ) and "from openrlhf.trainer.ppo_trainer import PPOTrainer" in inspect.getsource(cli.train)
-    policy = inspect.getsource(ppo_actor.PolicyModelActor.__ray_metadata__.modified_class.init_model_from_pretrained)
-    assert "ActorPPOTrainer(" in policy
-    assert "iter_grad_accum_global_norm(" in inspect.getsource(ppo_actor.ActorPPOTrainer.ppo_train)
-    step = inspect.getsource(ppo_actor.ActorPPOTrainer.training_step)
-    assert (
-        "self.actor(\n            sequences,\n" in step
-        and "attention_mask=attention_mask" in step
-        and "return_output=True" in step
-    )
-    assert "self.actor_loss_fn(" in inspect.getsource(ppo_actor.ActorPPOTrainer.training_step)
-    assert "model = self.actor.model.module\n" in inspect.getsource(ppo_actor.ActorPPOTrainer.broadcast_to_vllm)
-    save = inspect.getsource(ppo_actor.PolicyModelActor.__ray_metadata__.modified_class.save_checkpoint)
-    assert "if not self.disable_ds_ckpt:\n            self.strategy.save_ckpt(" in save
-
-
-def test_an_asynchronous_run_reads_its_two_halves_as_globals_of_its_module():
-    import openrlhf.cli.train_ppo_ray as cli
-    import openrlhf.trainer.ppo_trainer_async as module
-
-    assert "from openrlhf.trainer.ppo_trainer_async import PPOTrainerAsync as PPOTrainer" in inspect.getsource(
-        cli.train
-    )
-    built = inspect.getsource(module.PPOTrainerAsync.__ray_metadata__.modified_class.__init__)
-    assert "GenerateSamplesActor.remote(" in built and "TrainingActor.remote(" in built
-    assert parameters(module.TrainingActor.__ray_metadata__.modified_class.fit) == ["self", "global_step"]
-    assert parameters(module.GenerateSamplesActor.__ray_metadata__.modified_class.__init__)[1:4] == [
-        "pretrain",
-        "strategy",
-        "vllm_engines",
-    ]
-
-
 def test_every_flag_goes_through_openrlhfs_own_parser_and_checks():
-    args = flags.resolve_args(with_flags(ds__overlap_comm=True, actor__adam__betas=[0.8, 0.99]))
+    args = resolve_args(with_flags(ds__overlap_comm=True, actor__adam__betas=[0.8, 0.99]))
     assert args.ds.overlap_comm is True and args.actor.adam.betas == [0.8, 0.99]
     assert args.actor.adam.lr == 2e-4 and args.rollout.n_samples_per_prompt == 8
     assert args.reward.remote_url == ["agent"] and args.critic.model_name_or_path is None
@@ -137,18 +39,4 @@ def test_every_flag_goes_through_openrlhfs_own_parser_and_checks():
 )
 def test_a_flag_that_openrlhf_or_we_refuse_says_why(flags, message):
     with pytest.raises(ConfigError, match=message):
-        flags.resolve_args(with_flags(**flags))
-
-
-def test_gpus_are_counted_as_ray_will_be_asked_for_them():
-    args = flags.resolve_args(with_flags(vllm__num_engines=2, rollout__micro_batch_size=64))
-    assert flags.gpus_wanted(CONFIG, args, uses_teacher=True) == 1 + 2 + 1
-    assert flags.gpus_wanted(CONFIG, args, uses_teacher=False) == 1 + 2
-
-
-def test_teachers_that_take_a_part_of_a_gpu_are_packed_onto_whole_ones():
-    from scope_openrlhf.settings.sections import TeacherConfig
-
-    assert flags.teacher_gpus([TeacherConfig(replicas=3, gpu_fraction=0.6)]) == 3  # no two of 0.6 share one
-    assert flags.teacher_gpus([TeacherConfig(replicas=2, gpu_fraction=0.5), TeacherConfig(tensor_parallel_size=2)]) == 3
-    assert flags.teacher_gpus([TeacherConfig(replicas=5, placement="colocate"), TeacherConfig(urls=["http://a"])]) == 1
+        resolve_args(with_flags(**flags))

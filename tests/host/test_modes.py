@@ -1,4 +1,4 @@
-"""OpenRLHF's modes with SCOPE, each on the real stack (slow); what does not go together is refused. The table is in README."""
+"""OpenRLHF's modes with SCOPE, each on the real stack (slow); what does not go together is refused. The table is in docs/operations.md."""
 
 import dataclasses
 import json
@@ -10,7 +10,11 @@ import pytest
 import torch
 
 from scope_openrlhf.equations import losses
-from scope_openrlhf.platform import cpu
+from scope_openrlhf.host import cpu
+from scope_openrlhf.host.flags import resolve_args
+from scope_openrlhf.run.checks import check_modes
+from scope_openrlhf.settings.config import Config
+from scope_openrlhf.settings.errors import ConfigError
 
 cpu.install_openrlhf()
 
@@ -30,7 +34,7 @@ MODES = {
 
 
 def train(tmp_path: Path, *overrides: str, steps: int = 3) -> list[dict]:
-    command = [sys.executable, "-m", "scope_openrlhf.run.train", "--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", "name=r",
+    command = [sys.executable, "-m", "scope_openrlhf.run", "run", "--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", "name=r",
                f"steps={steps}", "eval.path=", "openrlhf.rollout.max_new_tokens=40", "openrlhf.ckpt.save_steps=2", "ray.restarts=0",
                "openrlhf.algo.advantage.is_correction_level=token",  # it measures how far engine and trainer are apart
                *overrides]  # fmt: skip
@@ -129,21 +133,16 @@ def test_the_importance_weight_by_hand():
     ],
 )
 def test_modes_that_do_not_go_together_are_refused(flags, message):
-    from scope_openrlhf.host import flags
-    from scope_openrlhf.run import checks
-    from scope_openrlhf.settings.config import Config
-    from scope_openrlhf.settings.errors import ConfigError
-
     config = Config.load("examples/cpu_tiny.yaml", [])
     with pytest.raises(ConfigError, match=message):
-        checks.check_modes(flags.resolve_args(dataclasses.replace(config, openrlhf=config.openrlhf | flags)))
+        check_modes(resolve_args(dataclasses.replace(config, openrlhf=config.openrlhf | flags)))
 
 
 def test_adapters_are_merged_under_the_names_of_the_plain_model():
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from scope_openrlhf.host.update import merged_params
+    from scope_openrlhf.host.lora import merged_params
 
     plain = AutoModelForCausalLM.from_pretrained("examples/tiny/student", dtype=torch.float32)
     names = [name for name, _ in plain.named_parameters()]

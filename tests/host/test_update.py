@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from scope_openrlhf import algorithms
-from scope_openrlhf.platform import cpu
+from scope_openrlhf.host import cpu
 
 cpu.install_openrlhf()
 
@@ -106,7 +106,7 @@ def test_what_is_read_of_the_logits_stands_at_the_token_that_it_is_about(packed)
     from openrlhf.models import Actor
     from transformers import AutoModelForCausalLM
 
-    from scope_openrlhf.host.update import PathLoss
+    from scope_openrlhf.host.path_loss import PathLoss
 
     attention = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]])
     sequences = torch.tensor([[3, 9, 6, 4, 7, 8], [3, 5, 4, 11, 0, 0]]) * attention

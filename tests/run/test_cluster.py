@@ -13,9 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from test_dry_run import deepmath  # noqa: F401  the fixture
 
-from scope_openrlhf.run.train import main
+from scope_openrlhf.run.cli import main
 
 CLUSTER = Path("examples/cluster")
 BIN = Path(sys.executable).parent
@@ -31,7 +30,7 @@ def command_in(text: str) -> list[str]:
 @pytest.mark.parametrize("file", ["slurm.sh", "kuberay.yaml"])
 def test_what_an_example_submits_resolves_on_its_nodes(file, deepmath, capfd):  # noqa: F811
     arguments = command_in((CLUSTER / file).read_text())
-    assert main([*arguments, "--dry-run", deepmath]) == 0
+    assert main(["plan", *arguments[1:], deepmath]) == 0
     assert "scope, 16 GPUs" in capfd.readouterr().out
 
 
@@ -87,7 +86,7 @@ def three_nodes():
 
 def submit(folder: Path, *overrides: str) -> subprocess.Popen:
     """scope-train as a job of the cluster, its output into a file of this folder."""
-    driver = (f"cd {Path.cwd()} && {BIN}/scope-train --config examples/cpu_tiny.yaml ray.address=auto runs={folder} name=job eval.path= "
+    driver = (f"cd {Path.cwd()} && {BIN}/scope-train run --config examples/cpu_tiny.yaml ray.address=auto runs={folder} name=job eval.path= "
               f"openrlhf.rollout.max_new_tokens=40 {' '.join(overrides)}")  # fmt: skip
     command = [BIN / "ray", "job", "submit", "--address", "http://127.0.0.1:8265", "--", "sh", "-c", driver]
     for _ in range(6):  # the dashboard may still be starting

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import pytest
 
 from scope_openrlhf.models.shape import Shape, known_shape, shape_of
+from scope_openrlhf.run.cli import main
 from scope_openrlhf.run.dry_run import GIB, engine_room, student_gib, where
-from scope_openrlhf.run.train import main
 
 RECIPES = sorted(Path("examples").glob("scope_*.yaml"))
-COMMANDS = [c for file in RECIPES for c in re.findall(r"^#\s+scope-train (.*--dry-run)$", file.read_text(), re.M)]
+COMMANDS = [c for file in RECIPES for c in re.findall(r"^#\s+scope-train (plan .*)$", file.read_text(), re.M)]
 TEN = Shape(params=GIB, layers=10, hidden=1024, vocab=102_400, kv_bytes=2**20)
 """2**30 params, so that two bytes of each are 2 GiB."""
 
@@ -77,22 +77,6 @@ def test_the_shapes_of_the_recipes_models_have_their_known_number_of_params(mode
     assert known_shape("org/another") is None
 
 
-@pytest.fixture
-def deepmath(tmp_path, monkeypatch):
-    """Four batches of problems in verl's form, and no hub."""
-    import datasets
-    import huggingface_hub.constants
-
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    row = {
-        "data_source": "deepmath",
-        "prompt": [{"role": "user", "content": "1+1?"}],
-        "reward_model": {"ground_truth": "2", "style": "rule"},
-    }
-    datasets.Dataset.from_list([row] * 1024).to_parquet(str(tmp_path / "d.parquet"))
-    return f"data.path={tmp_path}/d.parquet"
-
-
 def test_there_are_two_settings_each_on_one_node_and_on_two():
     assert len(RECIPES) == 2 and len(COMMANDS) == 4
 
@@ -111,16 +95,16 @@ def test_every_command_of_a_recipe_resolves_and_fits(command, deepmath, capfd):
 
 
 def test_what_cannot_fit_is_refused_with_what_to_do(deepmath, capfd):
-    assert main(["--config", str(RECIPES[0]), "--dry-run", "--gpu-memory", "24", deepmath]) == 2
+    assert main(["plan", "--config", str(RECIPES[0]), "--gpu-memory", "24", deepmath]) == 2
     error = capfd.readouterr().err
     assert "it does not fit: " in error and "the student's GPUs would hold" in error and "ds.zero_stage=3" in error
 
 
 def test_a_dry_run_starts_and_leaves_nothing(tmp_path, capfd):
-    assert main(["--config", "examples/cpu_tiny.yaml", "--dry-run", f"runs={tmp_path}", "ray.address=nowhere:1"]) == 0
+    assert main(["plan", "--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", "ray.address=nowhere:1"]) == 0
     assert "100 steps of 16 prompts x 8 samples" in capfd.readouterr().out and not list(tmp_path.iterdir())
 
 
 def test_a_wrong_key_is_refused_in_a_dry_run_too(capsys):
-    assert main(["--config", "examples/cpu_tiny.yaml", "--dry-run", "openrlhf.actor.adam.lrr=1"]) == 2
+    assert main(["plan", "--config", "examples/cpu_tiny.yaml", "openrlhf.actor.adam.lrr=1"]) == 2
     assert "unknown key openrlhf.actor.adam.lrr" in capsys.readouterr().err

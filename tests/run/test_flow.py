@@ -20,7 +20,7 @@ from scope_openrlhf import algorithms
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
-    command = [sys.executable, "-m", "scope_openrlhf.run.train", "--config", "examples/cpu_tiny.yaml", f"runs={runs}", "name=r", "steps=2",
+    command = [sys.executable, "-m", "scope_openrlhf.run", "run", "--config", "examples/cpu_tiny.yaml", f"runs={runs}", "name=r", "steps=2",
                "eval.samples=1", "openrlhf.ckpt.save_steps=2"]  # fmt: skip
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
@@ -51,7 +51,7 @@ def last_config(run: Path) -> dict:
                                      ["algorithm=cepo", "algorithm.context_scorer=teacher", "algorithm.no_wrong=grpo"],
                                      ["openrlhf.train.colocate_all=true", "teacher.placement=colocate", "teacher.replicas=2"]], ids="-".join)  # fmt: skip
 def test_every_algorithm_trains_on_the_real_stack(variant, tmp_path):
-    command = [sys.executable, "-m", "scope_openrlhf.run.train", "--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", "name=r", "steps=2",
+    command = [sys.executable, "-m", "scope_openrlhf.run", "run", "--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", "name=r", "steps=2",
                "eval.path=", "openrlhf.rollout.max_new_tokens=40", *variant]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
@@ -63,10 +63,9 @@ def test_every_algorithm_trains_on_the_real_stack(variant, tmp_path):
     )
     assert (last["dropped"] > 0) == ("algorithm.truncated=drop" in variant)
     algorithm = algorithms.load(**last_config(tmp_path / "r")["algorithm"])
-    assert (last["teacher_tokens"] > 0) == algorithm.uses_teacher and (last["context_tokens"] > 0) == bool(
-        algorithm.contexts
-    )
-    if algorithm.uses_trace and not algorithm.contexts:
+    asks = algorithm.asks
+    assert (last["teacher_tokens"] > 0) == asks.teacher and (last["context_tokens"] > 0) == bool(asks.contexts)
+    if asks.traces and not asks.contexts:
         assert last["trace_hinted"] == 128 and last["trace_leaks"] == 0
 
 
@@ -79,7 +78,7 @@ def test_in_their_limits_others_train_as_grpo_to_the_last_digit(tmp_path):
         ["rlsd", "algorithm.mix=0"],
         ["cepo", "algorithm.mix=0"],
     ):
-        command = [sys.executable, "-m", "scope_openrlhf.run.train", "--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", f"name={name}", "steps=3",
+        command = [sys.executable, "-m", "scope_openrlhf.run", "run", "--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", f"name={name}", "steps=3",
                    "eval.path=", f"algorithm={name}", *knobs]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
@@ -96,7 +95,7 @@ def test_each_problem_is_scored_by_the_teacher_that_it_names(tmp_path):
     (tmp_path / "data.jsonl").write_text(
         "".join(json.dumps(p | ({"teacher": "self"} if i % 2 else {})) + "\n" for i, p in enumerate(problems))
     )
-    command = [sys.executable, "-m", "scope_openrlhf.run.train", "--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", "name=r", "steps=2",
+    command = [sys.executable, "-m", "scope_openrlhf.run", "run", "--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", "name=r", "steps=2",
                "eval.path=", f"data.path={tmp_path}/data.jsonl", "teachers.self.path=examples/tiny/student", f"teacher.score_log={tmp_path}/scores"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

@@ -30,7 +30,7 @@ class Run:
 
     def start(self) -> None:
         self.said = self.folder.parent / "said"
-        command = [sys.executable, "-m", "scope_openrlhf.run.train", "--config", "examples/cpu_tiny.yaml", f"runs={self.folder.parent}", "name=r",
+        command = [sys.executable, "-m", "scope_openrlhf.run", "run", "--config", "examples/cpu_tiny.yaml", f"runs={self.folder.parent}", "name=r",
                    "steps=20", "eval.path=", "openrlhf.ckpt.save_steps=3", *self.overrides]  # fmt: skip
         self.process = subprocess.Popen(
             command, stdout=self.said.open("a"), stderr=subprocess.STDOUT, start_new_session=True

@@ -1,41 +1,12 @@
-import json
-import math
+"""What a run shows of a step."""
 
-from scope_openrlhf.files import disk, journal
-from scope_openrlhf.run import summary as summary_page
+from scope_openrlhf.run.summary import progress_line
 
-STATUS = {
-    "timing/generation": 1.0, "timing/make_experience": 0.5, "timing/ppo_train": 2.0, "timing/broadcast": 0.25, "timing/teacher": 0.75,
-    "timing/step_total": 9.0, "reward": 0.25, "generated_samples": ["x", 1], "right": 2.0, "wrong": 6.0, "dropped": 4.0,
-    "ppl_student_right": math.nan, "ppl_teacher_wrong": 2.5, "reverse_kl": 0.5,
-}  # fmt: skip
-
-
-def test_a_row_keeps_seconds_by_stage_and_says_null_for_what_a_step_did_not_have():
-    row = journal.step_row(3, 10, STATUS)
-    assert row["seconds"] == {
-        "generate": 1.0,
-        "experience": 0.5,
-        "update": 2.0,
-        "sync": 0.25,
-        "teacher": 0.75,
-        "total": 3.75,
-    }
-    assert row["reward"] == 0.25 and row["ppl_student_right"] is None and "generated_samples" not in row
-    json.dumps(row, allow_nan=False)
+ROW = {"step": 3, "of": 10, "reward": 0.25, "right": 2.0, "wrong": 6.0, "ppl_student_right": None,
+       "ppl_teacher_wrong": 2.5, "reverse_kl": 0.5, "seconds": {"generate": 1.0, "total": 3.75}}  # fmt: skip
 
 
 def test_a_progress_line_shows_share_right_perplexities_and_time_left():
-    line = summary_page.progress_line(journal.step_row(3, 10, STATUS), mean_seconds=10.0)
+    line = progress_line(ROW, mean_seconds=10.0)
     assert "step    3/10" in line and "right  25%" in line and "student - teacher 2.50" in line and "left 1:10" in line
-
-
-def test_resuming_forgets_the_steps_after_the_checkpoint_and_a_torn_line(tmp_path):
-    log = journal.StepLog(tmp_path)
-    for step in (1, 2, 3):
-        log.step(step, 3, STATUS)
-    with log.metrics_file.open("a") as file:
-        file.write('{"step": 4, "of"')
-    assert len(disk.whole_rows(log.metrics_file)) == 3
-    log.forget_after(2)
-    assert [row["step"] for row in disk.whole_rows(log.metrics_file)] == [1, 2]
+    assert "3.8 s (generate 1.0)" in line

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from scope_openrlhf.data.problems import sample_seed
-from scope_openrlhf.run import traces, train
-from scope_openrlhf.teacher import probe
-from scope_openrlhf.teacher.client import Response, TeacherError
+from scope_openrlhf.data.order import sample_seed
+from scope_openrlhf.run import teachers, traces
+from scope_openrlhf.run.cli import main
+from scope_openrlhf.teacher.contract import Completion, TeacherError
 from scope_openrlhf.verifier import verify
 
 ROWS = [
@@ -43,7 +43,7 @@ class Replica:
         asked = next(row["problem"] for row in ROWS if row["id"] == problem)
         assert self.tokenizer.decode(prompt_ids, skip_special_tokens=False) == f"<|user|>{asked}<|assistant|>"
         assert max_tokens == 40
-        return Response(self.tokenizer.encode(RIGHT[problem] if text == CUT else text).ids, truncated=text == CUT)
+        return Completion(self.tokenizer.encode(RIGHT[problem] if text == CUT else text).ids, truncated=text == CUT)
 
     async def close(self):
         pass
@@ -52,9 +52,9 @@ class Replica:
 @pytest.fixture
 def write_traces(tmp_path, monkeypatch, capfd):
     """The real command but for the engines: exit code, what it said, the rows of out.jsonl where it wrote them."""
-    monkeypatch.setattr(train, "ray_session", lambda *_: contextlib.nullcontext())
-    monkeypatch.setattr(train, "teacher_groups", lambda *_: contextlib.nullcontext())
-    monkeypatch.setattr(probe, "probe_run", lambda *_: ([], []))
+    monkeypatch.setattr(teachers, "ray_session", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(teachers, "teacher_groups", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(traces, "probe_run", lambda *_: ([], []))
     (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
 
     def run(replica, *overrides, out="out.jsonl"):
@@ -65,7 +65,7 @@ def write_traces(tmp_path, monkeypatch, capfd):
             "openrlhf.rollout.max_new_tokens=40",
             *overrides,
         ]
-        code = train.main(["--config", "examples/cpu_tiny.yaml", "--traces", str(tmp_path / out), *settings])
+        code = main(["traces", "--config", "examples/cpu_tiny.yaml", "--out", str(tmp_path / out), *settings])
         said = capfd.readouterr()
         file = tmp_path / out
         rows = [json.loads(line) for line in file.read_text().splitlines()] if code == 0 else []
@@ -119,9 +119,9 @@ def test_a_teacher_that_dies_loses_nothing_and_the_same_command_goes_on(write_tr
     ("overrides", "out", "message"),
     [
         ([], "data.jsonl", "data.jsonl is data.path itself, which is never overwritten; choose another file"),
-        ([], "foreign.jsonl", "so it was not written by --traces; choose another file"),
+        ([], "foreign.jsonl", "so it was not written by scope-train traces; choose another file"),
         ([], "out.parquet", "what is written are JSON lines; name it *.jsonl"),
-        (["teacher.dtype=float32"], "out.jsonl", "it differs in dtype: choose another --traces file"),
+        (["teacher.dtype=float32"], "out.jsonl", "it differs in dtype: choose another --out file"),
         (["openrlhf.rollout.temperature=1"], "out.jsonl", "it differs in temperature: choose"),
         (["data.path=examples/tiny/train.jsonl"], "out.jsonl", "it differs in problems: choose"),
         (
@@ -158,14 +158,15 @@ def test_the_real_teacher_writes_right_solutions_that_training_accepts(tmp_path,
         row.pop("expert_trace", None)
     (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in problems))
     command = [
+        "traces",
         "--config",
         "examples/cpu_tiny.yaml",
-        "--traces",
+        "--out",
         f"{tmp_path}/out.jsonl",
         f"data.path={tmp_path}/data.jsonl",
         f"runs={tmp_path}/runs",
     ]
-    assert train.main(command) == 0
+    assert main(command) == 0
     said = capfd.readouterr().out.splitlines()
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     solved = [row for row in rows if row["expert_trace"]]
@@ -176,7 +177,7 @@ def test_the_real_teacher_writes_right_solutions_that_training_accepts(tmp_path,
     )
     cache = (tmp_path / "out.jsonl.cache").read_text().splitlines()
     (tmp_path / "out.jsonl.cache").write_text("\n".join(cache[:4]) + "\n")  # three answers are lost
-    assert train.main(command) == 0
+    assert main(command) == 0
     assert [
         json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()
     ] == rows  # and drawn again as they were

@@ -8,15 +8,21 @@ from pathlib import Path
 import pytest
 
 from scope_openrlhf.files.stage import Stage
-from scope_openrlhf.run import train
+from scope_openrlhf.platform.cluster import last_line
+from scope_openrlhf.run import folder, session
+from scope_openrlhf.run.cli import main
+from scope_openrlhf.run.errors import LostError
 from scope_openrlhf.run.plan import make_plan
 from scope_openrlhf.settings.config import Config
+from scope_openrlhf.settings.errors import ConfigError
 
 
 @pytest.fixture
 def scope_train(tmp_path, capfd):
     def run(*overrides):
-        code = train.main(["--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", "name=r", *overrides])
+        command = "run" if not overrides or overrides[0] not in ("plan", "probe") else overrides[0]
+        rest = overrides[command != "run" :]
+        code = main([command, "--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", "name=r", *rest])
         return code, capfd.readouterr().err.strip()
 
     return run
@@ -31,7 +37,7 @@ def scope_train(tmp_path, capfd):
         (["algorithm.tau=0"], "algorithm.tau must be a finite number greater than 0, got 0"),
         (["algorithm=nosuch"], "there is no algorithm 'nosuch'; known:"),
         (["openrlhf.data.max_len=64"], "3200 prompts do not fit: row train-0 has 11 tokens and 54 are kept"),
-        (["algorithm=opsd", "openrlhf.rollout.max_new_tokens=80"], "of its hint (privileged), teacher.path has 127 positions for them; lower openrlhf.rollout.max_new_tokens"),
+        (["algorithm=opsd", "openrlhf.rollout.max_new_tokens=80"], "of its hint (privileged), the copy of student.path that algorithm.context_scorer=initial keeps has 127 positions for them; lower openrlhf.rollout.max_new_tokens"),
         (["algorithm=smepo", "data.trace_key=solution"], "no row of examples/tiny/train.jsonl has a worked solution in 'solution', which this algorithm shows; set data.trace_key"),
         (["algorithm=rlsd", "algorithm.context_scorer=teacher", "teachers.math.path=examples/tiny/teacher"], "asks one teacher after the rollouts have ended; leave teachers and teacher.sleep out"),
         (["algorithm=sdpo", "student.trust_remote_code=true"], "runs no Python files of a model; set algorithm.context_scorer=student"),
@@ -125,20 +131,20 @@ def test_a_folder_that_is_no_run_is_not_touched(scope_train, tmp_path):
 
 def test_the_cause_of_a_workers_error_is_its_last_telling_line():
     said = "Traceback:\n  File x\nValidationError: 1 error\n  Value error, no model there\n    For further information visit https://errors\n"
-    assert train.cause_of(RuntimeError(said)) == "Value error, no model there"
+    assert last_line(RuntimeError(said)) == "Value error, no model there"
 
 
 def test_a_wait_in_which_nothing_moves_ends_and_says_what_it_waited_for(tmp_path):
     (tmp_path / "logs").mkdir()
     stage = Stage(tmp_path)
     stage("generating rollouts")
-    with train.deadline(stage, 1.0):
+    with session.deadline(stage, 1.0):
         for _ in range(8):
             time.sleep(0.25)
             stage.goes_on()
     with (
-        pytest.raises(train.LostError, match="nothing has moved for 1 s .* the run was at: generating rollouts"),
-        train.deadline(stage, 1.0),
+        pytest.raises(LostError, match="nothing has moved for 1 s .* the run was at: generating rollouts"),
+        session.deadline(stage, 1.0),
     ):
         time.sleep(30)
 
@@ -151,19 +157,19 @@ def test_a_wait_inside_ray_ends_too_and_ctrl_c_is_still_ctrl_c(ray_session, tmp_
     Stage(tmp_path, "generator")("generating rollouts")
     never = ray_session.remote(num_cpus=0)(lambda: time.sleep(60)).remote()
     with (
-        pytest.raises(train.LostError, match="the run was at: generating rollouts; the optimiser"),
-        train.deadline(stage, 1.0),
+        pytest.raises(LostError, match="the run was at: generating rollouts; the optimiser"),
+        session.deadline(stage, 1.0),
     ):
         ray_session.get(never)
     assert time.monotonic() - began < 30
-    with pytest.raises(KeyboardInterrupt), train.deadline(stage, 1000.0):
+    with pytest.raises(KeyboardInterrupt), session.deadline(stage, 1000.0):
         raise KeyboardInterrupt
     ray_session.cancel(never, force=True)
 
 
 def test_two_of_scope_train_do_not_work_on_one_run(scope_train, tmp_path):
     (tmp_path / "r" / "logs").mkdir(parents=True)
-    with train.alone(tmp_path / "r"):
+    with folder.alone(tmp_path / "r"):
         code, error = scope_train("student.path=examples")
     assert code == 2 and f"another scope-train works on {tmp_path / 'r'}" in error
     code, error = scope_train("student.path=examples")
@@ -178,7 +184,7 @@ def test_only_what_another_attempt_may_mend_is_started_again():
 
     gone = [ActorDiedError(), raised_in_a_worker(ActorDiedError()), raised_in_a_worker(raised_in_a_worker(ActorDiedError())),
             raised_in_a_worker(RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer"))]  # fmt: skip
-    assert all(train.lost(error) for error in gone)
+    assert all(session.lost(error) for error in gone)
     unfit = ActorDiedError(
         raised_in_a_worker(ValueError("No available memory for the cache blocks"))
     )  # its constructor failed
@@ -189,18 +195,16 @@ def test_only_what_another_attempt_may_mend_is_started_again():
         ObjectStoreFullError(),
         raised_in_a_worker(OSError(28, "No space")),
     ]
-    assert not any(train.lost(error) for error in mine)
+    assert not any(session.lost(error) for error in mine)
 
 
 def test_overrides_may_stand_before_and_after_flags(scope_train):
-    code, error = scope_train("algorithm=grpo", "--probe", "steps=3")
+    code, error = scope_train("probe", "algorithm=grpo", "steps=3")
     assert code == 2 and "algorithm grpo has no teacher to probe" in error
 
 
 def test_a_run_of_before_a_setting_existed_is_still_the_same_run(tmp_path, capsys):
     import yaml
-
-    from scope_openrlhf.settings.config import Config
 
     config = Config.load("examples/cpu_tiny.yaml", [f"runs={tmp_path}", "name=r"])
     stored = json.loads(json.dumps(config.to_dict()))
@@ -209,9 +213,9 @@ def test_a_run_of_before_a_setting_existed_is_still_the_same_run(tmp_path, capsy
     run.mkdir()
     (run / "config.yaml").write_text(yaml.safe_dump(stored))
     (run / "metrics.jsonl").write_text('{"step": 1}\n')
-    assert train.open_run(config) is False  # it goes on
-    with pytest.raises(train.ConfigError, match="it differs in seed"):
-        train.open_run(Config.load("examples/cpu_tiny.yaml", [f"runs={tmp_path}", "name=r", "seed=2"]))
+    assert folder.open_run(config) is False  # it goes on
+    with pytest.raises(ConfigError, match="it differs in seed"):
+        folder.open_run(Config.load("examples/cpu_tiny.yaml", [f"runs={tmp_path}", "name=r", "seed=2"]))
 
 
 @pytest.mark.parametrize(
@@ -249,7 +253,7 @@ def test_a_teacher_that_scores_contexts_has_room_for_them_however_it_is_reached(
     (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     config = Config.load("examples/cpu_tiny.yaml", [overrides[0], "algorithm.context_scorer=teacher", *overrides[1:], "openrlhf.data.max_len=80", "steps=1",
                                                     f"data.path={tmp_path}/data.jsonl", f"runs={tmp_path}"])  # fmt: skip
-    (teacher,) = make_plan(config, dry=True).config.all_teachers.values()
+    (teacher,) = make_plan(config, dry=True).run.teachers.values()
     assert teacher.max_model_len == room
 
 
@@ -265,7 +269,7 @@ def test_the_student_as_it_was_is_a_teacher_of_its_own(tmp_path):
         Config.load("examples/cpu_tiny.yaml", ["algorithm=opsd", "teachers.math.path=nowhere", f"runs={tmp_path}"]),
         dry=True,
     )
-    (teacher,) = plan.config.all_teachers.values()
-    assert teacher.path == plan.config.student.path and teacher.enforce_eager  # the rest as `teacher` says
-    assert plan.gpus == 3 and plan.algorithm.uses_teacher
+    (teacher,) = plan.run.teachers.values()
+    assert teacher.path == plan.run.student.path and teacher.enforce_eager  # the rest as `teacher` says
+    assert plan.gpus == 3 and plan.algorithm.asks.teacher
     assert "a copy of the student as it is now" in plan.notes[-1]

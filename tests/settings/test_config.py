@@ -104,7 +104,7 @@ def test_an_override_without_a_value_and_a_file_that_is_no_yaml_are_refused(tmp_
 
 
 def test_reading_a_config_imports_neither_torch_nor_ray():
-    code = "import sys, scope_openrlhf.run.train; print(sorted({'torch', 'ray', 'vllm', 'openrlhf', 'transformers'} & set(sys.modules)))"
+    code = "import sys, scope_openrlhf.run.cli; print(sorted({'torch', 'ray', 'vllm', 'openrlhf', 'transformers'} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
 

@@ -1,0 +1,41 @@
+"""The command line of scope-train: today's spellings, and those of before there were commands."""
+
+import pytest
+
+from scope_openrlhf.run.cli import main, spelled_out
+
+
+@pytest.mark.parametrize(
+    ("before", "today"),
+    [
+        (["--config", "c.yaml", "steps=3"], ["run", "--config", "c.yaml", "steps=3"]),
+        (["steps=3", "--config", "c.yaml", "--fresh"], ["run", "steps=3", "--config", "c.yaml", "--fresh"]),
+        (
+            ["--config", "c.yaml", "--dry-run", "--gpu-memory", "24"],
+            ["plan", "--config", "c.yaml", "--gpu-memory", "24"],
+        ),
+        (["steps=3", "--probe", "--config", "c.yaml"], ["probe", "steps=3", "--config", "c.yaml"]),
+        (["--config", "c.yaml", "--traces", "o.jsonl"], ["traces", "--config", "c.yaml", "--out", "o.jsonl"]),
+        (["--traces=o.jsonl", "--config", "c.yaml"], ["traces", "--out=o.jsonl", "--config", "c.yaml"]),
+    ],
+)
+def test_the_spellings_of_before_are_still_understood(before, today):
+    assert spelled_out(before) == spelled_out(today) == today
+
+
+def test_a_wrong_key_is_told_under_the_old_spelling_too(capsys):
+    assert main(["--config", "examples/cpu_tiny.yaml", "--dry-run", "openrlhf.actor.adam.lrr=1"]) == 2
+    assert "unknown key openrlhf.actor.adam.lrr" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "probe", "traces"])
+def test_the_help_of_a_command_has_an_example_and_its_page_of_the_docs(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    said = capsys.readouterr().out
+    assert ended.value.code == 0 and f"example:\n  scope-train {command} --config" in said and "more: docs/" in said
+
+
+def test_without_a_command_the_commands_are_shown(capsys):
+    assert main([]) == 2
+    assert "traces" in capsys.readouterr().out
