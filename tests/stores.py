@@ -1,10 +1,14 @@
-"""Made-up grades in a store, for tests of what is computed from them."""
+"""Made-up samples and grades in a store, for tests of the store and of what is computed from it."""
 
+import os
 from pathlib import Path
 
 from scope_eval.results import Graded
 from scope_eval.store import Grade, Sample, Store
 
+MODEL = {"files": "abc"}
+ROWS = [{"id": "a", "problem": "1+1?", "answer": "2"}, {"id": "b", "problem": "1+2?", "answer": "3"}]
+SETTINGS = {"temperature": 0.6, "seed": 1}
 ABOUT = {
     "model": "m",
     "data": {"from": "file"},
@@ -42,3 +46,21 @@ def graded(
     store.finish(number, len(rows), n, {"math-verify": "0.9"})
     (benchmark,) = store.benchmarks()
     return store, Graded(store, benchmark)
+
+
+def sample(item: str = "a", number: int = 0, text: str = r"\boxed{2}") -> Sample:
+    """One of an item of ROWS."""
+    return Sample(item, number, text, 3, "stop", 11, "0")
+
+
+def begin(store: Store, model: dict = MODEL, data: str = "d", settings: dict = SETTINGS) -> int:
+    """The number of a benchmark of ROWS."""
+    return store.begin("tiny", model, data, settings, ROWS, {"model": "m"})
+
+
+def write_many(file: Path, first: int) -> None:
+    """Add 100 samples one by one; a process of its own does it."""
+    store = Store(file)
+    number = begin(store)
+    for i in range(first, first + 100):
+        store.add([(number, sample(number=i, text=f"{os.getpid()} {i}"))])

@@ -1,5 +1,4 @@
 import multiprocessing
-import os
 import signal
 import sqlite3
 import subprocess
@@ -7,23 +6,10 @@ import sys
 import time
 
 import pytest
+from stores import begin, sample, write_many
 
-from scope_eval.store import Grade, Sample, Store, StoreError
+from scope_eval.store import Grade, Store, StoreError
 from scope_openrlhf.settings.errors import ConfigError
-
-MODEL, ROWS = (
-    {"files": "abc"},
-    [{"id": "a", "problem": "1+1?", "answer": "2"}, {"id": "b", "problem": "1+2?", "answer": "3"}],
-)
-SETTINGS = {"temperature": 0.6, "seed": 1}
-
-
-def sample(item: str = "a", number: int = 0, text: str = r"\boxed{2}") -> Sample:
-    return Sample(item, number, text, 3, "stop", 11, "0")
-
-
-def begin(store: Store, model: dict = MODEL, data: str = "d", settings: dict = SETTINGS) -> int:
-    return store.begin("tiny", model, data, settings, ROWS, {"model": "m"})
 
 
 def test_a_sample_that_is_there_stays_and_more_can_be_added(tmp_path):
@@ -115,13 +101,6 @@ def test_a_full_disk_is_an_error_and_what_was_there_stays(tmp_path):
     assert store.have(number) == {("a", 0), ("a", 1)}
 
 
-def write_many(path, first: int) -> None:
-    store = Store(path)
-    number = begin(store)
-    for i in range(first, first + 100):
-        store.add([(number, sample(number=i, text=f"{os.getpid()} {i}"))])
-
-
 def test_two_writers_at_once_leave_every_sample_once(tmp_path):
     processes = [
         multiprocessing.get_context("spawn").Process(target=write_many, args=(tmp_path / "s", first))
@@ -139,12 +118,12 @@ def test_two_writers_at_once_leave_every_sample_once(tmp_path):
 
 def test_a_writer_killed_at_any_moment_leaves_whole_samples(tmp_path):
     code = (
-        "import sys; from test_store import *\n"
+        "import sys; from stores import *\n"
         "store = Store(sys.argv[1]); number = begin(store); i = 0\n"
         "while True: store.add([(number, sample(number=i, text='x' * 5000))]); i += 1\n"
     )
     for _ in range(3):
-        process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "s")], cwd="tests/eval")
+        process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "s")], cwd="tests")
         try:
             size = (tmp_path / "s").stat().st_size if (tmp_path / "s").exists() else 0
             while process.poll() is None and (
