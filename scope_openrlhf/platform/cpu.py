@@ -22,8 +22,7 @@ from typing import Any
 
 from scope_openrlhf.platform import loopback
 
-# torch, torch.distributed and vllm take seconds to import, also for commands that need none of them: they are imported
-# inside the functions of this file
+# torch and vLLM take seconds to import, also for commands that need neither: so they are imported inside the functions
 
 _installed = False
 _vllm_installed = False
@@ -37,7 +36,7 @@ def active() -> bool:
     if os.environ.get("SCOPE_CPU") in ("0", "1"):
         return os.environ["SCOPE_CPU"] == "1"
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # asks the driver library without initialising CUDA
-    import torch
+    import torch  # seconds, see above
 
     return not torch.cuda.is_available()
 
@@ -70,10 +69,10 @@ def install() -> None:
         return
     _installed = True
     os.environ.update(environment())
-    import torch
+    import torch  # seconds, see above
     import torch.distributed.device_mesh as device_mesh
 
-    from scope_openrlhf.platform import flash_attn
+    from scope_openrlhf.platform import flash_attn  # it imports torch
 
     # OpenRLHF moves tensors to torch.cuda.current_device() and synchronises around collectives
     torch.cuda.current_device = lambda: torch.device("cpu")
@@ -102,8 +101,8 @@ def install_vllm() -> None:
     if _vllm_installed or not active():
         return
     _vllm_installed = True
-    import torch
-    from vllm.platforms.cpu import CpuPlatform
+    import torch  # seconds, see above
+    from vllm.platforms.cpu import CpuPlatform  # seconds, see above
 
     original = CpuPlatform.check_and_update_config.__func__
 
@@ -131,7 +130,7 @@ class GlooGroup:
 
     def __init__(self, master_address: str, master_port: int, rank: int, world_size: int, device) -> None:
         """Take part in the group. Called as OpenRLHF's stateless_init_process_group; device is not used."""
-        import torch.distributed as dist
+        import torch.distributed as dist  # seconds, see above
 
         timeout = timedelta(minutes=5)
         store = loopback.tcp_store(master_address, master_port, world_size, is_master=rank == 0, timeout=timeout)
@@ -139,7 +138,7 @@ class GlooGroup:
 
     def broadcast(self, tensor, src: int, stream=None) -> None:
         """Fill the tensor of every member with that of rank src. stream is CUDA's and not used."""
-        from torch.distributed import BroadcastOptions
+        from torch.distributed import BroadcastOptions  # seconds, see above
 
         options = BroadcastOptions()
         options.rootRank = src
@@ -163,7 +162,7 @@ class CpuWorkerWrap:
         self, master_address, master_port, rank_offset, world_size, group_name, backend="gloo", use_ray=False
     ):
         """Join the group in which the trainer sends its params."""
-        import torch
+        import torch  # seconds, see above
 
         rank = torch.distributed.get_rank() + rank_offset
         self.sync_group = GlooGroup(master_address, master_port, rank, world_size, "cpu")
@@ -171,7 +170,7 @@ class CpuWorkerWrap:
 
     def update_weight(self, name, dtype, shape, empty_cache=False):
         """Receive one tensor of a sync. empty_cache: it is the last one. Raises ValueError if its type is another."""
-        import torch
+        import torch  # seconds, see above
 
         engine_dtype = self.model_config.dtype
         if dtype != engine_dtype:

@@ -11,7 +11,7 @@ import socket
 import sys
 from typing import Any
 
-# Ray and torch take a second each to import, also for commands that need neither: imported inside the functions
+# Ray and torch take seconds to import, also for commands that need neither: so they are imported inside the functions
 
 ADDRESS = "127.0.0.1"
 VARIABLE = "SCOPE_LOOPBACK"
@@ -33,7 +33,7 @@ def environment() -> dict[str, str]:
 def enter() -> None:
     """Let the Ray that this process is about to start listen on loopback alone. To be called before ray.init."""
     os.environ.update(environment())
-    from ray._private import ray_constants
+    from ray._private import ray_constants  # seconds, see above
 
     # Ray may have been imported, and have read the variable, before
     ray_constants.ENABLE_RAY_CLUSTER = os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] != "0"
@@ -44,12 +44,12 @@ def command_line() -> None:
 
     Example: python -m scope_openrlhf.platform.loopback start --head
     """
-    from ray._private import services
+    from ray._private import services  # seconds, see above
 
     # Ray would take 127.0.0.1 for a word for this machine's address in its network
     services.resolve_ip_for_localhost = lambda host: host
     os.environ.update(environment())  # of the node's processes, and of the jobs that join it
-    from ray.scripts.scripts import main
+    from ray.scripts.scripts import main  # seconds, see above
 
     main()
 
@@ -67,7 +67,7 @@ def install() -> None:
 
 def tcp_store(host_name: str, port: int, *args, is_master: bool = False, **kwargs):
     """A TCPStore of torch; a master on loopback listens there alone. Takes what torch's takes."""
-    from torch.distributed import TCPStore
+    from torch.distributed import TCPStore  # seconds, see above
 
     if is_master and host_name == ADDRESS:
         # the port may be taken: torch shares it where a store of this process has it, or says so
