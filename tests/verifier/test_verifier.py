@@ -38,9 +38,8 @@ def test_every_spelling_of_a_class_gets_its_verdict(name, grader):
 def test_cases_by_somebody_who_had_seen_neither_code_nor_table(grader):
     cases = [json.loads(line) for line in Path("tests/stranger.jsonl").read_text().splitlines()]
     missed = [c["response"] for c in cases if grader.verify(c["gold"], c["response"]).verdict != c["expected"]]
-    assert len(cases) > 1900 and missed == [
-        r"$\boxed{\mathbb{R} \setminus [2,3]}$."
-    ]  # a complement is not read as a union
+    # a complement is not read as a union
+    assert len(cases) > 1900 and missed == [r"$\boxed{\mathbb{R} \setminus [2,3]}$."]
 
 
 @pytest.mark.parametrize(("gold", "response", "verdict"), EXTRACTION)
