@@ -13,7 +13,7 @@ class Problem:
 
     id: str
     prompt: Any
-    """As the dataset has it, with the algorithm's hint where it gives one: text, or a list of chat messages."""
+    """Text or chat messages as the dataset has them, with the algorithm's hint where it gives one."""
     answer: str
     """Gold."""
     teacher: str | None = None

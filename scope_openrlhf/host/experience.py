@@ -27,7 +27,7 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
         samples = self.args.rollout.n_samples_per_prompt
         self.contexts = ContextScorer(algorithm, run, self.tokenizer, samples, self._student_logp, goes_on)
         self.metrics: dict[str, float] = {}
-        """Of the last step."""
+        """Metrics of the last step."""
         self.context_seconds = 0.0
         self.step = 0
         """Rollout batches trained on so far; the trainer sets it."""

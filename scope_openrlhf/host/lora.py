@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from openrlhf.trainer.ray.ppo_actor import ActorPPOTrainer
@@ -38,7 +39,8 @@ class MergedParam:
 
     requires_grad = True
 
-    def __init__(self, param: Tensor, layer: LoraLayer | None) -> None:
+    def __init__(self, param: Tensor, layer: Any) -> None:
+        """layer: the LoraLayer that adapts the param (its base class does not name what each of them has), or None."""
         self.param, self.layer, self.shape, self.dtype = param, layer, param.shape, param.dtype
 
     @property
@@ -46,7 +48,7 @@ class MergedParam:
         if self.layer is None:
             return self.param.data
         with torch.no_grad():
-            adapters = sum(self.layer.get_delta_weight(name) for name in self.layer.active_adapters)  # type: ignore[attr-defined]
+            adapters = sum(self.layer.get_delta_weight(name) for name in self.layer.active_adapters)
             return (self.param + adapters).contiguous()
 
 

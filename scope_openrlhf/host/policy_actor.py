@@ -77,7 +77,7 @@ class ScopePolicyActor(PolicyModelActor.__ray_metadata__.modified_class):
             dist.get_rank() == 0
         ):  # params are whole on every rank: LoRA is refused with ZeRO-3 and tensor parallel training
             folder = self.strategy.args.ckpt.output_dir
-            peft.save_pretrained(Path(folder) / "adapter")
+            peft.save_pretrained(str(Path(folder) / "adapter"))
             peft.get_base_model().save_pretrained(
                 folder, state_dict={name: param.data for name, param in merged_params(peft)}
             )

@@ -27,7 +27,7 @@ class Plan:
     """A config that was checked, and what it resolves to."""
 
     config: Config
-    """As the user wrote it, with absolute paths."""
+    """The config as the user wrote it, with absolute paths."""
     run: Run
     """What the workers get."""
     algorithm: Algorithm

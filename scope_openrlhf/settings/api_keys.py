@@ -3,7 +3,10 @@
 import os
 
 TEACHER, EVAL, WANDB = "SCOPE_TEACHER_API_KEY", "SCOPE_EVAL_API_KEY", "WANDB_API_KEY"
-"""Of served teachers, of the server that scope-eval samples from, of W&B. The last is read by wandb itself."""
+"""Variables that hold the keys of served teachers, of the server that scope-eval samples from, and of W&B.
+
+The last is read by wandb itself.
+"""
 
 
 def with_secret(url: str) -> bool:

@@ -25,22 +25,22 @@ class Config:
     runs: str = "runs"
     """Folder of all runs."""
     seed: int = 1
-    """Of the order of problems and of every sample."""
+    """Seed of the order of problems and of every sample."""
     steps: int = 0
     """Rollout batches to train on; each is one row of metrics.jsonl. 0: one pass over the data."""
     data: DataConfig
     student: StudentConfig
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     teachers: dict[str, TeacherConfig] = field(default_factory=dict)
-    """Further ones by name, for the problems that name them. What one leaves out is as in `teacher`, but for path,
+    """Further teachers by name, for the problems that name them. What one leaves out is as in `teacher`, but for path,
     revision and urls."""
     algorithm: dict[str, Any] = field(default_factory=lambda: {"name": "scope"})
     """name = a file of scope_openrlhf/algorithms, and its knobs. `algorithm=opd` is short for {name: opd}."""
     algorithms: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Knobs that algorithms need on these data, by name: `algorithm=rlsd` takes those of rlsd. What stands under
     `algorithm` itself comes first."""
-    eval: EvalConfig = EvalConfig()
-    ray: RayConfig = RayConfig()
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    ray: RayConfig = field(default_factory=RayConfig)
     openrlhf: dict[str, Any] = field(default_factory=dict)
     """Any flag of OpenRLHF's train_ppo_ray without its dashes; checked by OpenRLHF's own parser."""
 

@@ -23,12 +23,12 @@ class Teacher(TeacherSettings):
     """One teacher of a run. `revision` is the commit that was found, `path` absolute where it is a folder."""
 
     name: str
-    """As the problems call it; empty for the one of those that name none."""
+    """Name that problems give it; empty for the teacher of problems that name none."""
     wrote: str
     """What of the config says which model it is, for messages: `teacher.path`, `teachers.math.path`, or the copy of
     `student.path`."""
     temperature: float
-    """Of its log-probs."""
+    """Temperature of its log-probs."""
     max_model_len: int
     """Tokens of its longest request, and one more that vLLM must generate."""
 
@@ -51,7 +51,7 @@ class Run:
     algorithm: dict[str, Any]
     """Its name and its knobs."""
     teachers: dict[str, Teacher]
-    """By name, those that the algorithm asks; empty where it asks none."""
+    """Teachers that the algorithm asks, by name; empty where it asks none."""
 
     @property
     def run_dir(self) -> Path:
@@ -59,7 +59,7 @@ class Run:
 
     @property
     def teacher_temperature(self) -> float:
-        """Of all teachers; NaN without one."""
+        """Temperature of the log-probs of all teachers; NaN without one."""
         return next((t.temperature for t in self.teachers.values()), math.nan)
 
     @property

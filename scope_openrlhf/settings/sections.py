@@ -97,8 +97,8 @@ class TeacherConfig(TeacherSettings):
     """Longest request plus one token. 0: openrlhf.data.max_len + 1. Where the teacher scores contexts it is at least
     what those take."""
     temperature: float = 0.0
-    """Of the teacher's log-probs. 0: the rollout's, at which the student's are; anything else compares two things, as
-    published SCOPE does with 1."""
+    """Temperature of the teacher's log-probs. 0: the rollout's, at which the student's are; anything else compares two
+    things, as published SCOPE does with 1."""
     accept: list[Literal["eos", "template"]] = field(default_factory=list)
     """Differences from the student that you know of: other EOS ids, another chat template."""
 
@@ -111,7 +111,7 @@ class EvalConfig:
     samples: int = 16
     """Samples per problem: n of Avg@n and Pass@n."""
     temperature: float = 0.6
-    """Of the samples."""
+    """Temperature of the samples."""
     top_p: float = 1.0
     """Share of the probability that samples come from."""
     top_k: int = -1

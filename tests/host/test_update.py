@@ -85,7 +85,7 @@ def test_the_two_normalisations_differ(results):
 
 def test_the_loss_of_a_path_is_its_sum_over_its_own_count(results):
     """By hand from the same rows: the student path's loss is sum w * -log p over its tokens, divided by its tokens."""
-    sys.path.insert(0, "tests")
+    sys.path.insert(0, "tests/host")
     from gradient_worker import rows
     from openrlhf.models import Actor
 
