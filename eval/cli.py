@@ -17,6 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import argcomplete
+
 from scope_eval import benchmarks, commands
 from scope_eval.sampler import SamplingError
 from scope_eval.settings import EvalSettings, PairSettings
@@ -32,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     """Do what the arguments say and return the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     top, found = parsers()
+    argcomplete.autocomplete(top)  # ends here where a shell asks how to go on
     if not argv or argv[0] not in found:
         top.parse_args(argv)  # --help, --version, or the error that names the commands
         top.print_help()
@@ -163,7 +166,7 @@ def add_sampling_flags(command: argparse.ArgumentParser) -> None:
     add("--data-dir", default="", metavar="DIR", help="folder with <benchmark>.jsonl; without it the hub is asked")
     add("--samples", type=int, metavar="N", help="samples of each problem (default 32); more can be added later")
     add("--limit", type=int, metavar="N", help="only the first problems of each benchmark")
-    add("--seed", type=int, metavar="N", help="of the samples (default 1)")
+    add("--seed", type=int, metavar="N", help="seed of the samples (default 1)")
     add("--temperature", type=float, metavar="T", help="default: the benchmark's own, 0.6 for the six")
     add("--top-p", type=float, metavar="P", help="default: the benchmark's own, 0.95 for the six")
     add("--top-k", type=int, metavar="K", help="default: the benchmark's own, 20 for the six")
@@ -175,18 +178,24 @@ def add_sampling_flags(command: argparse.ArgumentParser) -> None:
     add("--no-chat", dest="chat", action="store_false", help=chat)
     template = """for the chat template, for instance '{"enable_thinking": false}'"""
     add("--template-args", type=json_object, default={}, metavar="JSON", help=template)
-    add("--revision", default="", metavar="COMMIT", help="of a hub id")
+    add("--revision", default="", metavar="COMMIT", help="commit of a hub id")
     add("--engines", type=int, default=1, metavar="N", help="vLLM engines, each on its own GPUs (default 1)")
     add("--tensor-parallel-size", type=int, default=1, metavar="N", help="GPUs of an engine (default 1)")
-    add("--dtype", default="bfloat16", help="of the engines (default bfloat16)")
-    add("--gpu-memory-utilization", type=float, default=0.9, metavar="SHARE", help="of each GPU (default 0.9)")
+    add("--dtype", default="bfloat16", help="number format of the engines (default bfloat16)")
+    add(
+        "--gpu-memory-utilization",
+        type=float,
+        default=0.9,
+        metavar="SHARE",
+        help="share of each GPU for its engine (default 0.9)",
+    )
     add(
         "--ray-address",
         default="local",
         metavar="ADDRESS",
         help="local (default), auto or that of a Ray, with its port",
     )
-    served = "of an OpenAI-compatible server, instead of engines; --model then names its tokenizer"
+    served = "address of an OpenAI-compatible server, instead of engines; --model then names its tokenizer"
     add("--base-url", default="", metavar="URL", help=served)
     add("--served-model", default="", metavar="NAME", help="what that server calls the model, if it serves several")
 
@@ -209,13 +218,19 @@ def add_study_flags(command: argparse.ArgumentParser) -> None:
         help="YAML, see examples/; its eval section says how models are asked",
     )
     add("--algorithms", default="all", metavar="NAMES", help="all (default) or some, comma-separated")
-    add("--seeds", default="1,2,3", metavar="NUMBERS", help="of the training runs (default 1,2,3)")
-    add("--steps", type=int, default=40, metavar="N", help="of each run (default 40)")
+    add("--seeds", default="1,2,3", metavar="NUMBERS", help="seeds of the training runs (default 1,2,3)")
+    add("--steps", type=int, default=40, metavar="N", help="steps of each run (default 40)")
     strata = "held-out problems, in equal shares of every stratum (default 100)"
     add("--problems", type=int, default=100, metavar="N", help=strata)
-    add("--samples", type=int, default=32, metavar="N", help="of each problem (default 32)")
-    add("--runs", type=Path, default=Path("runs/compare"), metavar="DIR", help="of the runs (default runs/compare)")
+    add("--samples", type=int, default=32, metavar="N", help="samples of each problem (default 32)")
+    add(
+        "--runs",
+        type=Path,
+        default=Path("runs/compare"),
+        metavar="DIR",
+        help="folder of the runs (default runs/compare)",
+    )
     page = "folder for compare.md, compare.png, compare.json (default docs)"
     add("--out", type=Path, default=Path("docs"), metavar="DIR", help=page)
     add("--report-only", action="store_true", help="run nothing; write the page anew from what is finished")
-    add("overrides", nargs="*", metavar="key=value", help="for every training run")
+    add("overrides", nargs="*", metavar="key=value", help="keys of every training run's config")

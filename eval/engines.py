@@ -36,9 +36,13 @@ class EngineSettings:
     tensor_parallel_size: int = 1
     """GPUs of one engine."""
     dtype: str = "bfloat16"
+    """Number format of the engines."""
     gpu_memory_utilization: float = 0.9
+    """Share of each GPU; on the CPU stack, of the machine's memory, at most 0.1."""
     seed: int = 1
+    """Seed of the engines; each request has its own beside it."""
     ray_address: str = "local"
+    """local: a Ray of its own; auto, or an address: one that runs."""
 
 
 class Engine:

@@ -27,12 +27,15 @@ class EvalSettings:
     limit: int | None = None
     """Only so many problems of each benchmark, the first ones; None: all."""
     seed: int = 1
-    """Of the samples."""
+    """Seed of the samples."""
     temperature: float | None = None
-    """None, here and below: the benchmark's own."""
+    """Temperature of the samples. None is the benchmark's own, here and in the next five."""
     top_p: float | None = None
+    """Share of the probability that samples come from."""
     top_k: int | None = None
+    """Number of tokens that samples come from; -1: all."""
     repetition_penalty: float | None = None
+    """vLLM's factor against tokens that were there before; 1.0: none."""
     max_tokens: int | None = None
     """Longest response in tokens."""
     instruction: str | None = None
@@ -42,7 +45,7 @@ class EvalSettings:
     chat: bool = True
     """Whether problems go through the model's chat template."""
     template_args: dict[str, Any] = field(default_factory=dict)
-    """For the chat template."""
+    """Arguments of the chat template."""
     revision: str = ""
     """Commit of a hub id."""
     engines: int = 1
@@ -50,9 +53,11 @@ class EvalSettings:
     tensor_parallel_size: int = 1
     """GPUs of one engine."""
     dtype: str = "bfloat16"
+    """Number format of the engines; on the CPU stack bfloat16 becomes float32."""
     gpu_memory_utilization: float = 0.9
+    """Share of each GPU that an engine may take."""
     ray_address: str = "local"
-    """local, auto or the address of a Ray."""
+    """local: a Ray of its own; auto, or an address: one that runs."""
     base_url: str = ""
     """Address of an OpenAI-compatible server; empty: engines sample."""
     served_model: str = ""
@@ -88,10 +93,13 @@ class PairSettings:
     """Two models and how both are asked."""
 
     before: str
+    """Folder or hub id of the first model."""
     after: str
+    """Folder or hub id of the second one."""
     out: Path
     """Folder of pair.json, with a folder of samples, results and report for each model."""
     asked: EvalSettings
+    """How both are asked."""
 
     @classmethod
     def of(cls, flags: Mapping[str, Any]) -> "PairSettings":

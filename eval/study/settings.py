@@ -26,13 +26,13 @@ class StudySettings:
     seeds: str
     """Whole numbers with commas between."""
     steps: int
-    """Of each run."""
+    """Steps of each training run."""
     problems: int
     """Held-out problems that models are tried on."""
     samples: int
-    """Of each problem."""
+    """Samples of each problem."""
     runs: Path
-    """Folder of the training runs."""
+    """Folder of the training runs and of the evaluations."""
     out: Path
     """Folder of the page."""
     report_only: bool

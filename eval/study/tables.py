@@ -114,10 +114,10 @@ def hint_table(found: dict[str, Any]) -> list[str]:
     header = ["algorithm", "right in the first step", "what the hint adds on right rollouts", "on wrong ones"]
     legend = (
         "Methods that show the student something beside the problem presuppose that it can read that. In the first "
-        "step the student is the same for all, so the first column differs where prompts themselves carry a hint (smepo). "
-        "The others: nats a token by which the hint raises a rollout's log-prob (under cepo, the right answer against "
-        "the wrong one), mean over tokens and seeds. Where the two are alike, the hint tells right from wrong to "
-        "nobody."
+        "step the student is the same for all, so the first column differs where prompts themselves carry a hint "
+        "(smepo). The others: nats a token by which the hint raises a rollout's log-prob (under cepo, the right answer "
+        "against the wrong one), mean over tokens and seeds. Where the two are alike, the hint tells right from wrong "
+        "to nobody."
     )
     return [*table(header, rows), "", legend]
 
