@@ -100,7 +100,8 @@ def test_rollout_defines_no_class_that_would_travel():
 def test_one_file_alone_knows_what_rides_in_openrlhfs_containers():
     """Labels and Experience.info are packed and unpacked in luggage.py."""
     for module, file in MODULES.items():
-        if module != "scope_openrlhf.host.luggage":
+        # reward.py is for plain OpenRLHF, whose labels may be anybody's
+        if module not in ("scope_openrlhf.host.luggage", "scope_openrlhf.verifier.reward"):
             assert not re.search(r"\.info\[|\.info\.pop|LABEL_COLUMN\]|json\.loads\(\w*label", file.read_text()), module
 
 

@@ -10,6 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import argcomplete
+
 from scope_openrlhf import __version__
 from scope_openrlhf.run.errors import RunError
 from scope_openrlhf.run.folder import alone, delete_run, open_run
@@ -24,6 +26,7 @@ from scope_openrlhf.settings.errors import ConfigError
 def main(argv: list[str] | None = None) -> int:
     argv = spelled_out(sys.argv[1:] if argv is None else argv)
     top, commands = parsers()
+    argcomplete.autocomplete(top)  # ends here where a shell asks how to go on
     if not argv or argv[0] not in commands:
         top.parse_args(argv)  # --help, --version, or the error that names the commands
         top.print_help()

@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import argcomplete
+
 from scope_openrlhf import __version__
 from scope_openrlhf.verifier.audit import audit
 from scope_openrlhf.verifier.grader import Grader
@@ -119,6 +121,7 @@ def _add_limits(command: argparse.ArgumentParser) -> None:
 def parse(argv: list[str]) -> argparse.Namespace:
     """Read the options. Ends the process with code 2 where they cannot be meant."""
     whole = parser()
+    argcomplete.autocomplete(whole)  # ends here where a shell asks how to go on
     options = whole.parse_args(_with_command(argv))
     if options.workers < 1 or not 0 < options.timeout < 1e6 or options.memory < 256:
         whole.error("--workers must be at least 1, --timeout above 0, --memory at least 256")
@@ -194,7 +197,7 @@ def chunks(file: Path) -> Iterator[tuple[list[dict[str, Any]], int, int]]:
             size += len(line)
             if line.strip():
                 try:
-                    rows.append(sound(json.loads(line)))
+                    rows.append(_sound(json.loads(line)))
                 except (ValueError, TypeError) as error:
                     bad += 1
                     _say_left_out(file, number, '{"gold", "response"}', error)
@@ -204,7 +207,7 @@ def chunks(file: Path) -> Iterator[tuple[list[dict[str, Any]], int, int]]:
     yield rows, bad, size
 
 
-def sound(row: object) -> dict[str, Any]:
+def _sound(row: object) -> dict[str, Any]:
     """Return the row where it is one; raises TypeError where it is no object or gold or response is no text."""
     if not isinstance(row, dict):
         raise TypeError(f"it is a {type(row).__name__}")

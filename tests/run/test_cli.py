@@ -1,5 +1,10 @@
 """The command line of scope-train: today's spellings, and those of before there were commands."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from scope_openrlhf.run.cli import main, spelled_out
@@ -39,3 +44,21 @@ def test_the_help_of_a_command_has_an_example_and_its_page_of_the_docs(command, 
 def test_without_a_command_the_commands_are_shown(capsys):
     assert main([]) == 2
     assert "traces" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "goes_on"),
+    [
+        ("scope-train pr", "probe"),
+        ("scope-eval re", "regrade"),
+        ("scope-grade au", "audit"),
+        ("scope-train plan --gpus-", "--gpus-per-node"),
+    ],
+)
+def test_a_shell_completes_commands_and_flags(line, goes_on, tmp_path):
+    """As bash asks: the answer comes by file descriptor 8, so a shell sits between."""
+    program = Path(sys.executable).parent / line.split()[0]
+    asked = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\n", "COMP_TYPE": "9", "COMP_LINE": line}
+    command = f"{program} 8>{tmp_path}/said 9>/dev/null"
+    subprocess.run(command, shell=True, env=os.environ | asked | {"COMP_POINT": str(len(line))}, capture_output=True)
+    assert (tmp_path / "said").read_text().strip() == goes_on
