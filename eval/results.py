@@ -83,7 +83,7 @@ def shares_of_right(graded: Graded) -> dict[str, Any]:
         "avg": found["avg"],
         "stderr_avg": found["stderr_avg"],
         "avg_ci": metrics.avg_interval(correct),
-        "pass": {k: metrics.pass_at_k(correct, k) for k in ks},
+        "pass": metrics.pass_curve(correct),
         "pass_ci": {k: metrics.pass_interval(correct, k) for k in ks},
         "stderr_pass": found["stderr_pass"],
         "maj": metrics.maj_at_k(answers, correct, n),
