@@ -26,7 +26,7 @@ from scope_eval.store import StoreError
 from scope_eval.study.run import run_study
 from scope_eval.study.settings import StudySettings
 from scope_openrlhf import __version__
-from scope_openrlhf.settings.errors import ConfigError
+from scope_openrlhf.settings.errors import ConfigError, not_installed
 from scope_openrlhf.verifier import GraderError
 
 
@@ -44,6 +44,9 @@ def main(argv: list[str] | None = None) -> int:
         return dispatch(argv[0], flags)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        print(f"error: {not_installed(error)}", file=sys.stderr)
         return 2
     except (StoreError, GraderError, SamplingError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

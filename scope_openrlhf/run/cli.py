@@ -17,7 +17,7 @@ from scope_openrlhf.run.errors import RunError
 from scope_openrlhf.run.folder import alone, delete_run, open_run
 from scope_openrlhf.run.terminal import quiet
 from scope_openrlhf.settings.config import Config
-from scope_openrlhf.settings.errors import ConfigError
+from scope_openrlhf.settings.errors import ConfigError, not_installed
 
 # The training stack takes seconds to import, and prints. So it is imported inside the commands below, once the terminal
 # is quiet: a wrong key is told before that, and --help at once.
@@ -40,11 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        print(
-            f"error: {error.name} is not installed; run make setup (or, on a GPU machine, "
-            "pip install 'scope-openrlhf[gpu]')",
-            file=sys.stderr,
-        )
+        print(f"error: {not_installed(error)}", file=sys.stderr)
         return 2
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)

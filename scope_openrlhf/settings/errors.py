@@ -1,4 +1,4 @@
-"""The error that every bad setting ends in, and the nearest name that was perhaps meant."""
+"""The error that every bad setting ends in, and sentences that say what to do."""
 
 import difflib
 from collections.abc import Iterable
@@ -13,3 +13,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     near = difflib.get_close_matches(name, known, 1)
     return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+
+
+def not_installed(error: ModuleNotFoundError) -> str:
+    """What to do where a command needs more than the wheel alone brings."""
+    return f"{error.name} is not installed; run make setup (or, on a GPU machine, pip install 'scope-openrlhf[gpu]')"
