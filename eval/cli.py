@@ -17,31 +17,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import argcomplete
-
 from scope_eval import benchmarks, commands
 from scope_eval.sampler import SamplingError
 from scope_eval.settings import EvalSettings, PairSettings
 from scope_eval.store import StoreError
 from scope_eval.study.run import run_study
 from scope_eval.study.settings import StudySettings
-from scope_openrlhf import __version__
+from scope_openrlhf.settings.command_line import CommandLine
 from scope_openrlhf.settings.errors import ConfigError, not_installed
 from scope_openrlhf.verifier import GraderError
 
 
 def main(argv: list[str] | None = None) -> int:
     """Do what the arguments say and return the exit code."""
-    argv = sys.argv[1:] if argv is None else argv
-    top, found = parsers()
-    argcomplete.autocomplete(top)  # ends here where a shell asks how to go on
-    if not argv or argv[0] not in found:
-        top.parse_args(argv)  # --help, --version, or the error that names the commands
-        top.print_help()
-        return 2
-    flags = vars(found[argv[0]].parse_intermixed_args(argv[1:]))  # key=value may stand before and after flags
+    flags = vars(command_line().parse(sys.argv[1:] if argv is None else argv))
     try:
-        return dispatch(argv[0], flags)
+        return dispatch(flags.pop("command"), flags)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -77,65 +68,50 @@ def dispatch(command: str, flags: dict[str, Any]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    return parsers()[0]
+    return command_line().parser
 
 
-def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
-    """The parser of the whole command line, and that of each command."""
-    top = argparse.ArgumentParser(
-        prog="scope-eval",
-        description="Evaluate models through lm-eval: Avg@n and Pass@k with intervals that cluster by problem.",
-        epilog="scope-eval COMMAND --help says more; docs/evaluation.md is about evaluations, docs/compare.md a study.",
+def command_line() -> CommandLine:
+    """The commands of scope-eval and their flags."""
+    line = CommandLine(
+        "scope-eval",
+        "Evaluate models through lm-eval: Avg@n and Pass@k with intervals that cluster by problem.",
+        "docs/evaluation.md is about evaluations, docs/compare.md a study",
     )
-    top.add_argument("--version", action="version", version=__version__)
-    commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    found = {
-        "run": _command(
-            commands,
-            "run",
-            "Sample one model, grade it, write results and report; the same command continues or adds samples.",
-            "scope-eval run --model examples/tiny/student --benchmarks tiny --samples 4 --out runs/eval/student",
-        ),
-        "pair": _command(
-            commands,
-            "pair",
-            "Evaluate two models on the same problems, for instance a student before and after training; compare them.",
-            "scope-eval pair --run runs/tiny_scope",
-        ),
-        "regrade": _command(
-            commands,
-            "regrade",
-            "Grade the samples of a folder anew and write its results and report, without sampling.",
-            "scope-eval regrade runs/eval/student",
-        ),
-        "compare": _command(
-            commands,
-            "compare",
-            "Compare the models of two folders, paired by problem.",
-            "scope-eval compare runs/eval/A runs/eval/B --out runs/eval/A-B",
-        ),
-        "study": _command(
-            commands,
-            "study",
-            "Train and evaluate algorithms alike and compare them in one page; the same command continues.",
-            "scope-eval study --config examples/cpu_tiny.yaml --algorithms scope,grpo --seeds 1 --steps 2 --out build",
-            "compare.md",
-        ),
-    }
-    add_model_flags(found["run"], found["pair"])
-    add_folders(found["regrade"], found["compare"])
-    add_study_flags(found["study"])
-    return top, found
-
-
-def _command(commands: Any, name: str, what: str, example: str, page: str = "evaluation.md") -> argparse.ArgumentParser:
-    return commands.add_parser(
-        name,
-        help=what,
-        description=what,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"example:\n  {example}\n\nmore: docs/{page}",
+    run = line.add(
+        "run",
+        "Sample one model, grade it, write results and report; the same command continues or adds samples.",
+        "scope-eval run --model examples/tiny/student --benchmarks tiny --samples 4 --out runs/eval/student",
+        "evaluation.md",
     )
+    pair = line.add(
+        "pair",
+        "Evaluate two models on the same problems, for instance a student before and after training; compare them.",
+        "scope-eval pair --run runs/tiny_scope",
+        "evaluation.md",
+    )
+    regrade = line.add(
+        "regrade",
+        "Grade the samples of a folder anew and write its results and report, without sampling.",
+        "scope-eval regrade runs/eval/student",
+        "evaluation.md",
+    )
+    compare = line.add(
+        "compare",
+        "Compare the models of two folders, paired by problem.",
+        "scope-eval compare runs/eval/A runs/eval/B --out runs/eval/A-B",
+        "evaluation.md",
+    )
+    study = line.add(
+        "study",
+        "Train and evaluate algorithms alike and compare them in one page; the same command continues.",
+        "scope-eval study --config examples/cpu_tiny.yaml --algorithms scope,grpo --seeds 1 --steps 2 --out build",
+        "compare.md",
+    )
+    add_model_flags(run, pair)
+    add_folders(regrade, compare)
+    add_study_flags(study)
+    return line
 
 
 def add_model_flags(run: argparse.ArgumentParser, pair: argparse.ArgumentParser) -> None:

@@ -10,12 +10,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import argcomplete
-
-from scope_openrlhf import __version__
 from scope_openrlhf.run.errors import RunError
 from scope_openrlhf.run.folder import alone, delete_run, open_run
 from scope_openrlhf.run.terminal import quiet
+from scope_openrlhf.settings.command_line import CommandLine
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError, not_installed
 
@@ -24,17 +22,11 @@ from scope_openrlhf.settings.errors import ConfigError, not_installed
 
 
 def main(argv: list[str] | None = None) -> int:
-    argv = spelled_out(sys.argv[1:] if argv is None else argv)
-    top, commands = parsers()
-    argcomplete.autocomplete(top)  # ends here where a shell asks how to go on
-    if not argv or argv[0] not in commands:
-        top.parse_args(argv)  # --help, --version, or the error that names the commands
-        top.print_help()
-        return 2
-    options = commands[argv[0]].parse_intermixed_args(argv[1:])  # overrides may stand before and after flags
+    """Do what the arguments say and return the exit code."""
+    options = command_line().parse(spelled_out(sys.argv[1:] if argv is None else argv))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        COMMANDS[argv[0]](Config.load(options.config, options.overrides), options)
+        COMMANDS[options.command](Config.load(options.config, options.overrides), options)
         return 0
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -93,54 +85,53 @@ COMMANDS = {"run": run, "plan": plan, "probe": probe, "traces": traces}
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    return parsers()[0]
+    return command_line().parser
 
 
-def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
-    """The parser of the whole command line, and that of each command."""
-    top = argparse.ArgumentParser(
-        prog="scope-train",
-        description="Train a student by SCOPE or a neighbouring method on OpenRLHF and Ray.",
-        epilog="scope-train COMMAND --help says more; docs/operations.md is about runs, docs/config.md about configs.",
+def command_line() -> CommandLine:
+    """The commands of scope-train and their flags."""
+    line = CommandLine(
+        "scope-train",
+        "Train a student by SCOPE or a neighbouring method on OpenRLHF and Ray.",
+        "docs/operations.md is about runs, docs/config.md about configs",
     )
-    top.add_argument("--version", action="version", version=__version__)
-    commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    found = {
-        "run": _command(
-            commands, "run", "Train, evaluate and sum up; the same command resumes a run that stopped.",
-            "scope-train run --config examples/cpu_tiny.yaml steps=3 name=first", "operations.md",
-        ),
-        "plan": _command(
-            commands, "plan", "Check a config and say who sits on which GPU, what memory and work it takes.",
-            "scope-train plan --config examples/scope_qwen3_1.7b.yaml --gpu-memory 80", "operations.md",
-        ),
-        "probe": _command(
-            commands, "probe", "Start the teachers alone, check every replica, and stop.",
-            "scope-train probe --config examples/cpu_tiny.yaml", "teacher.md",
-        ),
-        "traces": _command(
-            commands, "traces", "Have the teacher write worked solutions for the problems that lack one.",
-            "scope-train traces --config examples/cpu_tiny.yaml --out solved.jsonl", "algorithms.md",
-        ),
-    }  # fmt: skip
-    found["run"].add_argument("--fresh", action="store_true", help="delete the run of this name first")
-    gpu = found["plan"].add_argument
-    gpu("--gpu-memory", type=float, default=80.0, metavar="GIB", help="of each GPU (default 80)")
-    gpu("--gpus-per-node", type=int, default=8, metavar="N", help="GPUs of each node (default 8)")
-    trace = found["traces"].add_argument
-    trace("--out", type=Path, required=True, metavar="FILE.jsonl", help="where all rows go, with their solutions")
-    trace("--tries", type=int, default=4, metavar="N", help="solutions of each problem at most (default 4)")
-    return top, found
-
-
-def _command(commands, name: str, what: str, example: str, page: str) -> argparse.ArgumentParser:
-    command = commands.add_parser(
-        name, help=what, description=what, formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"example:\n  {example}\n\nmore: docs/{page}",
-    )  # fmt: skip
-    command.add_argument("--config", required=True, metavar="FILE", help="YAML file, see examples/ and docs/config.md")
-    command.add_argument("overrides", nargs="*", metavar="key=value", help="for instance algorithm.tau=0.5 steps=10")
-    return command
+    train = line.add(
+        "run",
+        "Train, evaluate and sum up; the same command resumes a run that stopped.",
+        "scope-train run --config examples/cpu_tiny.yaml steps=3 name=first",
+        "operations.md",
+    )
+    train.add_argument("--fresh", action="store_true", help="delete the run of this name first")
+    dry = line.add(
+        "plan",
+        "Check a config and say who sits on which GPU, what memory and work it takes.",
+        "scope-train plan --config examples/scope_qwen3_1.7b.yaml --gpu-memory 80",
+        "operations.md",
+    )
+    dry.add_argument("--gpu-memory", type=float, default=80.0, metavar="GIB", help="of each GPU (default 80)")
+    dry.add_argument("--gpus-per-node", type=int, default=8, metavar="N", help="GPUs of each node (default 8)")
+    line.add(
+        "probe",
+        "Start the teachers alone, check every replica, and stop.",
+        "scope-train probe --config examples/cpu_tiny.yaml",
+        "teacher.md",
+    )
+    solve = line.add(
+        "traces",
+        "Have the teacher write worked solutions for the problems that lack one.",
+        "scope-train traces --config examples/cpu_tiny.yaml --out solved.jsonl",
+        "algorithms.md",
+    )
+    solve.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl", help="file of all rows, with solutions")
+    solve.add_argument(
+        "--tries", type=int, default=4, metavar="N", help="solutions of each problem at most (default 4)"
+    )
+    for command in line.commands.values():
+        what = "YAML file, see examples/ and docs/config.md"
+        command.add_argument("--config", required=True, metavar="FILE", help=what)
+        what = "for instance algorithm.tau=0.5 steps=10"
+        command.add_argument("overrides", nargs="*", metavar="key=value", help=what)
+    return line
 
 
 def spelled_out(argv: list[str]) -> list[str]:
