@@ -1,6 +1,7 @@
 """The shape of the code, measured: `python tests/house.py [ROOT]` prints it. What tests/test_layers.py asserts."""
 
 import ast
+import functools
 import statistics
 import sys
 from collections.abc import Iterator
@@ -20,10 +21,16 @@ def modules(root: Path = Path()) -> dict[str, Path]:
     return found
 
 
+@functools.cache
+def parsed(file: Path) -> ast.Module:
+    """The syntax tree of a file, which nobody changes while this runs."""
+    return ast.parse(file.read_text())
+
+
 def imports_of(file: Path, known: dict[str, Path]) -> set[str]:
     """The modules of ours that a file imports, those inside functions too."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(parsed(file)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -36,7 +43,7 @@ def imports_of(file: Path, known: dict[str, Path]) -> set[str]:
 def libraries_of(file: Path) -> set[str]:
     """The first names of all that a file imports."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(parsed(file)):
         if isinstance(node, ast.Import):
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -81,14 +88,14 @@ def circles(arrows: dict[str, set[str]]) -> list[set[str]]:
 
 def functions(file: Path) -> Iterator[tuple[str, int]]:
     """(name, lines) of every function and method."""
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(parsed(file)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node.name, (node.end_lineno or node.lineno) - node.lineno + 1
 
 
 def inner_imports(file: Path) -> Iterator[int]:
     """Line of each import inside a function."""
-    for function in ast.walk(ast.parse(file.read_text())):
+    for function in ast.walk(parsed(file)):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             for node in ast.walk(function):
                 if isinstance(node, ast.Import | ast.ImportFrom):
