@@ -180,13 +180,13 @@ def _single(text: str, plain_units: bool, inner: Inner) -> Form:
     if numbers and len(numbers) == len(parts):
         return Ratio(tuple(numbers))
     if "⟦" in text and re.fullmatch(r"(?:⟦[^⟧]*⟧|[\s.,!?])*", text):
-        return Words(fold(re.sub("[⟦⟧]", " ", text)))
+        return Words(_fold(re.sub("[⟦⟧]", " ", text)))
     if (
         re.fullmatch(r"\(?[A-Za-z][A-Za-z '\-.!?]*\)?", text)
         and re.search("[A-Za-z]{2}", text)
         and not re.search(" -|- ", text)
     ):
-        return Words(fold(text), text)
+        return Words(_fold(text), text)
     return Math(re.sub(r"^\(([A-Z])\)$", r"\1", text))
 
 
@@ -195,7 +195,7 @@ def _with_sign(text: str, upper: str, lower: str) -> str:
     return _SIGNED.sub(lambda m: lower if m[0] == r"\mp" else upper, text)
 
 
-def fold(text: str) -> str:
+def _fold(text: str) -> str:
     """Lower case without punctuation, articles and "is"; a word that stands alone is kept."""
     words = re.sub(r"[^\w\s]", " ", text.casefold()).split()
     return " ".join(w for w in words if w not in ("a", "an", "the", "is", "are", "answer") or len(words) == 1)

@@ -39,13 +39,13 @@ def parse_relation(text: str, inner: Callable[[str], Form]) -> Form | None:
         return inner(pieces[1])
     if "~" in signs and all(s in "=~" for s in signs):  # what stands before the first "about" is exact
         exact = signs.index("~")
-        return inner(" = ".join(pieces[: exact + 1])) if exact or not is_name(pieces[0]) else inner(pieces[1])
+        return inner(" = ".join(pieces[: exact + 1])) if exact or not _is_name(pieces[0]) else inner(pieces[1])
     if all(s == "=" for s in signs):
         return _equation(pieces, inner)
     return _inequality(text, pieces, signs, inner)
 
 
-def is_name(text: str) -> bool:
+def _is_name(text: str) -> bool:
     """Whether the text names a value and is none itself, as numbers, pi, e and i are."""
     return (
         bool(NAME.fullmatch(text))
@@ -60,9 +60,9 @@ def _equation(sides: list[str], inner: Callable[[str], Form]) -> Form:
     first, last = sides[0], sides[-1]
     if not first:
         return inner(last)
-    if is_name(first) or (len(sides) == 2 and _COORDINATES.fullmatch(first)):
+    if _is_name(first) or (len(sides) == 2 and _COORDINATES.fullmatch(first)):
         return Named(first.replace(" ", ""), inner(last))
-    if len(sides) == 2 and is_name(last) and parse_number(first):
+    if len(sides) == 2 and _is_name(last) and parse_number(first):
         return Named(last, inner(first))
     letters = any(re.search("[a-zA-Z⟦]", re.sub(r"\\[a-zA-Z]+", "", side)) for side in sides)
     if not letters and parse_number(last):  # arithmetic: 1 + 2 = 3
@@ -77,10 +77,10 @@ def _inequality(text: str, sides: list[str], signs: list[str], inner: Callable[[
         sides, signs = sides[::-1], [_MIRRORED[s] for s in signs[::-1]]
     if all(s in ("<", "<=") for s in signs):
         opened, closed = "[" if signs[0] == "<=" else "(", "]" if signs[-1] == "<=" else ")"
-        if len(sides) == 3 and is_name(sides[1]):
+        if len(sides) == 3 and _is_name(sides[1]):
             return Bracket(opened, (inner(sides[0]), inner(sides[2])), closed)
-        if len(sides) == 2 and is_name(sides[0]) and not is_name(sides[1]):
+        if len(sides) == 2 and _is_name(sides[0]) and not _is_name(sides[1]):
             return Bracket("(", (Math(r"-\infty"), inner(sides[1])), closed)
-        if len(sides) == 2 and is_name(sides[1]) and not is_name(sides[0]):
+        if len(sides) == 2 and _is_name(sides[1]) and not _is_name(sides[0]):
             return Bracket(opened, (inner(sides[0]), Math(r"\infty")), ")")
     return Relation(sides[0], signs[0], sides[1]) if len(sides) == 2 else Math(text)
