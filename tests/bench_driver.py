@@ -1,8 +1,9 @@
-"""make bench-driver: what a step costs the driver itself, at 1,000, 10,000 and 100,000 rollouts of 1,000 tokens, and its share of a whole step.
+"""make bench-driver: what a step costs the driver itself, and its share of a whole step.
 
-Ours is the real path: responses as rollout engines give them -> OpenRLHF's Experience objects -> the trainer's train_step, with OpenRLHF's
-concatenation and its hand-over to eight training ranks through Ray's object store. Engines that compute nothing stand at both ends, and
-their seconds are left out. Each size runs in a process of its own, with one thread, as in a run. The other is a GRPO step of plain OpenRLHF:
+At 1,000, 10,000 and 100,000 rollouts of 1,000 tokens. Ours is the real path: responses as rollout engines give them ->
+OpenRLHF's Experience objects -> the trainer's train_step, with OpenRLHF's concatenation and its hand-over to eight
+training ranks through Ray's object store. Engines that compute nothing stand at both ends, and their seconds are left
+out. Each size runs in a process of its own, with one thread, as in a run. The other is a GRPO step of plain OpenRLHF:
 1,000 rollouts of 1,000 tokens by the tiny student, on real Ray, vLLM and DeepSpeed.
 """
 
@@ -23,9 +24,10 @@ import ray
 from bench_weights import resident
 from openrlhf.utils.agent import SingleTurnAgentExecutor
 
+from scope_openrlhf.host import cpu as host_cpu
 from scope_openrlhf.platform import cpu
 from scope_openrlhf.settings.config import Config
-from scope_openrlhf.settings.resolved import RUN_VARIABLE
+from scope_openrlhf.settings.resolved import RUN_VARIABLE, Run
 
 SIZES = {1_000: 5, 10_000: 3, 100_000: 1}
 """Rollouts, and how often they are measured; the first is the size of the comparison."""
@@ -34,7 +36,10 @@ PLAIN_STEPS, SAMPLES, PROMPT, TOKENS, RANKS, VOCABULARY = 2, 8, 24, 1_000, 8, 15
 
 
 class AgentExecutor(SingleTurnAgentExecutor):
-    """OpenRLHF's own, for the plain step: every rollout goes on to its 1,000th token. The rollout engine loads it from this file."""
+    """OpenRLHF's own, for the plain step: every rollout goes on to its 1,000th token.
+
+    The rollout engine loads it from this file.
+    """
 
     def __init__(self) -> None:
         super().__init__(remote_rm_url=[str(Path("scope_openrlhf/verifier/reward.py").absolute())])
@@ -48,7 +53,7 @@ class AgentExecutor(SingleTurnAgentExecutor):
 def start_ray(**kwargs) -> None:
     env = cpu.environment() | ZERO_COPY | {"PYTHONPATH": str(Path(__file__).parent.absolute()), RUN_VARIABLE: "bench"}
     os.environ |= env  # the driver of a run is itself a worker
-    hook = {"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.platform.cpu.install_openrlhf"}
+    hook = {"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.host.cpu.install_openrlhf"}
     ray.init(include_dashboard=False, log_to_driver=False, runtime_env=hook, **kwargs)
 
 
@@ -61,20 +66,38 @@ def plain(folder: Path) -> dict[str, list[float]]:
     ):  # it has 128
         (model / name).write_text(json.dumps(json.loads((model / name).read_text()) | {key: 2 * TOKENS}))
     os.environ["OMP_NUM_THREADS"] = "2"  # its stages take turns, so each may have both cores
-    cpu.install_openrlhf()
+    host_cpu.install_openrlhf()
     start_ray(num_cpus=4, num_gpus=2, object_store_memory=2**30)
     rollouts = min(SIZES)
     flags = {
-        "actor.model_name_or_path": model, "data.prompt_dataset": Path("examples/tiny/train.jsonl").absolute(), "data.input_key": "problem",
-        "data.label_key": "answer", "data.apply_chat_template": None, "data.max_len": TOKENS + 64, "rollout.temperature": 0.6,
-        "data.max_samples": PLAIN_STEPS * rollouts // SAMPLES, "train.agent_func_path": Path(__file__).absolute(),
-        "algo.advantage.estimator": "group_norm", "algo.kl.init_coef": 0, "rollout.batch_size": rollouts // SAMPLES,
-        "rollout.n_samples_per_prompt": SAMPLES, "rollout.max_new_tokens": TOKENS, "rollout.micro_batch_size": 20,
-        "train.batch_size": rollouts, "train.micro_batch_size": 20, "actor.num_gpus_per_node": 1, "vllm.num_engines": 1,
-        "vllm.enforce_eager": None, "vllm.gpu_memory_utilization": 0.1, "ds.zero_stage": 2, "ds.attn_implementation": "sdpa",
-        "ckpt.output_dir": folder / "model", "ckpt.path": folder / "checkpoints", "logger.tensorboard_dir": folder,
+        "actor.model_name_or_path": model,
+        "data.prompt_dataset": Path("examples/tiny/train.jsonl").absolute(),
+        "data.input_key": "problem",
+        "data.label_key": "answer",
+        "data.apply_chat_template": None,
+        "data.max_len": TOKENS + 64,
+        "rollout.temperature": 0.6,
+        "data.max_samples": PLAIN_STEPS * rollouts // SAMPLES,
+        "train.agent_func_path": Path(__file__).absolute(),
+        "algo.advantage.estimator": "group_norm",
+        "algo.kl.init_coef": 0,
+        "rollout.batch_size": rollouts // SAMPLES,
+        "rollout.n_samples_per_prompt": SAMPLES,
+        "rollout.max_new_tokens": TOKENS,
+        "rollout.micro_batch_size": 20,
+        "train.batch_size": rollouts,
+        "train.micro_batch_size": 20,
+        "actor.num_gpus_per_node": 1,
+        "vllm.num_engines": 1,
+        "vllm.enforce_eager": None,
+        "vllm.gpu_memory_utilization": 0.1,
+        "ds.zero_stage": 2,
+        "ds.attn_implementation": "sdpa",
+        "ckpt.output_dir": folder / "model",
+        "ckpt.path": folder / "checkpoints",
+        "logger.tensorboard_dir": folder,
         "logger.wandb.run_name": "plain",
-    }  # fmt: skip
+    }
     sys.argv = [
         "openrlhf",
         *(word for flag, value in flags.items() for word in (f"--{flag}", value and str(value)) if word is not None),
@@ -90,7 +113,10 @@ def plain(folder: Path) -> dict[str, list[float]]:
 
 
 class Rank:
-    """Stands where a training rank stands: answers `forward` with log-probs of the right shape, takes whatever else it is sent."""
+    """Stands where a training rank stands.
+
+    Answers `forward` with log-probs of the right shape, takes whatever else it is sent.
+    """
 
     def __init__(self) -> None:
         self.seconds, self.mib = 0.0, {"forward": 0.0, "log-probs": 0.0, "append": 0.0}
@@ -118,28 +144,35 @@ def response(rng, order: int) -> dict:
     """Of 1,000 tokens, as rollout.AgentExecutor gives it: half of them right, the others scored by the teacher."""
     import numpy as np
 
+    from scope_openrlhf.data.problem import Problem
     from scope_openrlhf.equations.batch import Attempt
-    from scope_openrlhf.teacher.client import Score, Scored
+    from scope_openrlhf.host import luggage
+    from scope_openrlhf.teacher.contract import Score
 
-    ids, right, now = (
-        rng.integers(5, VOCABULARY, PROMPT + TOKENS, dtype=np.int32),
-        bool(rng.random() < 0.5),
-        time.time(),
-    )
+    ids, right = rng.integers(5, VOCABULARY, PROMPT + TOKENS, dtype=np.int32), bool(rng.random() < 0.5)
     none = np.zeros((len(ids) - 1, 0), np.int32)
     score = (
         None if right else Score(ids[1:], -rng.random(len(ids) - 1, dtype=np.float32), none, none.astype(np.float32))
     )
-    attempt = Attempt("1+1?" * 10, "57", "1+1=2;" * (TOKENS // 2), "57", "right" if right else "wrong")
-    return {"prompt": attempt.prompt, "label": json.dumps({"id": f"train-{order}", "order": order, "answer": "57"}), "images": None,
-            "mm_train_inputs": None, "observation_tokens": ids.tolist(), "action_ranges": [(PROMPT, PROMPT + TOKENS)],
-            "rollout_log_probs": None, "truncated": False, "reward": float(right), "scores": float(right),
-            "extra_logs": {"grader_failed": 0.0, "dropped": 0.0}, "scored": Scored(attempt, score, now, now + 0.1)}  # fmt: skip
+    problem = Problem(id=f"train-{order}", prompt="1+1?" * 10, answer="57")
+    attempt = Attempt(problem, "1+1=2;" * (TOKENS // 2), "57", "right" if right else "wrong")
+    packed = {
+        "prompt": problem.prompt,
+        "label": luggage.pack_label(problem, order),
+        "images": None,
+        "mm_train_inputs": None,
+        "observation_tokens": ids.tolist(),
+        "action_ranges": [(PROMPT, PROMPT + TOKENS)],
+        "rollout_log_probs": None,
+        "truncated": False,
+    }
+    luggage.pack_response(packed, attempt, score, asked=time.time() - 0.1, grader_failed=False)
+    return packed
 
 
 def driver(rollouts: int, repeats: int, folder: Path) -> dict:
     """Seconds of each step by part, MiB through the object store, and MiB of this process at the peak."""
-    cpu.install_openrlhf()
+    host_cpu.install_openrlhf()
     import numpy as np
     import torch
     import transformers
@@ -153,11 +186,21 @@ def driver(rollouts: int, repeats: int, folder: Path) -> dict:
 
     torch.set_num_threads(1)
     start_ray(num_cpus=1, object_store_memory=max(2**28, 100_000 * rollouts))
-    overrides = [f"rollout.batch_size={rollouts // SAMPLES}", f"train.batch_size={rollouts}", "rollout.micro_batch_size=8",
-                 "train.micro_batch_size=1", f"data.max_len={PROMPT + TOKENS}", f"actor.num_gpus_per_node={RANKS}"]  # fmt: skip
+    overrides = [
+        f"rollout.batch_size={rollouts // SAMPLES}",
+        f"train.batch_size={rollouts}",
+        "rollout.micro_batch_size=8",
+        "train.micro_batch_size=1",
+        f"data.max_len={PROMPT + TOKENS}",
+        f"actor.num_gpus_per_node={RANKS}",
+    ]
     config = Config.load("examples/cpu_tiny.yaml", [f"runs={folder}", *(f"openrlhf.{o}" for o in overrides)])
     (config.run_dir / "logs").mkdir(parents=True)
-    os.environ[RUN_VARIABLE] = json.dumps(config.to_dict())
+    (config.run_dir / "prompts.jsonl").touch()
+    run = Run(
+        name="r", folder=str(config.run_dir), seed=1, student=config.student, algorithm=config.algorithm, teachers={}
+    )
+    os.environ[RUN_VARIABLE] = run.to_json()
     strategy = SimpleNamespace(args=flags.resolve_args(config))
     tokenizer = transformers.AutoTokenizer.from_pretrained(config.student.path)
     ranks, rank = RayActorGroup.__new__(RayActorGroup), Rank()
@@ -165,8 +208,16 @@ def driver(rollouts: int, repeats: int, folder: Path) -> dict:
     trainer = ScopeTrainer.__new__(ScopeTrainer)
     BasePPOTrainer.__init__(trainer, strategy, ranks, None, None, None, None, tokenizer)
     trainer.exchange_parts()
-    generator = ScopeSamplesGenerator(top_k=0, sleepers=[], patience_seconds=1.0, stage=Stage(config.run_dir), strategy=strategy,
-                                      prompts_dataloader=None, eval_dataloader=None, tokenizer=tokenizer, vllm_engines=None)  # fmt: skip
+    generator = ScopeSamplesGenerator(
+        top_k=0,
+        sleepers=[],
+        patience_seconds=1.0,
+        stage=Stage(config.run_dir),
+        strategy=strategy,
+        prompts_dataloader=None,
+        eval_dataloader=None,
+        vllm_engines=None,
+    )
     seconds: dict[str, list[float]] = {
         "responses -> rollouts": [],
         "train_step": [],
@@ -220,9 +271,14 @@ def main() -> None:
         found = measure("driver", rollouts, repeats)
         part = {name: statistics.median(s) for name, s in found["seconds"].items()}
         own[rollouts] = part["responses -> rollouts"] + part["train_step"]
-        print(f"{rollouts:>7} rollouts: {own[rollouts]:.2f} s, {1000 * own[rollouts] / rollouts:.2f} per 1,000 ({', '.join(f'{k} {v:.2f}' for k, v in part.items())}); "
-              f"{found['peak']:.0f} MiB at the peak, {1000 * found['peak'] / rollouts:.0f} per 1,000; MiB through the object store: "
-              + ", ".join(f"{k} {v:.0f}" for k, v in found["mib"].items()), flush=True)  # fmt: skip
+        parts = ", ".join(f"{k} {v:.2f}" for k, v in part.items())
+        stored_mib = ", ".join(f"{k} {v:.0f}" for k, v in found["mib"].items())
+        print(
+            f"{rollouts:>7} rollouts: {own[rollouts]:.2f} s, {1000 * own[rollouts] / rollouts:.2f} per 1,000 "
+            f"({parts}); {found['peak']:.0f} MiB at the peak, {1000 * found['peak'] / rollouts:.0f} per 1,000; "
+            f"MiB through the object store: {stored_mib}",
+            flush=True,
+        )
     most, least = (1000 * pick(own[n] / n for n in SIZES) for pick in (max, min))
     print(
         f"{'linear' if most < 2 * least else 'NOT linear'}: from {least:.2f} to {most:.2f} s per 1,000 rollouts",

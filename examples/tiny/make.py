@@ -1,8 +1,9 @@
 """Make the embedded default from nothing: problems, tokenizer, a student with bad habits, a clean teacher.
 
-    make tiny-models          # the student alone took 9 min 30 s on one core; writes examples/tiny/{student,teacher,*.jsonl}
+    make tiny-models          # writes examples/tiny/{student,teacher,*.jsonl}; the student took 9 min 30 s on one core
 
-Seeded: the same machine gives the same files. Each model is supervised fine-tuning in plain torch on traces drawn on the fly.
+Seeded: the same machine gives the same files. Each model is trained by supervised fine-tuning in plain torch, on traces
+drawn on the fly.
 """
 
 import argparse
@@ -27,28 +28,39 @@ CHAT_TEMPLATE = (
 # (steps, learning rate, smallest K, largest K, share of problems with a hint) of each phase of supervised fine-tuning
 STUDENT_PHASES = ((1400, 3e-3, 2, 5, 0.0), (300, 1.5e-3, 2, 6, 0.0), (1200, 2e-3, 2, 6, 0.5))
 TEACHER_PHASES = ((1500, 3e-3, 2, 5, 0.0), (450, 1.5e-3, 2, 6, 0.0))
-SHAPES = {"student": dict(hidden_size=96, num_hidden_layers=2, num_attention_heads=3, intermediate_size=192),
-          "teacher": dict(hidden_size=128, num_hidden_layers=3, num_attention_heads=4, intermediate_size=256)}  # fmt: skip
+SHAPES = {
+    "student": dict(hidden_size=96, num_hidden_layers=2, num_attention_heads=3, intermediate_size=192),
+    "teacher": dict(hidden_size=128, num_hidden_layers=3, num_attention_heads=4, intermediate_size=256),
+}
 BATCH_SIZE = 64
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per character, and one for `\\boxed{`."""
+    """Tokenizer with one token per character, and one for `\\boxed{`."""
     special = ["<|pad|>", "<|end|>", "<|unk|>", "<|user|>", "<|assistant|>"]
     tokens = special + list("0123456789+-*=;?") + ["\\boxed{", "}"]
     tokenizer = Tokenizer(models.WordLevel({t: i for i, t in enumerate(tokens)}, unk_token="<|unk|>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\\boxed\{|[\s\S]"), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
-    # transformers loads a Qwen2 model's tokenizer as byte-level BPE, whatever its file says; an added token is whole in both
+    # transformers loads a Qwen2 model's tokenizer as byte-level BPE, whatever its file says; an added token stays whole
+    # either way
     tokenizer.add_tokens([AddedToken("\\boxed{", normalized=False)])
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<|pad|>", eos_token="<|end|>", unk_token="<|unk|>",
-        extra_special_tokens=["<|user|>", "<|assistant|>"], chat_template=CHAT_TEMPLATE, model_max_length=MAX_LENGTH,
-    )  # fmt: skip
+        tokenizer_object=tokenizer,
+        pad_token="<|pad|>",
+        eos_token="<|end|>",
+        unk_token="<|unk|>",
+        extra_special_tokens=["<|user|>", "<|assistant|>"],
+        chat_template=CHAT_TEMPLATE,
+        model_max_length=MAX_LENGTH,
+    )
 
 
 def make_data(seed: int, num_train: int, num_heldout: int) -> tuple[list[dict], list[dict]]:
-    """Rows of train.jsonl (K = 3..6, with a clean expert trace) and heldout.jsonl (K = 3 "easy", K = 6 "hard"), disjoint."""
+    """Rows of train.jsonl and of heldout.jsonl, which have no problem in common; each has a clean expert trace.
+
+    The first have K = 3..6 terms, the second K = 3 ("easy") or K = 6 ("hard").
+    """
     rng = random.Random(seed)
     heldout, seen = [], set()
     for stratum, num_terms in (("easy", 3), ("hard", 6)):
@@ -69,10 +81,10 @@ def make_data(seed: int, num_train: int, num_heldout: int) -> tuple[list[dict], 
 
 
 def draw_hinted(rng: random.Random, p: Problem, habits: Habits) -> tuple[str, str]:
-    """(hint, response): what algorithms show after a problem, so that the student can read it, and what is said then.
+    """Hint and response: what algorithms show after a problem, so that the student can read it, and what is said then.
 
-    An answer, right or wrong, is followed by a trace that ends in it; a solution by itself; a masked one, which tells no number, by a
-    trace with the usual habits.
+    An answer, right or wrong, is followed by a trace that ends in it; a solution by itself; a masked one, which tells
+    no number, by a trace with the usual habits.
     """
     kind = rng.choice(("answer", "solution", "masked"))
     if kind == "answer":
@@ -87,32 +99,44 @@ def draw_hinted(rng: random.Random, p: Problem, habits: Habits) -> tuple[str, st
 def draw_batch(
     rng: random.Random, k_range: tuple[int, int], hinted: float, habits: Habits, heldout: set[str], tokenizer
 ):
-    """(input_ids, labels) of BATCH_SIZE prompt + trace sequences, labels only on the response. hinted: share of prompts with a hint."""
+    """Token ids and labels of BATCH_SIZE sequences of prompt and trace, labels only on the response.
+
+    A share `hinted` of the prompts has a hint.
+    """
     ids, labels = [], []
     while len(ids) < BATCH_SIZE:
         p: Problem = draw_problem(rng, rng.randint(*k_range))
         if p.text in heldout:
             continue
-        hint, trace = (
-            draw_hinted(rng, p, habits) if hinted and rng.random() < hinted else ("", write_trace(p, rng, habits))
-        )
+        if hinted and rng.random() < hinted:
+            hint, trace = draw_hinted(rng, p, habits)
+        else:
+            hint, trace = "", write_trace(p, rng, habits)
         prompt = tokenizer.encode(f"<|user|>{p.text}{hint}<|assistant|>")
         response = tokenizer.encode(trace + "<|end|>")
         ids.append(prompt + response)
         labels.append([-100] * len(prompt) + response)
     width = max(map(len, ids))
     pad = tokenizer.pad_token_id
-    return (torch.tensor([row + [pad] * (width - len(row)) for row in ids]),
-            torch.tensor([row + [-100] * (width - len(row)) for row in labels]))  # fmt: skip
+    padded = [row + [pad] * (width - len(row)) for row in ids]
+    return torch.tensor(padded), torch.tensor([row + [-100] * (width - len(row)) for row in labels])
 
 
 def train_model(name: str, phases, habits: Habits, heldout: set[str], tokenizer, seed: int) -> Qwen2ForCausalLM:
     torch.manual_seed(seed)
     rng = random.Random(seed)
     shape = SHAPES[name]
-    model = Qwen2ForCausalLM(Qwen2Config(
-        vocab_size=24, num_key_value_heads=shape["num_attention_heads"], tie_word_embeddings=True, max_position_embeddings=MAX_LENGTH,
-        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, **shape))  # fmt: skip
+    config = Qwen2Config(
+        vocab_size=24,
+        num_key_value_heads=shape["num_attention_heads"],
+        tie_word_embeddings=True,
+        max_position_embeddings=MAX_LENGTH,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **shape,
+    )
+    model = Qwen2ForCausalLM(config)
     for number, (steps, lr, smallest, largest, hinted) in enumerate(phases, 1):
         optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.01)
         scheduler = get_cosine_schedule_with_warmup(optimizer, 50, steps)

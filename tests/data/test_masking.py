@@ -85,7 +85,10 @@ CODE = [
 BOXES = [
     (r"\boxed{48}", "48", r"\boxed{[NUMBER]}"),
     (r"\boxed{-3}, \boxed{ \$5 }", "-3", r"\boxed{[NUMBER]}, \boxed{[NUMBER]}"),
-    (r"\boxed{\frac{-3}{4}} \boxed{2\frac{1}{2}} \boxed{45\%}", "", r"\boxed{[NUMBER]} \boxed{[NUMBER]} \boxed{[NUMBER]}"),
+    (
+        r"\boxed{\frac{-3}{4}} \boxed{2\frac{1}{2}} \boxed{45\%}", "",
+        r"\boxed{[NUMBER]} \boxed{[NUMBER]} \boxed{[NUMBER]}",
+    ),
     (r"\boxed{\frac{\pi}{4}}.", "", r"\boxed{[ENTITY]}."),
     (r"\boxed{\{1, 2\}} {3}", "", r"\boxed{[ENTITY]} {[NUMBER]}"),
     (r"\boxed{B} and \fbox {Paris}", "", r"\boxed{[ENTITY]} and \fbox {[ENTITY]}"),
@@ -107,7 +110,10 @@ ENTITIES = [
     ("the point (3, 4)", "(3,4)", "the point [ENTITY]"),
     ("5 cm, 15 cm, 2.5 cm", "5 cm", "[ENTITY], [NUMBER] cm, [NUMBER] cm"),
     ("Step 3 is wrong, Step 4 is not", "Step 3", "[ENTITY] is wrong, Step 4 is not"),
-    ("A cat: option A, (A), answer is A because", "A", "A cat: option [ENTITY], ([ENTITY]), answer is [ENTITY] because"),
+    (
+        "A cat: option A, (A), answer is A because", "A",
+        "A cat: option [ENTITY], ([ENTITY]), answer is [ENTITY] because",
+    ),
     (r"The answer is $\textbf{(C)}$. C is 5", r"\text{(C)}", r"The answer is $\textbf{([ENTITY])}$. C is [NUMBER]"),
     ("the answer is a prime, option a. P(a)", "a", "the answer is a prime, option [ENTITY]. P(a)"),
     ("Answer: A\nAnswer: A square, answer is B", "A", "Answer: [ENTITY]\nAnswer: A square, answer is B"),
@@ -132,7 +138,8 @@ def test_masking_a_masked_trace_changes_nothing(trace, answer, shown):
 
 def test_a_whole_solution_keeps_its_plan():
     trace = (
-        "## 1. Plan\nLet $x_1$ be the price; Step 2 needs $3x_1+4=19$.\n\n1. Subtract 4: $3x_1=15$.\n2. Divide by 3.\n\n"
+        "## 1. Plan\nLet $x_1$ be the price; Step 2 needs $3x_1+4=19$.\n\n"
+        "1. Subtract 4: $3x_1=15$.\n2. Divide by 3.\n\n"
         "```python\nprint(15 / 3)\n```\nThe answer is $\\boxed{5}$ dollars, i.e. 25\\% of 20.\n"
     )
     assert mask_trace(trace, "5") == (
@@ -152,13 +159,14 @@ def test_the_blanks_may_be_any_text():
 
 # fmt: off
 PIECES = [
-    "1", "23", "4.5", ".5", "1,234", "10^", "e", "{3}", "½", "²", "√", "/", "^", "_", "___", "{", "}", "(", ")", "[", "]", "$", "%", ",", ".", ":", "-",
-    "*", "|", "~", "#", "`", "```", "~~~", " ", "\n", "\\", "\\frac", "\\sqrt", "\\int", "\\boxed{", "1. ", "## ", "Step ", "steps ", "Case ", "this ",
-    "and ", "answer is ", "option ", "x", "a", "A", "Paris", "[NUMBER]",
+    "1", "23", "4.5", ".5", "1,234", "10^", "e", "{3}", "½", "²", "√", "/", "^", "_", "___", "{", "}", "(", ")", "[",
+    "]", "$", "%", ",", ".", ":", "-", "*", "|", "~", "#", "`", "```", "~~~", " ", "\n", "\\", "\\frac", "\\sqrt",
+    "\\int", "\\boxed{", "1. ", "## ", "Step ", "steps ", "Case ", "this ", "and ", "answer is ", "option ", "x", "a",
+    "A", "Paris", "[NUMBER]",
 ]
 HOSTILE = [
-    "1", "1,", "1/", "1 ", "10^", "{", "\\", r"\boxed{", r"\boxed{} ", "`", "```", "$", r"\[", r"\frac{1}", "_", " ", "\n", ".", ". ", "1. ",
-    "Steps 1, ", "answer is (", "option ", "½", "\0", "\ud800",
+    "1", "1,", "1/", "1 ", "10^", "{", "\\", r"\boxed{", r"\boxed{} ", "`", "```", "$", r"\[", r"\frac{1}", "_", " ",
+    "\n", ".", ". ", "1. ", "Steps 1, ", "answer is (", "option ", "½", "\0", "\ud800",
 ]
 # fmt: on
 

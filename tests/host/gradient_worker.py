@@ -1,6 +1,8 @@
-"""One data-parallel rank of tests/host/test_update.py: the gradient of one optimiser step, for several ways to cut the same batch.
+"""One data-parallel rank of tests/host/test_update.py: the gradient of a step, for several ways to cut one batch.
 
-python tests/host/gradient_worker.py OUT.pt '{"name": [overrides...], ...}'        RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT in the environment
+    python tests/host/gradient_worker.py OUT.pt '{"name": [overrides...], ...}'
+
+RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT stand in the environment.
 """
 
 import json
@@ -26,7 +28,7 @@ ROWS, PROMPT, TOP_K, VOCABULARY = 16, 4, 3, 24
 
 
 def rows() -> list[Experience]:
-    """16 rollouts of 2 to 23 tokens with made-up old log-probs, advantages, weights and paths, one of them on no path."""
+    """16 rollouts of 2 to 23 tokens with made-up log-probs, advantages, weights and paths, one of them on no path."""
     rng = torch.Generator().manual_seed(3)
     batch = []
     for i in range(ROWS):
@@ -42,25 +44,48 @@ def rows() -> list[Experience]:
         info["teacher_topk"] = [
             (token, logp) if path == 1 else (token[:0], logp[:0])
         ]  # the other paths were never scored
-        batch.append(Experience(sequences=ids, attention_mask=torch.ones_like(ids), action_mask=mask, action_log_probs=made_up[0],
-                                advantages=made_up[1], returns=made_up[1], rewards=one, scores=one, response_length=one * length,
-                                truncated=one * 0, total_length=one * ids.shape[1], info=info))  # fmt: skip
+        batch.append(
+            Experience(
+                sequences=ids,
+                attention_mask=torch.ones_like(ids),
+                action_mask=mask,
+                action_log_probs=made_up[0],
+                advantages=made_up[1],
+                returns=made_up[1],
+                rewards=one,
+                scores=one,
+                response_length=one * length,
+                truncated=one * 0,
+                total_length=one * ids.shape[1],
+                info=info,
+            )
+        )
     return batch
 
 
 def gradient(overrides: list[str]) -> dict:
-    """Full gradient by parameter, and the metrics, of one optimiser step over rows() by OpenRLHF's loop under DeepSpeed."""
+    """Full gradient by parameter, and the metrics, of a step over rows() by OpenRLHF's loop under DeepSpeed."""
     world, rank = int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"])
-    base = ["openrlhf.rollout.batch_size=2", f"openrlhf.train.batch_size={ROWS}", f"openrlhf.actor.num_gpus_per_node={world}",
-            "openrlhf.rollout.micro_batch_size=1", "openrlhf.actor.max_norm=0"]  # fmt: skip
+    base = [
+        "openrlhf.rollout.batch_size=2",
+        f"openrlhf.train.batch_size={ROWS}",
+        f"openrlhf.actor.num_gpus_per_node={world}",
+        "openrlhf.rollout.micro_batch_size=1",
+        "openrlhf.actor.max_norm=0",
+    ]
     config = Config.load("examples/cpu_tiny.yaml", [*base, *overrides])
     run = Run(name="r", folder="r", seed=1, student=config.student, algorithm=config.algorithm, teachers={})
     os.environ[RUN_VARIABLE] = run.to_json()
     args = flags.resolve_args(config)
     strategy = get_strategy(args)
     strategy.setup_distributed()
-    actor = Actor(config.student.path, attn_implementation=args.ds.attn_implementation, packing_samples=args.ds.packing_samples,
-                  ds_config=strategy.get_ds_train_config(), temperature=args.rollout.temperature)  # fmt: skip
+    actor = Actor(
+        config.student.path,
+        attn_implementation=args.ds.attn_implementation,
+        packing_samples=args.ds.packing_samples,
+        ds_config=strategy.get_ds_train_config(),
+        temperature=args.rollout.temperature,
+    )
     optimiser = {
         "optim": "adam",
         "adam": vars(args.actor.adam),

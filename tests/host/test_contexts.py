@@ -1,4 +1,7 @@
-"""Rollouts scored again under a context, by the student through OpenRLHF's actor or by a teacher. Only Ray is left out."""
+"""Rollouts scored again under a context, by the student through OpenRLHF's actor or by a teacher.
+
+Only Ray is left out.
+"""
 
 import math
 from dataclasses import replace
@@ -32,7 +35,9 @@ def test_a_hint_stands_at_the_end_of_the_problem_and_the_response_is_the_same():
     prompts = [prompt_ids(tokenizer, with_hint(chat, "2")), prompt_ids(tokenizer, with_hint("3+4?", ""))]
     sequences, action, attention = padded(list(zip(prompts, response, strict=True)), tokenizer.pad_token_id)
     assert [tokenizer.decode(ids[keep.bool()]) for ids, keep in zip(sequences, attention, strict=True)] == [
-        "<|user|>1+1?2<|assistant|>1+1=2", "<|user|>3+4?<|assistant|>7"]  # fmt: skip
+        "<|user|>1+1?2<|assistant|>1+1=2",
+        "<|user|>3+4?<|assistant|>7",
+    ]
     assert [ids[1:][mask.bool()].tolist() for ids, mask in zip(sequences, action, strict=True)] == [
         r.tolist() for r in response
     ]
@@ -58,7 +63,7 @@ def test_a_prompt_without_a_hint_has_the_tokens_that_openrlhf_gives_its_rollout(
 
 
 def test_the_top_k_of_a_response_lies_at_its_places_in_the_rollout_whatever_stood_before_it():
-    # five tokens after a longer prompt, of which the last two are the response; in the rollout it stands at positions 1 and 2
+    # five tokens after a longer prompt, the last two are the response; in the rollout it stands at positions 1 and 2
     ids, logp = np.arange(10, dtype=np.int32).reshape(5, 2), -np.arange(10, dtype=np.float32).reshape(5, 2)
     at, of = topk_of_response(Score(np.zeros(5), np.zeros(5), ids, logp), torch.tensor([0, 1, 1, 0]))
     assert at.tolist() == [[0, 0], [6, 7], [8, 9]] and of[1:].tolist() == [

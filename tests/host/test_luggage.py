@@ -26,8 +26,15 @@ def test_the_label_carries_the_problem_and_its_place():
 
 
 def test_the_problems_of_a_run_are_read_again_in_their_order(tmp_path):
-    full = Problem(id="b", prompt=[{"role": "user", "content": "2+2?"}], answer="4", teacher="", trace="2+2=4",
-                   hinted=True, leaks=False)  # fmt: skip
+    full = Problem(
+        id="b",
+        prompt=[{"role": "user", "content": "2+2?"}],
+        answer="4",
+        teacher="",
+        trace="2+2=4",
+        hinted=True,
+        leaks=False,
+    )
     (tmp_path / "prompts.jsonl").write_text(luggage.prompt_lines([full, PROBLEM, full]))
     assert luggage.read_prompts(tmp_path / "prompts.jsonl") == [full, PROBLEM, full]
 

@@ -1,4 +1,7 @@
-"""OpenRLHF's modes with SCOPE, each on the real stack (slow); what does not go together is refused. The table is in docs/operations.md."""
+"""OpenRLHF's modes with SCOPE, each on the real stack (slow); what does not go together is refused.
+
+docs/operations.md has the table.
+"""
 
 import dataclasses
 import json
@@ -20,24 +23,49 @@ cpu.install_openrlhf()
 
 RANKS = ["actor.num_gpus_per_node=2", "train.micro_batch_size=32", "rollout.micro_batch_size=64"]
 MODES = {
-    "async": ["train.async_enable=true", "algo.advantage.is_correction_level=token", "algo.advantage.is_correction_mode=clip"],
-    "async, partial rollouts": ["train.async_enable=true", "train.partial_rollout_enable=true", "algo.advantage.is_correction_level=seq"],
+    "async": [
+        "train.async_enable=true",
+        "algo.advantage.is_correction_level=token",
+        "algo.advantage.is_correction_mode=clip",
+    ],
+    "async, partial rollouts": [
+        "train.async_enable=true",
+        "train.partial_rollout_enable=true",
+        "algo.advantage.is_correction_level=seq",
+    ],
     "several engines": ["vllm.num_engines=2"],
     "two ranks, ZeRO-2": [*RANKS],
     "two ranks, ZeRO-3": [*RANKS, "ds.zero_stage=3"],
     "LoRA": ["ds.lora.rank=4", "ds.lora.dropout=0.1", "actor.adam.lr=2e-3"],
-    "packing and dynamic batching": ["ds.packing_samples=true", "train.dynamic_batch_enable=true", "train.max_tokens_per_gpu=2000",
-                                     "rollout.max_tokens_per_gpu=4000"],
+    "packing and dynamic batching": [
+        "ds.packing_samples=true",
+        "train.dynamic_batch_enable=true",
+        "train.max_tokens_per_gpu=2000",
+        "rollout.max_tokens_per_gpu=4000",
+    ],
     "gradient checkpointing, several epochs": ["actor.gradient_checkpointing_enable=true", "train.max_epochs=2"],
     "EMA": ["train.enable_ema=true", "train.ema_beta=0.5"],
-}  # fmt: skip
+}
 
 
 def train(tmp_path: Path, *overrides: str, steps: int = 3) -> list[dict]:
-    command = [sys.executable, "-m", "scope_openrlhf.run", "run", "--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", "name=r",
-               f"steps={steps}", "eval.path=", "openrlhf.rollout.max_new_tokens=40", "openrlhf.ckpt.save_steps=2", "ray.restarts=0",
-               "openrlhf.algo.advantage.is_correction_level=token",  # it measures how far engine and trainer are apart
-               *overrides]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "scope_openrlhf.run",
+        "run",
+        "--config",
+        "examples/cpu_tiny.yaml",
+        f"runs={tmp_path}",
+        "name=r",
+        f"steps={steps}",
+        "eval.path=",
+        "openrlhf.rollout.max_new_tokens=40",
+        "openrlhf.ckpt.save_steps=2",
+        "ray.restarts=0",
+        "openrlhf.algo.advantage.is_correction_level=token",  # it measures how far engine and trainer are apart
+        *overrides,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
@@ -71,10 +99,16 @@ def test_a_mode_of_openrlhf_trains_with_scope(mode, tmp_path):
 
 @pytest.mark.parametrize(
     ("level", "mode", "gating", "threshold"),
-    [("token", "mask", "ratio", (0.5, 5.0)), ("token", "clip", "ratio", (0.5, 2.0)), ("seq", "mask", "ratio", (0.8, 1.25)),
-     ("token", "mask", "binary_kl", (0.0, 0.05)), ("seq", "mask", "binary_kl", (0.0, 0.05)), ("token", "mask", "tv", (0.0, 0.1)),
-     ("seq", "mask", "tv", (0.0, 0.2))],
-)  # fmt: skip
+    [
+        ("token", "mask", "ratio", (0.5, 5.0)),
+        ("token", "clip", "ratio", (0.5, 2.0)),
+        ("seq", "mask", "ratio", (0.8, 1.25)),
+        ("token", "mask", "binary_kl", (0.0, 0.05)),
+        ("seq", "mask", "binary_kl", (0.0, 0.05)),
+        ("token", "mask", "tv", (0.0, 0.1)),
+        ("seq", "mask", "tv", (0.0, 0.2)),
+    ],
+)
 def test_the_importance_weight_is_that_of_openrlhf(level, mode, gating, threshold):
     from openrlhf.models import PolicyLoss
 

@@ -39,7 +39,15 @@ def test_each_seam_has_the_signature_that_we_override_or_call():
     assert parameters(RemoteExperienceMaker.compute_advantages_and_returns) == ["self", "experiences"]
     assert parameters(SamplesGenerator._process_response_into_experience) == ["self", "response", "generate_kwargs"]
     assert parameters(SamplesGenerator.generate_samples) == ["self", "generate_kwargs"]
-    assert parameters(SingleTurnAgentExecutor.execute)[1:] == ["prompt", "label", "sampling_params", "max_length", "hf_tokenizer", "llm_engine", "images"]  # fmt: skip
+    assert parameters(SingleTurnAgentExecutor.execute)[1:] == [
+        "prompt",
+        "label",
+        "sampling_params",
+        "max_length",
+        "hf_tokenizer",
+        "llm_engine",
+        "images",
+    ]
     assert parameters(ppo_actor.ActorPPOTrainer.training_step) == [
         "self",
         "experience",

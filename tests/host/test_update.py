@@ -22,9 +22,15 @@ SEQUENCES = {
 }
 
 
-TOP_K = {f"{name}, top-k": [*overrides, "algorithm.divergence=topk_reverse", "algorithm.top_k=3"]
-         for name, overrides in {"micro 2": TOKENS["micro 2"], "micro 8": TOKENS["micro 8"], "dynamic": DYNAMIC["dynamic"],
-                                 "packed": [*TOKENS["micro 4"], "openrlhf.ds.packing_samples=true"]}.items()}  # fmt: skip
+TOP_K = {
+    f"{name}, top-k": [*overrides, "algorithm.divergence=topk_reverse", "algorithm.top_k=3"]
+    for name, overrides in {
+        "micro 2": TOKENS["micro 2"],
+        "micro 8": TOKENS["micro 8"],
+        "dynamic": DYNAMIC["dynamic"],
+        "packed": [*TOKENS["micro 4"], "openrlhf.ds.packing_samples=true"],
+    }.items()
+}
 VARIANTS = TOKENS | DYNAMIC | SEQUENCES | TOP_K
 
 
@@ -40,10 +46,15 @@ def run_ranks(tmp_path, world: int, variants: dict) -> dict:
         "LOCAL_RANK": "0",
     }
     ranks = [
-        subprocess.Popen([sys.executable, "tests/host/gradient_worker.py", str(out), json.dumps(variants)], env=env | {"RANK": str(r)},
-                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        subprocess.Popen(
+            [sys.executable, "tests/host/gradient_worker.py", str(out), json.dumps(variants)],
+            env=env | {"RANK": str(r)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         for r in range(world)
-    ]  # fmt: skip
+    ]
     said = [rank.communicate(timeout=300)[0] for rank in ranks]
     assert all(rank.returncode == 0 for rank in ranks), said[0][-3000:]
     return torch.load(out)

@@ -1,4 +1,4 @@
-"""The examples for clusters say what scope-train understands; a real Ray of three nodes on this machine runs one (slow)."""
+"""The examples for clusters say what scope-train understands; a Ray of three nodes on this machine runs one (slow)."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ def command_in(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("file", ["slurm.sh", "kuberay.yaml"])
-def test_what_an_example_submits_resolves_on_its_nodes(file, deepmath, capfd):  # noqa: F811
+def test_what_an_example_submits_resolves_on_its_nodes(file, deepmath, capfd):
     arguments = command_in((CLUSTER / file).read_text())
     assert main(["plan", *arguments[1:], deepmath]) == 0
     assert "scope, 16 GPUs" in capfd.readouterr().out
@@ -86,8 +86,11 @@ def three_nodes():
 
 def submit(folder: Path, *overrides: str) -> subprocess.Popen:
     """scope-train as a job of the cluster, its output into a file of this folder."""
-    driver = (f"cd {Path.cwd()} && {BIN}/scope-train run --config examples/cpu_tiny.yaml ray.address=auto runs={folder} name=job eval.path= "
-              f"openrlhf.rollout.max_new_tokens=40 {' '.join(overrides)}")  # fmt: skip
+    driver = (
+        f"cd {Path.cwd()} && {BIN}/scope-train run --config examples/cpu_tiny.yaml ray.address=auto runs={folder} "
+        "name=job eval.path= "
+        f"openrlhf.rollout.max_new_tokens=40 {' '.join(overrides)}"
+    )
     command = [BIN / "ray", "job", "submit", "--address", "http://127.0.0.1:8265", "--", "sh", "-c", driver]
     for _ in range(6):  # the dashboard may still be starting
         job = subprocess.Popen(command, stdout=(folder / "said").open("a"), stderr=subprocess.STDOUT)
@@ -109,8 +112,13 @@ def test_a_run_submitted_to_three_nodes_has_student_rollouts_and_teacher_on_one_
     job = submit(tmp_path, "steps=2")
     assert job.wait(timeout=420) == 0, (tmp_path / "said").read_text()[-3000:]
     assert (tmp_path / "job" / "summary.json").exists()
-    who = subprocess.run([BIN / "ray", "list", "actors", "--address", "http://127.0.0.1:8265", "--limit", "1000", "--format", "yaml"],
-                         capture_output=True, text=True, timeout=60, check=True)  # fmt: skip
+    who = subprocess.run(
+        [BIN / "ray", "list", "actors", "--address", "http://127.0.0.1:8265", "--limit", "1000", "--format", "yaml"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     nodes = {a["class_name"]: a["node_id"] for a in yaml.safe_load(who.stdout)}
     parts = ("PolicyModelActor", "TeacherReplica", "RolloutRayActor")
     on = {name: node for name, node in nodes.items() if any(part in name for part in parts)}

@@ -29,14 +29,18 @@ def args(stage: int = 2, **changes) -> SimpleNamespace:
 
 
 def test_what_each_zero_stage_leaves_on_a_rank_by_hand():
-    """Mixed precision: 2 bytes a param, 2 a gradient, 12 of Adam and the float32 copy; stage 1 parts Adam, 2 the gradients too, 3 all."""
+    """Mixed precision takes 2 bytes a param, 2 a gradient, 12 of Adam and the float32 copy.
+
+    Stage 1 parts Adam, stage 2 the gradients too, stage 3 all.
+    """
     found = {s: [student_gib(TEN, args(s))[k] for k in ("params", "gradients", "optimiser")] for s in (0, 1, 2, 3)}
     assert found == {0: [2, 2, 12], 1: [2, 2, 3], 2: [2, 0.5, 3], 3: [0.5, 0.5, 3]}
     assert student_gib(TEN, args(ds__adam_offload=True))["optimiser"] == 0
 
 
 def test_activations_and_logits_of_a_micro_batch_by_hand():
-    # 2 sequences of 512 tokens: 2**20 token * hidden, 2 bytes in 10 layers and 34 in the one recomputed; 10 bytes a token and word
+    # 2 sequences of 512 tokens: 2**20 token * hidden, 2 bytes in 10 layers and 34 in the one recomputed;
+    # 10 bytes a token and word
     parts = student_gib(TEN, args())
     assert parts["activations"] == pytest.approx(54 * 2**20 / GIB) and parts["logits"] == pytest.approx(
         10 * 1024 * 102_400 / GIB

@@ -1,4 +1,4 @@
-"""The whole chain on the real stack: Ray, OpenRLHF, DeepSpeed, two vLLM engines and lm-eval, two steps on the tiny models."""
+"""The whole chain on the real stack: Ray, OpenRLHF, DeepSpeed, two vLLM engines, lm-eval; two steps, tiny models."""
 
 import contextlib
 import json
@@ -20,8 +20,19 @@ from scope_openrlhf import algorithms
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
-    command = [sys.executable, "-m", "scope_openrlhf.run", "run", "--config", "examples/cpu_tiny.yaml", f"runs={runs}", "name=r", "steps=2",
-               "eval.samples=1", "openrlhf.ckpt.save_steps=2"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "scope_openrlhf.run",
+        "run",
+        "--config",
+        "examples/cpu_tiny.yaml",
+        f"runs={runs}",
+        "name=r",
+        "steps=2",
+        "eval.samples=1",
+        "openrlhf.ckpt.save_steps=2",
+    ]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
@@ -44,15 +55,33 @@ def last_config(run: Path) -> dict:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", [*([f"algorithm={name}"] for name in algorithms.known()),
-                                     ["algorithm.divergence=topk_forward", "algorithm.top_k=4", "algorithm.truncated=drop"],
-                                     ["algorithm=opd", "algorithm.divergence=k2", "algorithm.truncated=mask_tail"],
-                                     ["algorithm=sdpo", "algorithm.context_scorer=student", "algorithm.divergence=k2", "algorithm.top_k=0"],
-                                     ["algorithm=cepo", "algorithm.context_scorer=teacher", "algorithm.no_wrong=grpo"],
-                                     ["openrlhf.train.colocate_all=true", "teacher.placement=colocate", "teacher.replicas=2"]], ids="-".join)  # fmt: skip
+@pytest.mark.parametrize(
+    "variant",
+    [
+        *([f"algorithm={name}"] for name in algorithms.known()),
+        ["algorithm.divergence=topk_forward", "algorithm.top_k=4", "algorithm.truncated=drop"],
+        ["algorithm=opd", "algorithm.divergence=k2", "algorithm.truncated=mask_tail"],
+        ["algorithm=sdpo", "algorithm.context_scorer=student", "algorithm.divergence=k2", "algorithm.top_k=0"],
+        ["algorithm=cepo", "algorithm.context_scorer=teacher", "algorithm.no_wrong=grpo"],
+        ["openrlhf.train.colocate_all=true", "teacher.placement=colocate", "teacher.replicas=2"],
+    ],
+    ids="-".join,
+)
 def test_every_algorithm_trains_on_the_real_stack(variant, tmp_path):
-    command = [sys.executable, "-m", "scope_openrlhf.run", "run", "--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", "name=r", "steps=2",
-               "eval.path=", "openrlhf.rollout.max_new_tokens=40", *variant]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "scope_openrlhf.run",
+        "run",
+        "--config",
+        "examples/cpu_tiny.yaml",
+        f"runs={tmp_path}",
+        "name=r",
+        "steps=2",
+        "eval.path=",
+        "openrlhf.rollout.max_new_tokens=40",
+        *variant,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     last = rows(tmp_path / "r" / "metrics.jsonl")[-1]
@@ -78,8 +107,20 @@ def test_in_their_limits_others_train_as_grpo_to_the_last_digit(tmp_path):
         ["rlsd", "algorithm.mix=0"],
         ["cepo", "algorithm.mix=0"],
     ):
-        command = [sys.executable, "-m", "scope_openrlhf.run", "run", "--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", f"name={name}", "steps=3",
-                   "eval.path=", f"algorithm={name}", *knobs]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "scope_openrlhf.run",
+            "run",
+            "--config",
+            "examples/cpu_tiny.yaml",
+            f"runs={tmp_path}",
+            f"name={name}",
+            "steps=3",
+            "eval.path=",
+            f"algorithm={name}",
+            *knobs,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         rows_of[name] = [
@@ -95,8 +136,21 @@ def test_each_problem_is_scored_by_the_teacher_that_it_names(tmp_path):
     (tmp_path / "data.jsonl").write_text(
         "".join(json.dumps(p | ({"teacher": "self"} if i % 2 else {})) + "\n" for i, p in enumerate(problems))
     )
-    command = [sys.executable, "-m", "scope_openrlhf.run", "run", "--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", "name=r", "steps=2",
-               "eval.path=", f"data.path={tmp_path}/data.jsonl", "teachers.self.path=examples/tiny/student", f"teacher.score_log={tmp_path}/scores"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "scope_openrlhf.run",
+        "run",
+        "--config",
+        "examples/cpu_tiny.yaml",
+        f"runs={tmp_path}",
+        "name=r",
+        "steps=2",
+        "eval.path=",
+        f"data.path={tmp_path}/data.jsonl",
+        "teachers.self.path=examples/tiny/student",
+        f"teacher.score_log={tmp_path}/scores",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     tokenizer = AutoTokenizer.from_pretrained("examples/tiny/teacher")

@@ -30,8 +30,20 @@ class Run:
 
     def start(self) -> None:
         self.said = self.folder.parent / "said"
-        command = [sys.executable, "-m", "scope_openrlhf.run", "run", "--config", "examples/cpu_tiny.yaml", f"runs={self.folder.parent}", "name=r",
-                   "steps=20", "eval.path=", "openrlhf.ckpt.save_steps=3", *self.overrides]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "scope_openrlhf.run",
+            "run",
+            "--config",
+            "examples/cpu_tiny.yaml",
+            f"runs={self.folder.parent}",
+            "name=r",
+            "steps=20",
+            "eval.path=",
+            "openrlhf.ckpt.save_steps=3",
+            *self.overrides,
+        ]
         self.process = subprocess.Popen(
             command, stdout=self.said.open("a"), stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -53,7 +65,10 @@ class Run:
             time.sleep(0.02)
 
     def parts(self, name: str) -> list[psutil.Process]:
-        """Processes of the run's Ray whose title holds this name: an actor is ray::ScopeTrainer, or ray::PPOTrainer.fit while it works."""
+        """Processes of the run's Ray whose title holds this name.
+
+        An actor is ray::ScopeTrainer, or ray::PPOTrainer.fit while it works.
+        """
         found = []
         for p in psutil.Process(self.process.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
@@ -140,8 +155,14 @@ def test_it_goes_on_by_itself_when_a_part_of_it_is_killed(uncut, tmp_path):
 
 
 def test_a_killed_training_rank_and_a_hanging_engine_are_noticed(tmp_path):
-    run = Run(tmp_path, "openrlhf.actor.num_gpus_per_node=2", "openrlhf.train.micro_batch_size=32", "openrlhf.rollout.micro_batch_size=64",
-              "steps=8", "ray.hang_seconds=150")  # fmt: skip
+    run = Run(
+        tmp_path,
+        "openrlhf.actor.num_gpus_per_node=2",
+        "openrlhf.train.micro_batch_size=32",
+        "openrlhf.rollout.micro_batch_size=64",
+        "steps=8",
+        "ray.hang_seconds=150",
+    )
     run.until(3)
     run.parts("Policy")[1].send_signal(signal.SIGKILL)
     while "starting again" not in run.said.read_text():

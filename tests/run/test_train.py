@@ -33,32 +33,64 @@ def scope_train(tmp_path, capfd):
     [
         (["student.path=examples"], "student.path examples is no model: there is no examples/config.json"),
         (["teacher.path=./nowhere"], "teacher.path ./nowhere is no model"),
-        (["openrlhf.rollout.n_samples_per_prompt=1"], "openrlhf.rollout.n_samples_per_prompt is 1, but scope normalises inside a prompt's group; set it to 2"),
+        (
+            ["openrlhf.rollout.n_samples_per_prompt=1"],
+            "openrlhf.rollout.n_samples_per_prompt is 1, but scope normalises inside a prompt's group; set it to 2",
+        ),
         (["algorithm.tau=0"], "algorithm.tau must be a finite number greater than 0, got 0"),
         (["algorithm=nosuch"], "there is no algorithm 'nosuch'; known:"),
         (["openrlhf.data.max_len=64"], "3200 prompts do not fit: row train-0 has 11 tokens and 54 are kept"),
-        (["algorithm=opsd", "openrlhf.rollout.max_new_tokens=80"], "of its hint (privileged), the copy of student.path that algorithm.context_scorer=initial keeps has 127 positions for them; lower openrlhf.rollout.max_new_tokens"),
-        (["algorithm=smepo", "data.trace_key=solution"], "no row of examples/tiny/train.jsonl has a worked solution in 'solution', which this algorithm shows; set data.trace_key"),
-        (["algorithm=rlsd", "algorithm.context_scorer=teacher", "teachers.math.path=examples/tiny/teacher"], "asks one teacher after the rollouts have ended; leave teachers and teacher.sleep out"),
-        (["algorithm=sdpo", "student.trust_remote_code=true"], "runs no Python files of a model; set algorithm.context_scorer=student"),
+        (
+            ["algorithm=opsd", "openrlhf.rollout.max_new_tokens=80"],
+            "of its hint (privileged), the copy of student.path that algorithm.context_scorer=initial keeps has 127 "
+            "positions for them; lower openrlhf.rollout.max_new_tokens",
+        ),
+        (
+            ["algorithm=smepo", "data.trace_key=solution"],
+            "no row of examples/tiny/train.jsonl has a worked solution in 'solution', which this algorithm shows; "
+            "set data.trace_key",
+        ),
+        (
+            ["algorithm=rlsd", "algorithm.context_scorer=teacher", "teachers.math.path=examples/tiny/teacher"],
+            "asks one teacher after the rollouts have ended; leave teachers and teacher.sleep out",
+        ),
+        (
+            ["algorithm=sdpo", "student.trust_remote_code=true"],
+            "runs no Python files of a model; set algorithm.context_scorer=student",
+        ),
         (["algorithms.cepo.mixx=1"], "unknown key algorithm.mixx; did you mean 'mix'?"),
         (["algorithms.copo={}"], "there is no algorithm 'copo'; known: cepo"),
         (["openrlhf.data.max_len=400"], "needs 400 positions, student.path has 128; lower data.max_len"),
-        (["openrlhf.train.batch_size=100"], "must be a multiple of openrlhf.train.batch_size, but 128 is not a multiple of 100"),
-        (["openrlhf.train.micro_batch_size=48"], "train.micro_batch_size * training ranks, but 128 is not a multiple of 48"),
+        (
+            ["openrlhf.train.batch_size=100"],
+            "must be a multiple of openrlhf.train.batch_size, but 128 is not a multiple of 100",
+        ),
+        (
+            ["openrlhf.train.micro_batch_size=48"],
+            "train.micro_batch_size * training ranks, but 128 is not a multiple of 48",
+        ),
         (["ray.num_gpus=2"], "the run asks for 3 GPUs, ray.num_gpus gives 2; set it to 3"),
         (["ray.address=127.0.0.1:1"], "ray.address 127.0.0.1:1 does not answer"),
         (["data.path=none.jsonl"], "data.path none.jsonl does not exist"),
         (["data.answer_key=gold"], "set data.prompt_key and data.answer_key"),
         (["eval.path=none.jsonl"], "eval.path none.jsonl does not exist"),
         (["eval.path=README.md"], "eval.path README.md must be a .jsonl"),
-        (["teacher.max_model_len=127"], "teacher.max_model_len 127 is too short: openrlhf.data.max_len 127 and one token more must fit"),
+        (
+            ["teacher.max_model_len=127"],
+            "teacher.max_model_len 127 is too short: openrlhf.data.max_len 127 and one token more must fit",
+        ),
         (["teacher.placement=colocate"], "teacher.placement=colocate needs openrlhf.train.colocate_all=true"),
-        (["teacher.placement=colocate", "teacher.replicas=4", "openrlhf.train.colocate_all=true"], "4 colocated teacher replicas do not fit on the student's 1 GPUs, which take 3 each"),
-        (["teachers.math.path=examples/tiny/teacher"], "no row goes to teachers.math, so its engines would stand idle; remove it"),
+        (
+            ["teacher.placement=colocate", "teacher.replicas=4", "openrlhf.train.colocate_all=true"],
+            "4 colocated teacher replicas do not fit on the student's 1 GPUs, which take 3 each",
+        ),
+        (
+            ["teachers.math.path=examples/tiny/teacher"],
+            "no row goes to teachers.math, so its engines would stand idle; remove it",
+        ),
         (["openrlhf.rollout.batch_size=4000"], "the data have 3200 rows, fewer than openrlhf.rollout.batch_size 4000"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_refused_before_any_engine_starts(scope_train, tmp_path, overrides, message):
     if "batch_size=4000" in overrides[0]:
         overrides = [*overrides, "steps=0", "openrlhf.train.batch_size=32000"]
@@ -130,7 +162,10 @@ def test_a_folder_that_is_no_run_is_not_touched(scope_train, tmp_path):
 
 
 def test_the_cause_of_a_workers_error_is_its_last_telling_line():
-    said = "Traceback:\n  File x\nValidationError: 1 error\n  Value error, no model there\n    For further information visit https://errors\n"
+    said = (
+        "Traceback:\n  File x\nValidationError: 1 error\n  Value error, no model there\n"
+        "    For further information visit https://errors\n"
+    )
     assert last_line(RuntimeError(said)) == "Value error, no model there"
 
 
@@ -182,8 +217,14 @@ def test_only_what_another_attempt_may_mend_is_started_again():
     def raised_in_a_worker(cause):
         return RayTaskError("fit", "Traceback", cause)
 
-    gone = [ActorDiedError(), raised_in_a_worker(ActorDiedError()), raised_in_a_worker(raised_in_a_worker(ActorDiedError())),
-            raised_in_a_worker(RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer"))]  # fmt: skip
+    gone = [
+        ActorDiedError(),
+        raised_in_a_worker(ActorDiedError()),
+        raised_in_a_worker(raised_in_a_worker(ActorDiedError())),
+        raised_in_a_worker(
+            RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer")
+        ),
+    ]
     assert all(session.lost(error) for error in gone)
     unfit = ActorDiedError(
         raised_in_a_worker(ValueError("No available memory for the cache blocks"))
@@ -251,8 +292,18 @@ def test_a_teacher_that_scores_contexts_has_room_for_them_however_it_is_reached(
         for line in Path("examples/tiny/train.jsonl").read_text().splitlines()[:64]
     ]
     (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    config = Config.load("examples/cpu_tiny.yaml", [overrides[0], "algorithm.context_scorer=teacher", *overrides[1:], "openrlhf.data.max_len=80", "steps=1",
-                                                    f"data.path={tmp_path}/data.jsonl", f"runs={tmp_path}"])  # fmt: skip
+    config = Config.load(
+        "examples/cpu_tiny.yaml",
+        [
+            overrides[0],
+            "algorithm.context_scorer=teacher",
+            *overrides[1:],
+            "openrlhf.data.max_len=80",
+            "steps=1",
+            f"data.path={tmp_path}/data.jsonl",
+            f"runs={tmp_path}",
+        ],
+    )
     (teacher,) = make_plan(config, dry=True).run.teachers.values()
     assert teacher.max_model_len == room
 

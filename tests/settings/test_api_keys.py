@@ -27,7 +27,10 @@ KEY = "sk-marker-0123456789"
 
 @pytest.fixture
 def server(monkeypatch):
-    """Its URL and what it is asked: a vLLM at temperature 1 that wants KEY, which is in the environment; below /loud it repeats what it was given."""
+    """URL of a fake vLLM, and the list of what it was asked.
+
+    It has temperature 1 and wants KEY, which is in the environment; below /loud it repeats what it was given.
+    """
     asked: list[tuple[str, str]] = []
     for name in (api_keys.TEACHER, api_keys.EVAL, api_keys.WANDB, "HF_TOKEN"):
         monkeypatch.setenv(name, KEY)

@@ -76,7 +76,8 @@ def test_a_named_teacher_takes_from_the_other_all_but_the_model():
 def test_overrides_reach_nested_dotted_and_short_keys(tmp_path):
     file = tmp_path / "c.yaml"
     file.write_text(
-        "name: r\ndata: {path: d}\nstudent: {path: s}\nteacher: {path: t}\nalgorithm: scope\nopenrlhf: {actor: {adam.lr: 1}}\n"
+        "name: r\ndata: {path: d}\nstudent: {path: s}\nteacher: {path: t}\nalgorithm: scope\n"
+        "openrlhf: {actor: {adam.lr: 1}}\n"
     )
     config = Config.load(
         file, ["algorithm.tau=0.5", "openrlhf.actor.adam.lr=1e-4", "eval.path=", "steps=3", "ray.num_gpus=4"]
@@ -104,7 +105,10 @@ def test_an_override_without_a_value_and_a_file_that_is_no_yaml_are_refused(tmp_
 
 
 def test_reading_a_config_imports_neither_torch_nor_ray():
-    code = "import sys, scope_openrlhf.run.cli; print(sorted({'torch', 'ray', 'vllm', 'openrlhf', 'transformers'} & set(sys.modules)))"
+    code = (
+        "import sys, scope_openrlhf.run.cli; "
+        "print(sorted({'torch', 'ray', 'vllm', 'openrlhf', 'transformers'} & set(sys.modules)))"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
 
