@@ -18,7 +18,7 @@ from scope_openrlhf.settings.errors import ConfigError
 from scope_openrlhf.teacher import identity, probe, score_log
 from scope_openrlhf.teacher.client import TeacherClient
 from scope_openrlhf.teacher.contract import TeacherError
-from scope_openrlhf.teacher.served import HttpEndpoint
+from scope_openrlhf.teacher.http_endpoint import HttpEndpoint
 
 STUDENT = "examples/tiny/student"
 TOKENIZER = loading.load_tokenizer(STUDENT)

@@ -127,3 +127,10 @@ def test_knobs_by_algorithm_are_those_of_the_chosen_one_and_what_stands_under_al
     assert Config.from_dict(again).to_dict() == again  # as the workers of a run read it
     with pytest.raises(ConfigError, match="algorithms must be a section of keys"):
         Config.from_dict(base | {"algorithm": "rlsd", "algorithms": ["rlsd"]})
+
+
+def test_a_mistake_in_what_teachers_share_is_told_where_the_user_made_it():
+    raw = {"name": "r", "data": {"path": "d"}, "student": {"path": "s"}}
+    raw |= {"teachers": {"math": {"path": "m"}}, "teacher": {"replica": 2}}
+    with pytest.raises(ConfigError, match=r"unknown key teacher\.replica; did you mean teacher\.replicas\?"):
+        Config.from_dict(raw)
