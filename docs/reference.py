@@ -15,7 +15,7 @@ from typing import Any
 
 from scope_openrlhf import algorithms
 from scope_openrlhf.algorithms.base.contract import Algorithm, Knobs
-from scope_openrlhf.equations.metrics import COMMON, Metric
+from scope_openrlhf.equations.metric_definitions import COMMON, Metric
 from scope_openrlhf.settings.config import Config
 
 FROM, TO = "<!-- docs/reference.py writes from here -->", "<!-- to here -->"

@@ -191,9 +191,10 @@ def _mean(values: Sequence[float]) -> float:
 def wilson_interval(values: Sequence[float], level: float) -> Interval:
     """Wilson's interval around the mean of values, (problems,), of shares; NaN for a single problem.
 
-    It knows that shares end at 0 and 1. Its number of trials is the one that would have the standard error found over
-    problems, at least one for each; its quantile that of t. A plain t interval covers too little where most problems
-    are never, or always, solved.
+    It knows that shares end at 0 and 1; a plain t interval covers too little where most problems are never, or always,
+    solved. Wilson's formula wants a number of independent trials n, and the samples of a problem are not independent:
+    so n is what gives mean * (1 - mean) / n the squared standard error that was found over problems, but at least the
+    number of problems. The quantile is that of t.
     """
     from scipy.stats import t  # a second of start-up, also of --help
 

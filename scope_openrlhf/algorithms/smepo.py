@@ -18,7 +18,7 @@ from scope_openrlhf.algorithms.base.policy_gradient import GrpoKnobs, PolicyGrad
 from scope_openrlhf.data.masking import Placeholders, leaks, mask_trace, prefix
 from scope_openrlhf.equations import weights
 from scope_openrlhf.equations.batch import Rollouts
-from scope_openrlhf.equations.metrics import Metric
+from scope_openrlhf.equations.metric_definitions import Metric
 
 
 @dataclass(frozen=True, kw_only=True)

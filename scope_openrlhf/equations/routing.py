@@ -1,4 +1,4 @@
-"""Verdict and truncation -> route: what a rollout may train. The one place where they meet.
+"""Verdict and truncation -> route: what a rollout may train. The one place of training where they meet.
 
 A truncated rollout never ended, so it is not right, whatever stands in it: maximum likelihood on it would teach to run
 on. The policies:
@@ -9,7 +9,8 @@ on. The policies:
     mask_tail   wrong, but its last part trains nothing: what comes after the reasoning has gone astray is poor
                 supervision
 A rollout whose grader failed is dropped: nobody knows which path it belongs to. Dropped rollouts are counted in
-metrics.jsonl.
+metrics.jsonl. A further policy is a value of `Knobs.truncated` (algorithms/base/contract.py) and a line here; one that
+masks is also applied in host/experience.py. Evaluation has no policies: `counts_as_right` in eval/grade.py.
 """
 
 from typing import Literal

@@ -5,29 +5,29 @@ import math
 from pathlib import Path
 from typing import Any
 
-from scope_openrlhf.equations import metrics
+from scope_openrlhf.equations import metric_definitions as definitions
 from scope_openrlhf.files.disk import append_rows, whole_rows, write_whole
 
 
 def step_row(step: int, of: int, status: dict[str, Any]) -> dict[str, Any]:
-    """One row of metrics.jsonl, in the names of equations/metrics.py.
+    """One row of metrics.jsonl, in the names of equations/metric_definitions.py.
 
     status: numbers of the step, OpenRLHF's among them. NaN (no such rollout this step) becomes null.
     """
     row: dict[str, Any] = {"step": step, "of": of}
     for name, value in status.items():
-        if name in metrics.RENAMED:
-            row[metrics.RENAMED[name]] = value
+        if name in definitions.RENAMED:
+            row[definitions.RENAMED[name]] = value
         elif not _left_out(name) and isinstance(value, int | float):
             row[name] = value
-    seconds = {ours: round(status[theirs], 4) for theirs, ours in metrics.SECONDS.items() if theirs in status}
-    seconds["total"] = round(sum(v for k, v in seconds.items() if k not in metrics.INSIDE_OTHERS), 4)
+    seconds = {ours: round(status[theirs], 4) for theirs, ours in definitions.SECONDS.items() if theirs in status}
+    seconds["total"] = round(sum(v for k, v in seconds.items() if k not in definitions.INSIDE_OTHERS), 4)
     clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
     return clean | {"seconds": seconds}
 
 
 def _left_out(name: str) -> bool:
-    return name in metrics.DROPPED or name.startswith(metrics.DROPPED_PREFIXES)
+    return name in definitions.LEFT_OUT or name.startswith(definitions.LEFT_OUT_PREFIXES)
 
 
 class StepLog:

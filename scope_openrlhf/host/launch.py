@@ -16,7 +16,7 @@ from scope_openrlhf.host.trainer import ScopeAsyncTrainer, ScopeTrainer
 def launch(args: SimpleNamespace, shared: PlacementGroup | None = None) -> None:
     """Run OpenRLHF's train() and wait for its end. The trainer sits on this node, beside the run's folder.
 
-    shared: what `placement.student_gpus` made, for it to use instead of its own.
+    shared: what `gpus.student_gpus` made, for it to use instead of its own.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     on_this_node = ray.remote(num_cpus=0, scheduling_strategy=here)

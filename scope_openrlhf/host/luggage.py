@@ -1,18 +1,20 @@
 """What rides along in OpenRLHF's own containers: packed and unpacked here alone.
 
-where                     what                                      packed by               read by
-label of a prompt         JSON of a Problem and its place           run/plan                rollout, trainer, study
-response["scored"]        Scored                                    rollout                 rollout (the generator)
-info["scored"]            a Scored of each row                      rollout                 experience, trainer
-info["teacher_log_probs"] (T,) float of each row, NaN: not scored   rollout                 experience
-info["teacher_topk"]      (ids, log-probs) of each row, (T, K)      rollout or experience   update
-info["dropped"]           (rows,) 1.0 where nothing may be trained  rollout                 experience
-info["grader_failed"]     (rows,) 1.0 where nobody knows            rollout                 trainer
-info["weight"], ["path"]  (rows,) the algorithm's                   experience              update
-info["return"]            (rows,) the reward                        experience              OpenRLHF's own logs
+where                     what                                      packed by          read by
+label of a prompt         JSON of a Problem and its place           run/plan           rollout, trainer, step_metrics
+response["scored"]        Scored                                    rollout            rollout (the generator)
+info["scored"]            a Scored of each row                      rollout            step_metrics, contexts    1
+info["teacher_log_probs"] (T,) float of each row, NaN: not scored   rollout            experience                1
+info["teacher_topk"]      (ids, log-probs) of each row, (T, K)      rollout, contexts  update                    2
+info["dropped"]           (rows,) 1.0 where nothing may be trained  rollout            experience                3
+info["grader_failed"]     (rows,) 1.0 where nobody knows            rollout            step_metrics              3
+info["weight"], ["path"]  (rows,) the algorithm's                   experience         update                    2
+info["return"]            (rows,) the reward                        experience         OpenRLHF's own logs       3
+1: taken out on the driver by `pack_signal`. 2: taken out on the worker, before the loss, by `unpack_signal`. 3: stays,
+and OpenRLHF averages it like a metric.
 
 OpenRLHF splits lists in `info` by row and batches them anew without padding; it pads tensors with zeros, and a zero is
-a log-prob like any other, so log-probs travel in lists. What is left in `info` when it trains, it takes for a metric.
+a log-prob like any other, so log-probs travel in lists.
 """
 
 import json
@@ -121,7 +123,7 @@ def grader_failed_of(experience: Any) -> bool:
 
 
 def pack_signal(experience: Any, weight_N: Tensor, path_N: Tensor) -> None:
-    """Exchange what only the driver needs for what the loss needs."""
+    """Put in what the loss needs, and take out what only the driver needed."""
     experience.info["weight"], experience.info["path"] = weight_N.float(), path_N
     experience.info["return"] = experience.rewards.float()
     del experience.info["teacher_log_probs"], experience.info["scored"]  # their part is in the advantages

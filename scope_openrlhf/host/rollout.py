@@ -1,8 +1,10 @@
 """Prompt -> verified, teacher-scored rollouts, over OpenRLHF's vLLM engines.
 
 `AgentExecutor` is OpenRLHF's own door (`--train.agent_func_path` loads this file in every rollout actor): one coroutine
-for each rollout does generate -> verify -> score, so a rollout is scored while others still generate. OpenRLHF loads
-the file under another name, so nothing that is defined here may travel: it would go by value, in seconds.
+for each rollout does generate -> verify -> score, so a rollout is scored while others still generate.
+
+No object of a class that is defined here may be sent to another process. OpenRLHF loads this file under a name that
+other processes cannot import, so pickle would send the whole class along, which takes seconds a step.
 """
 
 import asyncio

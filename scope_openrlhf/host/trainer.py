@@ -10,7 +10,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from scope_openrlhf import algorithms
 from scope_openrlhf.equations.health import path_health
 from scope_openrlhf.files.stage import Stage
-from scope_openrlhf.host import cpu, ledger, luggage
+from scope_openrlhf.host import cpu, luggage, step_metrics
 from scope_openrlhf.host.experience import ScopeExperienceMaker
 from scope_openrlhf.host.journal import StepLog
 from scope_openrlhf.host.rollout import ScopeSamplesGenerator
@@ -73,9 +73,11 @@ class ScopeTraining(BasePPOTrainer):
             self.identity["teacher_probe"][name] = logprobs
 
     def train_step(self, rollout_samples, global_step):
-        self.stop_beyond_budget(ledger.failures_of(rollout_samples))
-        shown = ledger.rollout_rows(rollout_samples[: self.log.rollouts_per_step], global_step + 1, self.tokenizer)
-        work = ledger.work_metrics(rollout_samples, self.run, self.algorithm)
+        self.stop_beyond_budget(step_metrics.failures_of(rollout_samples))
+        shown = step_metrics.rollout_rows(
+            rollout_samples[: self.log.rollouts_per_step], global_step + 1, self.tokenizer
+        )
+        work = step_metrics.work_metrics(rollout_samples, self.run, self.algorithm)
         maker = self.experience_maker
         maker.step = global_step
         self.stage(f"step {global_step + 1}: log-probs of the rollouts by the student")
@@ -87,7 +89,7 @@ class ScopeTraining(BasePPOTrainer):
         num, seconds = len(rollout_samples), maker.context_seconds
         status |= maker.metrics | path_health(status, self.algorithm.paths)
         status |= {"temperature": self.args.rollout.temperature} | work
-        status |= ledger.context_work(work, maker.metrics, seconds, self.algorithm, num, global_step)
+        status |= step_metrics.context_work(work, maker.metrics, seconds, self.algorithm, num, global_step)
         self.log.rollouts(shown)
         return status, step
 

@@ -6,7 +6,7 @@ Estimates, from shapes and flags alone.
 from types import SimpleNamespace
 from typing import TextIO
 
-from scope_openrlhf.host.placement import teacher_gpus
+from scope_openrlhf.host.gpus import teacher_gpus
 from scope_openrlhf.models.loading import check_model
 from scope_openrlhf.models.shape import Shape, shape_of
 from scope_openrlhf.run.plan import Plan, make_plan

@@ -13,7 +13,8 @@ from scope_openrlhf.data.order import order_problems
 from scope_openrlhf.data.problem import Problem
 from scope_openrlhf.data.problems import hinted, load_problems
 from scope_openrlhf.files.disk import whole_rows, write_whole
-from scope_openrlhf.host import flags, luggage, placement
+from scope_openrlhf.host import flags, luggage
+from scope_openrlhf.host.gpus import gpus_wanted
 from scope_openrlhf.models import foreign_code, loading
 from scope_openrlhf.run import checks
 from scope_openrlhf.settings.config import Config, section_of
@@ -72,7 +73,7 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
     teachers = settle(placed, algorithm, models, args)
     teachers = make_room(algorithm, teachers, problems, models, args)
     ordered = order_problems(problems, args.rollout.batch_size, config.steps, config.seed)
-    gpus = placement.gpus_wanted(teachers.values(), args)
+    gpus = gpus_wanted(teachers.values(), args)
     checks.check_gpus(config.ray, gpus, dry)
     run = Run(name=config.name, folder=str(placed.run_dir), seed=config.seed, student=placed.student,
               algorithm=config.algorithm, teachers=teachers)  # fmt: skip

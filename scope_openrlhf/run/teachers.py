@@ -10,7 +10,7 @@ from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup
 
 from scope_openrlhf.host import luggage
-from scope_openrlhf.host.placement import teacher_gpus
+from scope_openrlhf.host.gpus import teacher_gpus
 from scope_openrlhf.platform.cluster import last_line
 from scope_openrlhf.run.errors import RunError
 from scope_openrlhf.run.plan import Plan, make_plan

@@ -12,7 +12,7 @@ from ray.exceptions import RayError
 from scope_openrlhf.files import checkpoint
 from scope_openrlhf.files.disk import whole_rows, write_whole
 from scope_openrlhf.files.stage import Stage
-from scope_openrlhf.host import placement
+from scope_openrlhf.host.gpus import student_gpus
 from scope_openrlhf.host.launch import launch
 from scope_openrlhf.platform.cluster import last_line
 from scope_openrlhf.run.errors import LostError, RunError
@@ -96,7 +96,7 @@ def train_once(plan: Plan) -> None:
     """Start teachers and OpenRLHF's training beside each other, and wait for the end of training. Raises RunError."""
     try:
         colocated = any(t.placement == "colocate" for t in plan.run.teachers.values())
-        shared = placement.student_gpus(plan.args) if colocated else None
+        shared = student_gpus(plan.args) if colocated else None
         with teacher_groups(plan, shared):
             launch(plan.args, shared)
     except RayError as error:

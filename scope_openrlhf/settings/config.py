@@ -120,7 +120,9 @@ def _spelled_out(raw: dict) -> dict:
         raw["algorithm"] = {"name": raw["algorithm"]}
     if isinstance(raw.get("teachers"), dict) and isinstance(raw.get("teacher", {}), dict):
         shared = {k: v for k, v in raw.get("teacher", {}).items() if k not in ("path", "revision", "urls")}
-        raw["teachers"] = {str(n): shared | t if isinstance(t, dict) else t for n, t in raw["teachers"].items()}
+        # put last, so that a mistake in `teacher` is told of that section and not of those that copy it
+        teachers = raw.pop("teachers")
+        raw["teachers"] = {str(n): shared | t if isinstance(t, dict) else t for n, t in teachers.items()}
     chosen, presets = raw.get("algorithm"), raw.get("algorithms")
     if isinstance(chosen, dict) and isinstance(presets, dict):
         knobs = presets.get(str(chosen.get("name")))

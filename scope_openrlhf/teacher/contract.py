@@ -39,7 +39,7 @@ class Completion:
 
 
 class Endpoint(Protocol):
-    """One replica, however it is reached: `ray_endpoint.RayEndpoint` or `served.HttpEndpoint`."""
+    """One replica, however it is reached: `ray_endpoint.RayEndpoint` or `http_endpoint.HttpEndpoint`."""
 
     name: str
 

@@ -12,7 +12,7 @@ import torch
 from scope_openrlhf import algorithms
 from scope_openrlhf.algorithms.base.contract import Asks, Knobs
 from scope_openrlhf.equations.batch import Rollouts
-from scope_openrlhf.equations.metrics import COMMON, definition
+from scope_openrlhf.equations.metric_definitions import COMMON, definition
 
 ROOTS = {"scope_openrlhf": Path("scope_openrlhf"), "scope_eval": Path("eval")}
 

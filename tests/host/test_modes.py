@@ -6,11 +6,11 @@ docs/operations.md has the table.
 import dataclasses
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from commands import TINY_RUN
 
 from scope_openrlhf.equations import losses
 from scope_openrlhf.host import cpu
@@ -49,24 +49,12 @@ MODES = {
 
 
 def train(tmp_path: Path, *overrides: str, steps: int = 3) -> list[dict]:
-    command = [
-        sys.executable,
-        "-m",
-        "scope_openrlhf.run",
-        "run",
-        "--config",
-        "examples/cpu_tiny.yaml",
-        f"runs={tmp_path}",
-        "name=r",
-        f"steps={steps}",
-        "eval.path=",
-        "openrlhf.rollout.max_new_tokens=40",
-        "openrlhf.ckpt.save_steps=2",
-        "ray.restarts=0",
+    settings = [
+        *(f"runs={tmp_path}", "name=r", f"steps={steps}", "eval.path=", "ray.restarts=0"),
+        *("openrlhf.rollout.max_new_tokens=40", "openrlhf.ckpt.save_steps=2"),
         "openrlhf.algo.advantage.is_correction_level=token",  # it measures how far engine and trainer are apart
-        *overrides,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    done = subprocess.run([*TINY_RUN, *settings, *overrides], capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
 
@@ -88,9 +76,8 @@ def test_a_mode_of_openrlhf_trains_with_scope(mode, tmp_path):
     assert old.keys() == new.keys() and 1e-6 < max((old[k] - new[k]).abs().max().item() for k in old) < 1e-1
     apart = [abs(row["vllm_kl"]) for row in rows]
     if "async" in mode:
-        assert (
-            apart[0] < 1e-5 < apart[2]
-        )  # the first batch is drawn by the params that it trains, a later one by older params
+        # the first batch is drawn by the params that it trains, a later one by older params
+        assert apart[0] < 1e-5 < apart[2]
     else:
         assert max(apart) < 1e-5, apart  # after each sync the engines hold the params that train
     if "several epochs" in mode:
@@ -136,17 +123,17 @@ def test_the_importance_weight_by_hand():
     """w = e^0.5 = 1.649 and e^-1 = 0.368; a band of [0.5, 1.5] drops both as a mask and bounds both as a clip."""
     logp, rollout = torch.tensor([[-1.0, -2.0, 0.0]]), torch.tensor([[-1.5, -1.0, 0.0]])
     mask = torch.tensor([[True, True, False]])
-    assert losses.importance_weight(logp, rollout, mask, "token", "mask", "ratio", 0.1, 5.0)[0].tolist() == [
-        pytest.approx([1.6487, 0.3679, 0], abs=1e-4)
-    ]
-    assert losses.importance_weight(logp, rollout, mask, "token", "mask", "ratio", 0.5, 1.5)[0].tolist() == [[0, 0, 0]]
-    assert losses.importance_weight(logp, rollout, mask, "token", "clip", "ratio", 0.5, 1.5)[0].tolist() == [
-        [1.5, 0.5, 0]
-    ]
-    # geometric mean e^-0.25 = 0.779: in the band, so each token keeps its own weight
-    assert losses.importance_weight(logp, rollout, mask, "seq", "mask", "ratio", 0.5, 1.5)[0].tolist() == [
-        pytest.approx([1.6487, 0.3679, 0], abs=1e-4)
-    ]
+
+    def weight(level: str, mode: str, low: float, high: float) -> list[float]:
+        found, _ = losses.importance_weight(logp, rollout, mask, level, mode, "ratio", low, high)
+        (row,) = found.tolist()
+        return row
+
+    each = pytest.approx([1.6487, 0.3679, 0], abs=1e-4)
+    assert weight("token", "mask", 0.1, 5.0) == each
+    assert weight("token", "mask", 0.5, 1.5) == [0, 0, 0]
+    assert weight("token", "clip", 0.5, 1.5) == [1.5, 0.5, 0]
+    assert weight("seq", "mask", 0.5, 1.5) == each  # geometric mean e^-0.25 = 0.779: in the band
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
-"""The whole chain on the real stack: Ray, OpenRLHF, DeepSpeed, two vLLM engines, lm-eval; two steps, tiny models."""
+"""The whole chain on the real stack (slow): two steps on the tiny models.
+
+Ray, OpenRLHF, DeepSpeed, two vLLM engines and lm-eval are the real ones.
+"""
 
 import contextlib
 import json
 import sqlite3
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 import yaml
+from commands import TINY_RUN
 from transformers import AutoTokenizer
 
 from scope_openrlhf import algorithms
@@ -20,19 +23,7 @@ from scope_openrlhf import algorithms
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
-    command = [
-        sys.executable,
-        "-m",
-        "scope_openrlhf.run",
-        "run",
-        "--config",
-        "examples/cpu_tiny.yaml",
-        f"runs={runs}",
-        "name=r",
-        "steps=2",
-        "eval.samples=1",
-        "openrlhf.ckpt.save_steps=2",
-    ]
+    command = [*TINY_RUN, f"runs={runs}", "name=r", "steps=2", "eval.samples=1", "openrlhf.ckpt.save_steps=2"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
@@ -68,28 +59,12 @@ def last_config(run: Path) -> dict:
     ids="-".join,
 )
 def test_every_algorithm_trains_on_the_real_stack(variant, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "scope_openrlhf.run",
-        "run",
-        "--config",
-        "examples/cpu_tiny.yaml",
-        f"runs={tmp_path}",
-        "name=r",
-        "steps=2",
-        "eval.path=",
-        "openrlhf.rollout.max_new_tokens=40",
-        *variant,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    overrides = [f"runs={tmp_path}", "name=r", "steps=2", "eval.path=", "openrlhf.rollout.max_new_tokens=40", *variant]
+    done = subprocess.run([*TINY_RUN, *overrides], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     last = rows(tmp_path / "r" / "metrics.jsonl")[-1]
-    assert (
-        last["grad_norm"] > 0
-        and last["truncated"] > 0
-        and last["entropy_" + ("policy" if "rollouts_policy" in last else "teacher")] > 0
-    )
+    assert last["grad_norm"] > 0 and last["truncated"] > 0
+    assert last["entropy_" + ("policy" if "rollouts_policy" in last else "teacher")] > 0
     assert (last["dropped"] > 0) == ("algorithm.truncated=drop" in variant)
     algorithm = algorithms.load(**last_config(tmp_path / "r")["algorithm"])
     asks = algorithm.asks
@@ -101,27 +76,10 @@ def test_every_algorithm_trains_on_the_real_stack(variant, tmp_path):
 @pytest.mark.slow
 def test_in_their_limits_others_train_as_grpo_to_the_last_digit(tmp_path):
     rows_of = {}
-    for name, *knobs in (
-        ["grpo"],
-        ["smepo", "algorithm.ratio=0"],
-        ["rlsd", "algorithm.mix=0"],
-        ["cepo", "algorithm.mix=0"],
-    ):
-        command = [
-            sys.executable,
-            "-m",
-            "scope_openrlhf.run",
-            "run",
-            "--config",
-            "examples/cpu_tiny.yaml",
-            f"runs={tmp_path}",
-            f"name={name}",
-            "steps=3",
-            "eval.path=",
-            f"algorithm={name}",
-            *knobs,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    limits = (["grpo"], ["smepo", "algorithm.ratio=0"], ["rlsd", "algorithm.mix=0"], ["cepo", "algorithm.mix=0"])
+    for name, *knobs in limits:
+        overrides = [f"runs={tmp_path}", f"name={name}", "steps=3", "eval.path=", f"algorithm={name}", *knobs]
+        done = subprocess.run([*TINY_RUN, *overrides], capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         rows_of[name] = [
             {k: v for k, v in row.items() if k not in ("seconds", "mix")}
@@ -136,22 +94,9 @@ def test_each_problem_is_scored_by_the_teacher_that_it_names(tmp_path):
     (tmp_path / "data.jsonl").write_text(
         "".join(json.dumps(p | ({"teacher": "self"} if i % 2 else {})) + "\n" for i, p in enumerate(problems))
     )
-    command = [
-        sys.executable,
-        "-m",
-        "scope_openrlhf.run",
-        "run",
-        "--config",
-        "examples/cpu_tiny.yaml",
-        f"runs={tmp_path}",
-        "name=r",
-        "steps=2",
-        "eval.path=",
-        f"data.path={tmp_path}/data.jsonl",
-        "teachers.self.path=examples/tiny/student",
-        f"teacher.score_log={tmp_path}/scores",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    overrides = [f"runs={tmp_path}", "name=r", "steps=2", "eval.path=", f"data.path={tmp_path}/data.jsonl"]
+    teachers = ["teachers.self.path=examples/tiny/student", f"teacher.score_log={tmp_path}/scores"]
+    done = subprocess.run([*TINY_RUN, *overrides, *teachers], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     tokenizer = AutoTokenizer.from_pretrained("examples/tiny/teacher")
     named = {p["problem"]: "student" if i % 2 else "teacher" for i, p in enumerate(problems)}
@@ -160,25 +105,16 @@ def test_each_problem_is_scored_by_the_teacher_that_it_names(tmp_path):
         problem = tokenizer.decode(np.frombuffer(tokens, np.int32)).split("<|user|>")[1].split("<|assistant|>")[0]
         scored[name := Path(json.loads(teacher)["path"]).name] += 1
         assert named[problem] == name
-    asked = [
-        sum(m[f"teacher_asked_{name}"] for m in rows(tmp_path / "r" / "metrics.jsonl")) for name in ("default", "self")
-    ]
-    assert (
-        0 < scored["teacher"] <= asked[0] and 0 < scored["student"] <= asked[1]
-    )  # a sequence drawn twice is one score
+    steps = rows(tmp_path / "r" / "metrics.jsonl")
+    asked = [sum(step[f"teacher_asked_{name}"] for step in steps) for name in ("default", "self")]
+    # at most: a sequence drawn twice is one score
+    assert 0 < scored["teacher"] <= asked[0] and 0 < scored["student"] <= asked[1]
 
 
 def test_it_writes_what_the_readme_says(finished):
     run, out, *_ = finished
-    for name in (
-        "config.yaml",
-        "metrics.jsonl",
-        "rollouts.jsonl",
-        "summary.json",
-        "summary.png",
-        "model/model.safetensors",
-        "model/config.json",
-    ):
+    files = ("config.yaml", "metrics.jsonl", "rollouts.jsonl", "summary.json", "summary.png")
+    for name in (*files, "model/model.safetensors", "model/config.json"):
         assert (run / name).stat().st_size > 0, name
     assert list((run / "tensorboard").rglob("events.*")) and (run / "checkpoints" / "_actor" / "latest").exists()
     assert "step    2/2" in out and "difference" in out and "Traceback" not in out
@@ -206,12 +142,8 @@ def test_the_summary_has_its_form(finished):
     s = json.loads((finished[0] / "summary.json").read_text())
     assert s["algorithm"] == "scope" and s["steps"] == 2 and set(s["seconds"]) == {"setup", "startup", "train", "eval"}
     e = s["eval"]
-    assert (e["n"], e["k"]) == (400, 1) and set(e["before"]) == set(e["after"]) == {
-        "avg",
-        "pass",
-        "stderr_avg",
-        "stderr_pass",
-    }
+    assert (e["n"], e["k"]) == (400, 1)
+    assert set(e["before"]) == set(e["after"]) == {"avg", "pass", "stderr_avg", "stderr_pass"}
     assert e["difference"]["avg"] == pytest.approx(e["after"]["avg"] - e["before"]["avg"])
     assert set(e["difference"]) == {"avg", "stderr", "ci", "pass", "stderr_pass", "pass_ci", "k"}
     assert s["rollouts"]["right"] + s["rollouts"]["wrong"] == 256 and s["teacher"]["scored"] == s["rollouts"]["wrong"]

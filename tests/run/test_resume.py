@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import psutil
 import pytest
 import safetensors.torch
 import torch
+from commands import TINY_RUN
 
 pytestmark = pytest.mark.slow
 TIMES = ("seconds", "teacher_hidden")
@@ -30,20 +30,8 @@ class Run:
 
     def start(self) -> None:
         self.said = self.folder.parent / "said"
-        command = [
-            sys.executable,
-            "-m",
-            "scope_openrlhf.run",
-            "run",
-            "--config",
-            "examples/cpu_tiny.yaml",
-            f"runs={self.folder.parent}",
-            "name=r",
-            "steps=20",
-            "eval.path=",
-            "openrlhf.ckpt.save_steps=3",
-            *self.overrides,
-        ]
+        overrides = [f"runs={self.folder.parent}", "name=r", "steps=20", "eval.path=", "openrlhf.ckpt.save_steps=3"]
+        command = [*TINY_RUN, *overrides, *self.overrides]
         self.process = subprocess.Popen(
             command, stdout=self.said.open("a"), stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -54,7 +42,7 @@ class Run:
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
     def stage(self) -> str:
-        """What was said last."""
+        """Text of the newest stage file: what the run said last that it does."""
         return max((self.folder / "logs").glob("stage.*"), key=lambda f: f.stat().st_mtime).read_text()
 
     def until(self, step: int, stage: str = "") -> None:
@@ -155,14 +143,8 @@ def test_it_goes_on_by_itself_when_a_part_of_it_is_killed(uncut, tmp_path):
 
 
 def test_a_killed_training_rank_and_a_hanging_engine_are_noticed(tmp_path):
-    run = Run(
-        tmp_path,
-        "openrlhf.actor.num_gpus_per_node=2",
-        "openrlhf.train.micro_batch_size=32",
-        "openrlhf.rollout.micro_batch_size=64",
-        "steps=8",
-        "ray.hang_seconds=150",
-    )
+    two_ranks = ("actor.num_gpus_per_node=2", "train.micro_batch_size=32", "rollout.micro_batch_size=64")
+    run = Run(tmp_path, *(f"openrlhf.{flag}" for flag in two_ranks), "steps=8", "ray.hang_seconds=150")
     run.until(3)
     run.parts("Policy")[1].send_signal(signal.SIGKILL)
     while "starting again" not in run.said.read_text():

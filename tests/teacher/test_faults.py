@@ -18,9 +18,9 @@ from served import serve
 from scope_openrlhf.teacher.client import TeacherClient
 from scope_openrlhf.teacher.contract import TeacherError
 from scope_openrlhf.teacher.group import TeacherGroup
+from scope_openrlhf.teacher.http_endpoint import HttpEndpoint
 from scope_openrlhf.teacher.ray_endpoint import RayEndpoint
 from scope_openrlhf.teacher.replica import EXTENSION
-from scope_openrlhf.teacher.served import HttpEndpoint
 
 pytestmark = pytest.mark.slow
 OTHERS: set[int] = set()
@@ -112,7 +112,7 @@ def test_nothing_is_held_once_the_scores_are_used(pair):
 
 def train(tmp_path, name, *overrides, wait=True):
     settings = [f"runs={tmp_path}", f"name={name}", "steps=4", "eval.path=", "teacher.replicas=2", *overrides]
-    command = [sys.executable, "-m", "scope_openrlhf.run", "run", "--config", "examples/cpu_tiny.yaml", *settings]
+    command = [*TINY_RUN, *settings]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return (process, process.communicate(timeout=400)[0]) if wait else (process, "")
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_type_hint
 
 from scope_openrlhf.equations.batch import Attempt, LossInput, Rollouts, Signal
 from scope_openrlhf.equations.losses import Loss
-from scope_openrlhf.equations.metrics import Metric
+from scope_openrlhf.equations.metric_definitions import Metric
 from scope_openrlhf.settings.parse import convert
 
 Scorer = Literal["student", "initial", "teacher"]
@@ -70,8 +70,8 @@ class Asks:
     what is shown there."""
     context_scorer: Scorer = "student"
     top_k: int = 0
-    """How many of the likeliest tokens of whoever teaches `loss` reads at each position, in LossInput.topk: on the
-    rollout's own prompt, or under the last of the contexts where a teacher group scores those."""
+    """Number of the teacher's likeliest tokens that `loss` reads at each position, in LossInput.topk. The teacher gives
+    them on the rollout's own prompt, or, where a teacher group scores contexts, under the last of `contexts`."""
     traces: bool = False
     """Whether the data's worked solutions (data.trace_key) are shown."""
     hinted_prompts: bool = False

@@ -10,7 +10,7 @@ from scope_openrlhf.algorithms.base.policy_gradient import surrogate
 from scope_openrlhf.equations import losses
 from scope_openrlhf.equations.batch import LossInput, Rollouts, Signal
 from scope_openrlhf.equations.losses import Loss
-from scope_openrlhf.equations.metrics import Metric
+from scope_openrlhf.equations.metric_definitions import Metric
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from scope_openrlhf.algorithms.base.policy_gradient import check_eps, on_one_pat
 from scope_openrlhf.equations import weights
 from scope_openrlhf.equations.batch import LossInput, Rollouts, Signal
 from scope_openrlhf.equations.losses import Loss
-from scope_openrlhf.equations.metrics import Metric
+from scope_openrlhf.equations.metric_definitions import Metric
 
 
 @dataclass(frozen=True, kw_only=True)

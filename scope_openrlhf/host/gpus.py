@@ -1,4 +1,7 @@
-"""Which (logical) GPUs a run asks Ray for, and the placement that colocated teachers share with the student."""
+"""How many (logical) GPUs a run asks Ray for, and the bundles of GPUs that colocated teachers share with the student.
+
+Where a single teacher replica sits is decided by `place` in teacher/group.py.
+"""
 
 from collections.abc import Iterable
 from types import SimpleNamespace

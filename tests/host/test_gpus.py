@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from resolved import teacher
 
-from scope_openrlhf.host.placement import gpus_wanted, teacher_gpus
+from scope_openrlhf.host.gpus import gpus_wanted, teacher_gpus
 
 
 def test_gpus_are_counted_as_ray_will_be_asked_for_them():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scope_openrlhf.teacher.contract import TeacherError
-from scope_openrlhf.teacher.served import parse_positions
+from scope_openrlhf.teacher.http_endpoint import parse_positions
 
 
 def test_an_answer_over_http_is_read_by_token_id_and_rank():

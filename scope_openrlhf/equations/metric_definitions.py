@@ -1,5 +1,8 @@
 """Definitions of the metrics: every key that can stand in a row of metrics.jsonl, once.
 
+A new one is defined here and computed where its numbers are: host/step_metrics.py (of rollouts, verdicts and the
+teacher's work), health.py (of the tables of a step), or the algorithm itself. `make docs` then writes docs/metrics.md.
+
 What an algorithm adds it declares itself (`Algorithm.metrics`). In a name, <path> stands for each path of the
 algorithm's loss, <verdict> for right and wrong, <teacher> for the name of a teacher in the config. A rollout is kept
 when it is not dropped. A number that a step does not have is null, never 0.
@@ -143,10 +146,10 @@ SECONDS = {m.openrlhf: m.name.removeprefix("seconds.") for m in COMMON if m.name
 RENAMED = {m.openrlhf: m.name for m in COMMON if m.openrlhf and not m.name.startswith("seconds.")}
 """Name in OpenRLHF's status -> name in metrics.jsonl."""
 
-DROPPED = ("generated_samples", "weight", "return", "response_clip_ratio", "logprobs_diff", "kl", "score")
-"""Names in OpenRLHF's status that metrics.jsonl leaves out: texts, what is 0 here, and what another metric tells."""
+LEFT_OUT = ("generated_samples", "weight", "return", "response_clip_ratio", "logprobs_diff", "kl", "score")
+"""Names in OpenRLHF's status that metrics.jsonl leaves out: texts, numbers that are always 0 here, and doubles."""
 
-DROPPED_PREFIXES = ("rollout/", "timing/")
+LEFT_OUT_PREFIXES = ("rollout/", "timing/")
 """Beginnings of names in OpenRLHF's status that metrics.jsonl leaves out; SECONDS holds what is kept of the times."""
 
 
