@@ -46,6 +46,10 @@ def scope_train(tmp_path, capfd):
             "positions for them; lower openrlhf.rollout.max_new_tokens",
         ),
         (
+            ["algorithm=opsd", "teacher={}", "openrlhf.data.max_len=128"],
+            "needs 129 positions, the copy of student.path that algorithm.context_scorer=initial keeps has 128; lower",
+        ),
+        (
             ["algorithm=smepo", "data.trace_key=solution"],
             "no row of examples/tiny/train.jsonl has a worked solution in 'solution', which this algorithm shows; "
             "set data.trace_key",
