@@ -41,9 +41,8 @@ def rows() -> list[Experience]:
         info = {"weight": torch.rand(1, generator=rng), "path": torch.tensor([path]), "return": torch.zeros(1)}
         one = torch.ones(1)
         logp, token = torch.randn(mask.shape[1], VOCABULARY, generator=rng).log_softmax(1).topk(TOP_K)
-        info["teacher_topk"] = [
-            (token, logp) if path == 1 else (token[:0], logp[:0])
-        ]  # the other paths were never scored
+        scored = len(logp) if path == 1 else 0  # the rollouts of the other paths were never scored
+        info["teacher_topk"] = [(token[:scored], logp[:scored])]
         batch.append(
             Experience(
                 sequences=ids,
@@ -86,13 +85,8 @@ def gradient(overrides: list[str]) -> dict:
         ds_config=strategy.get_ds_train_config(),
         temperature=args.rollout.temperature,
     )
-    optimiser = {
-        "optim": "adam",
-        "adam": vars(args.actor.adam),
-        "max_norm": 0.0,
-        "scheduler_steps": 10,
-        "lr_scheduler": "constant",
-    }
+    optimiser = {"optim": "adam", "adam": vars(args.actor.adam), "max_norm": 0.0}
+    optimiser |= {"scheduler_steps": 10, "lr_scheduler": "constant"}
     actor, optim, scheduler = strategy.prepare((actor, optimiser))
 
     caught = {}
@@ -100,9 +94,8 @@ def gradient(overrides: list[str]) -> dict:
 
     def optimizer_step(optim, model, *rest, **kwargs):
         if model.model.is_gradient_accumulation_boundary():
-            caught.update(
-                {n: deepspeed.utils.safe_get_full_grad(p).clone() for n, p in model.model.module.named_parameters()}
-            )
+            for name, param in model.model.module.named_parameters():
+                caught[name] = deepspeed.utils.safe_get_full_grad(param).clone()
         return original_step(optim, model, *rest, **kwargs)
 
     strategy.optimizer_step = optimizer_step
@@ -112,11 +105,8 @@ def gradient(overrides: list[str]) -> dict:
     for row in rows()[rank::world]:
         trainer.replay_buffer.append(row)
     status = trainer.ppo_train(0.0)
-    return {
-        "gradient": caught,
-        "metrics": {k: float(v) for k, v in status.items() if k.startswith(("loss_", "policy_loss"))}
-        | health.path_health(status, trainer.algorithm.paths),
-    }
+    losses = {k: float(v) for k, v in status.items() if k.startswith(("loss_", "policy_loss"))}
+    return {"gradient": caught, "metrics": losses | health.path_health(status, trainer.algorithm.paths)}
 
 
 if __name__ == "__main__":

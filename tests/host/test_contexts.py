@@ -28,19 +28,14 @@ def test_a_hint_stands_at_the_end_of_the_problem_and_the_response_is_the_same():
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained("examples/tiny/student")
-    response = [
-        tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"][0] for text in ("1+1=2", "7")
-    ]
+    response = [torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in ("1+1=2", "7")]
     chat = [{"role": "user", "content": "1+1?"}]
     prompts = [prompt_ids(tokenizer, with_hint(chat, "2")), prompt_ids(tokenizer, with_hint("3+4?", ""))]
     sequences, action, attention = padded(list(zip(prompts, response, strict=True)), tokenizer.pad_token_id)
-    assert [tokenizer.decode(ids[keep.bool()]) for ids, keep in zip(sequences, attention, strict=True)] == [
-        "<|user|>1+1?2<|assistant|>1+1=2",
-        "<|user|>3+4?<|assistant|>7",
-    ]
-    assert [ids[1:][mask.bool()].tolist() for ids, mask in zip(sequences, action, strict=True)] == [
-        r.tolist() for r in response
-    ]
+    read = [tokenizer.decode(ids[keep.bool()]) for ids, keep in zip(sequences, attention, strict=True)]
+    assert read == ["<|user|>1+1?2<|assistant|>1+1=2", "<|user|>3+4?<|assistant|>7"]
+    trained = [ids[1:][mask.bool()].tolist() for ids, mask in zip(sequences, action, strict=True)]
+    assert trained == [ids.tolist() for ids in response]
 
 
 def test_a_prompt_without_a_hint_has_the_tokens_that_openrlhf_gives_its_rollout():
@@ -48,17 +43,10 @@ def test_a_prompt_without_a_hint_has_the_tokens_that_openrlhf_gives_its_rollout(
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained("examples/tiny/student")
-    for prompt in (
-        "12+7?",
-        [
-            {"role": "user", "content": "1+1?"},
-            {"role": "assistant", "content": "2"},
-            {"role": "user", "content": "9-4?"},
-        ],
-    ):
-        text, _ = preprocess_data(
-            {"prompt": prompt}, input_key="prompt", apply_chat_template=tokenizer.apply_chat_template
-        )
+    turns = (("user", "1+1?"), ("assistant", "2"), ("user", "9-4?"))
+    for prompt in ("12+7?", [{"role": role, "content": said} for role, said in turns]):
+        row, template = {"prompt": prompt}, tokenizer.apply_chat_template
+        text, _ = preprocess_data(row, input_key="prompt", apply_chat_template=template)
         assert prompt_ids(tokenizer, prompt).tolist() == tokenizer(text=text, add_special_tokens=False)["input_ids"]
 
 
@@ -66,15 +54,13 @@ def test_the_top_k_of_a_response_lies_at_its_places_in_the_rollout_whatever_stoo
     # five tokens after a longer prompt, the last two are the response; in the rollout it stands at positions 1 and 2
     ids, logp = np.arange(10, dtype=np.int32).reshape(5, 2), -np.arange(10, dtype=np.float32).reshape(5, 2)
     at, of = topk_of_response(Score(np.zeros(5), np.zeros(5), ids, logp), torch.tensor([0, 1, 1, 0]))
-    assert at.tolist() == [[0, 0], [6, 7], [8, 9]] and of[1:].tolist() == [
-        [-6, -7],
-        [-8, -9],
-    ]  # and no further than the response
+    # and no further than the response
+    assert at.tolist() == [[0, 0], [6, 7], [8, 9]] and of[1:].tolist() == [[-6, -7], [-8, -9]]
     assert of[0].isnan().all()
 
 
 class EmptyHint(Algorithm):
-    """Shows nothing more; and nothing at all where a rollout was wrong."""
+    """Algorithm whose context shows nothing more, and that has no context where a rollout was wrong."""
 
     asks = Asks(contexts=("nothing",))
     hints = {"right": "", "wrong": None, "drop": ""}
@@ -98,18 +84,11 @@ def step():
     experiences = []
     for first in (0, 2):
         rows = [(asked[i], answers[i]) for i in (first, first + 1)]
-        tokens = [
-            (prompt_ids(tokenizer, p), tokenizer(a, add_special_tokens=False, return_tensors="pt")["input_ids"][0])
-            for p, a in rows
-        ]
+        said = [torch.tensor(tokenizer(answer, add_special_tokens=False)["input_ids"]) for _, answer in rows]
+        tokens = [(prompt_ids(tokenizer, prompt), ids) for (prompt, _), ids in zip(rows, said, strict=True)]
         sequences, action, keep = padded(tokens, tokenizer.pad_token_id)
-        e = Experience(
-            sequences=sequences,
-            attention_mask=keep,
-            action_mask=action,
-            rewards=torch.ones(2),
-            truncated=torch.zeros(2),
-        )
+        e = Experience(sequences=sequences, attention_mask=keep, action_mask=action)
+        e.rewards, e.truncated = torch.ones(2), torch.zeros(2)
         e.index = [first, first + 1]
         with torch.no_grad():
             e.action_log_probs = actor(sequences, action, keep)
@@ -121,9 +100,8 @@ def step():
         experiences.append(e)
     student = StudentConfig(path="examples/tiny/student")
     run = Run(name="r", folder="r", seed=1, student=student, algorithm={"name": "none"}, teachers={})
-    scorer = ContextScorer(
-        EmptyHint(None), run, tokenizer, 2, lambda batches: [actor(*b).detach() for b in batches], lambda: None
-    )
+    forward = lambda batches: [actor(*b).detach() for b in batches]  # noqa: E731
+    scorer = ContextScorer(EmptyHint(None), run, tokenizer, 2, forward, lambda: None)
     return scorer, experiences, collect_rollouts(experiences, samples_per_prompt=2)[0]
 
 
@@ -134,9 +112,8 @@ def test_an_empty_hint_scores_what_the_student_said_and_no_hint_scores_nothing(s
     scorer, experiences, rollouts = step
     scored, failures, counts = scorer.score_under("nothing", experiences, rollouts, EVERY)
     asked = torch.tensor([True, False, True, True])
-    assert torch.allclose(
-        scored[asked][rollouts.mask_NT[asked]], rollouts.student_logp_NT[asked][rollouts.mask_NT[asked]], atol=1e-5
-    )
+    said = rollouts.mask_NT & asked[:, None]
+    assert torch.allclose(scored[said], rollouts.student_logp_NT[said], atol=1e-5)
     assert scored[1].isnan().all() and not failures
     tokens = sum(int(e.attention_mask[row].sum()) for e in experiences for row, i in enumerate(e.index) if i != 1)
     assert counts == {"context_scored": 3, "context_failed": 0, "context_too_long": 0, "context_tokens": tokens}
@@ -162,12 +139,11 @@ class ByTeacher(EmptyHint):
 
 
 def answer_of(ids: list[int]) -> Score:
-    """Each token of the request scored with minus its place."""
+    """Scores of a request: minus its place for each token."""
     num = len(ids) - 1
     logp = -np.arange(1, num + 1, dtype=np.float32)
-    return Score(
-        np.array(ids[1:]), logp, np.tile(np.arange(2, dtype=np.int32), (num, 1)), np.stack([logp, logp - 1], axis=1)
-    )
+    topk_ids = np.tile(np.arange(2, dtype=np.int32), (num, 1))
+    return Score(np.array(ids[1:]), logp, topk_ids, np.stack([logp, logp - 1], axis=1))
 
 
 @pytest.mark.parametrize("budget", [0, 1])
@@ -184,19 +160,16 @@ def test_the_teacher_is_asked_with_the_hint_and_what_it_fails_on_is_dropped_up_t
     scorer.algorithm.hints = {"right": "7", "wrong": None, "drop": ""}
     scorer.run = replace(scorer.run, teachers={"": teacher(path="t", drop_budget=budget, max_model_len=129)})
     if not budget:
-        with pytest.raises(
-            TeacherError, match="1 rollouts of a step could not be scored, teacher.drop_budget is 0. The first: silent"
-        ):
+        message = "1 rollouts of a step could not be scored, teacher.drop_budget is 0. The first: silent"
+        with pytest.raises(TeacherError, match=message):
             scorer.score(experiences, rollouts, ~EVERY, 0)
         return
     of_step = scorer.score(experiences, rollouts, ~EVERY, 0)
     rollouts, dropped, counts = of_step.rollouts, of_step.dropped_N, of_step.metrics
     scored = rollouts.context_logp["nothing"]
     assert asked[1:] == ["<|user|>9-4?7<|assistant|>9-4=5;\\boxed{5}", "<|user|>30-2?7<|assistant|>28"]
-    assert dropped.tolist() == [True, False, False, False] and (counts["context_scored"], counts["context_failed"]) == (
-        2,
-        1,
-    )
+    assert dropped.tolist() == [True, False, False, False]
+    assert (counts["context_scored"], counts["context_failed"]) == (2, 1)
     assert scored[3][rollouts.mask_NT[3]].tolist() == [-8, -9]  # the last two of ten tokens
     ids, logp = experiences[1].info["teacher_topk"][1]
     assert logp[rollouts.mask_NT[3, : len(logp)]].tolist() == [[-8, -9], [-9, -10]] and ids[-1].tolist() == [0, 1]
@@ -223,7 +196,6 @@ def test_the_top_k_of_a_context_goes_through_openrlhfs_buffer_into_micro_batches
         mask = alone.action_mask[0].bool()
         num = int(mask.sum())
         first = 7 if row == 2 else 8  # tokens of problem, hint and roles but one
-        assert num == int(rollouts.mask_NT[row].sum()) and logp[0][mask][:, 0].tolist() == [
-            -float(first + t) for t in range(num)
-        ]
+        assert num == int(rollouts.mask_NT[row].sum())
+        assert logp[0][mask][:, 0].tolist() == [-float(first + t) for t in range(num)]
         assert logp[0][~mask].isnan().all()

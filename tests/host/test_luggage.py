@@ -16,25 +16,14 @@ PROBLEM = Problem(id="a", prompt="1+1?", answer="2")
 
 def test_the_label_carries_the_problem_and_its_place():
     row = json.loads(luggage.prompt_lines([PROBLEM]))
-    assert row["prompt"] == "1+1?" and json.loads(row["label"]) == {
-        "id": "a",
-        "prompt": "1+1?",
-        "answer": "2",
-        "order": 0,
-    }
+    assert row["prompt"] == "1+1?"
+    assert json.loads(row["label"]) == {"id": "a", "prompt": "1+1?", "answer": "2", "order": 0}
     assert luggage.unpack_label(row["label"]) == (PROBLEM, 0)
 
 
 def test_the_problems_of_a_run_are_read_again_in_their_order(tmp_path):
-    full = Problem(
-        id="b",
-        prompt=[{"role": "user", "content": "2+2?"}],
-        answer="4",
-        teacher="",
-        trace="2+2=4",
-        hinted=True,
-        leaks=False,
-    )
+    chat = [{"role": "user", "content": "2+2?"}]
+    full = Problem(id="b", prompt=chat, answer="4", teacher="", trace="2+2=4", hinted=True, leaks=False)
     (tmp_path / "prompts.jsonl").write_text(luggage.prompt_lines([full, PROBLEM, full]))
     assert luggage.read_prompts(tmp_path / "prompts.jsonl") == [full, PROBLEM, full]
 
@@ -51,10 +40,8 @@ def response(score, route="wrong"):
 
 
 def test_a_rollout_is_rewarded_and_dropped_by_its_route_alone():
-    found = [
-        (r["reward"], r["extra_logs"]["dropped"]) for r in (response(None, way) for way in ("right", "wrong", "drop"))
-    ]
-    assert found == [(1.0, 0.0), (0.0, 0.0), (0.0, 1.0)]
+    responses = [response(None, route) for route in ("right", "wrong", "drop")]
+    assert [(r["reward"], r["extra_logs"]["dropped"]) for r in responses] == [(1.0, 0.0), (0.0, 0.0), (0.0, 1.0)]
 
 
 def test_a_score_is_cut_to_the_rollouts_positions_and_a_missing_one_is_nan():

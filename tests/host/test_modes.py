@@ -49,12 +49,11 @@ MODES = {
 
 
 def train(tmp_path: Path, *overrides: str, steps: int = 3) -> list[dict]:
-    settings = [
-        *(f"runs={tmp_path}", "name=r", f"steps={steps}", "eval.path=", "ray.restarts=0"),
-        *("openrlhf.rollout.max_new_tokens=40", "openrlhf.ckpt.save_steps=2"),
-        "openrlhf.algo.advantage.is_correction_level=token",  # it measures how far engine and trainer are apart
-    ]
-    done = subprocess.run([*TINY_RUN, *settings, *overrides], capture_output=True, text=True, timeout=400)
+    settings = [f"runs={tmp_path}", "name=r", f"steps={steps}", "eval.path=", "ray.restarts=0"]
+    # with a correction level, a step measures how far engine and trainer are apart
+    flags = ["rollout.max_new_tokens=40", "ckpt.save_steps=2", "algo.advantage.is_correction_level=token"]
+    command = [*TINY_RUN, *settings, *(f"openrlhf.{flag}" for flag in flags), *overrides]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
 

@@ -9,9 +9,8 @@ cpu.install_openrlhf()
 
 
 def parameters(function):
-    return [
-        p for p in inspect.signature(function).parameters if p != "_ray_trace_ctx"
-    ]  # which Ray adds to actor methods
+    # Ray adds _ray_trace_ctx to the methods of actors
+    return [name for name in inspect.signature(function).parameters if name != "_ray_trace_ctx"]
 
 
 def test_the_pinned_version_is_installed():
@@ -29,9 +28,8 @@ def test_each_seam_has_the_signature_that_we_override_or_call():
     from openrlhf.utils.loss_utils import iter_grad_accum_global_norm
 
     train = inspect.getsource(train_ppo_ray.train)
-    assert (
-        train.count('pg = placement_group(bundles, strategy="PACK")') == 2
-    )  # the student's, and that of a critic, which no run here has
+    # the student's, and that of a critic, which no run here has
+    assert train.count('pg = placement_group(bundles, strategy="PACK")') == 2
     trainer = PPOTrainer.__ray_metadata__.modified_class
     assert parameters(trainer.train_step) == ["self", "rollout_samples", "global_step"]
     assert parameters(trainer.save_logs_and_checkpoints) == ["self", "global_step", "logs_dict", "client_states"]
@@ -39,22 +37,10 @@ def test_each_seam_has_the_signature_that_we_override_or_call():
     assert parameters(RemoteExperienceMaker.compute_advantages_and_returns) == ["self", "experiences"]
     assert parameters(SamplesGenerator._process_response_into_experience) == ["self", "response", "generate_kwargs"]
     assert parameters(SamplesGenerator.generate_samples) == ["self", "generate_kwargs"]
-    assert parameters(SingleTurnAgentExecutor.execute)[1:] == [
-        "prompt",
-        "label",
-        "sampling_params",
-        "max_length",
-        "hf_tokenizer",
-        "llm_engine",
-        "images",
-    ]
-    assert parameters(ppo_actor.ActorPPOTrainer.training_step) == [
-        "self",
-        "experience",
-        "kl_ctl",
-        "step",
-        "loss_batch_info",
-    ]
+    asked = ["prompt", "label", "sampling_params", "max_length", "hf_tokenizer", "llm_engine", "images"]
+    assert parameters(SingleTurnAgentExecutor.execute)[1:] == asked
+    given = ["self", "experience", "kl_ctl", "step", "loss_batch_info"]
+    assert parameters(ppo_actor.ActorPPOTrainer.training_step) == given
     assert parameters(ppo_actor.ActorPPOTrainer.ppo_train) == ["self", "kl_ctl"]
     assert parameters(iter_grad_accum_global_norm) == ["data_iter", "strategy", "accumulated_gradient", "mask_fn"]
     assert parameters(RemoteExperienceMaker._dispatch_forward) == ["self", "group", "sync_condition", "kwargs"]
@@ -62,31 +48,22 @@ def test_each_seam_has_the_signature_that_we_override_or_call():
     assert parameters(Actor.forward)[:5] == ["self", "sequences", "action_mask", "attention_mask", "return_output"]
     policy = ppo_actor.PolicyModelActor.__ray_metadata__.modified_class
     assert parameters(policy.save_checkpoint)[:3] == ["self", "tag", "client_states"]
-    assert parameters(PolicyLoss.forward)[1:6] == [
-        "log_probs",
-        "old_log_probs",
-        "advantages",
-        "action_mask",
-        "rollout_log_probs",
-    ]
+    given = ["log_probs", "old_log_probs", "advantages", "action_mask", "rollout_log_probs"]
+    assert parameters(PolicyLoss.forward)[1:6] == given
 
 
 def test_the_names_that_openrlhf_reads_are_where_we_put_ours():
     import openrlhf.cli.train_ppo_ray as cli
     import openrlhf.trainer.ray.ppo_actor as ppo_actor
 
-    assert "PolicyModelActor" in vars(
-        cli
-    ) and "from openrlhf.trainer.ppo_trainer import PPOTrainer" in inspect.getsource(cli.train)
+    assert "PolicyModelActor" in vars(cli)
+    assert "from openrlhf.trainer.ppo_trainer import PPOTrainer" in inspect.getsource(cli.train)
     policy = inspect.getsource(ppo_actor.PolicyModelActor.__ray_metadata__.modified_class.init_model_from_pretrained)
     assert "ActorPPOTrainer(" in policy
     assert "iter_grad_accum_global_norm(" in inspect.getsource(ppo_actor.ActorPPOTrainer.ppo_train)
     step = inspect.getsource(ppo_actor.ActorPPOTrainer.training_step)
-    assert (
-        "self.actor(\n            sequences,\n" in step
-        and "attention_mask=attention_mask" in step
-        and "return_output=True" in step
-    )
+    assert "self.actor(\n            sequences,\n" in step
+    assert "attention_mask=attention_mask" in step and "return_output=True" in step
     assert "self.actor_loss_fn(" in inspect.getsource(ppo_actor.ActorPPOTrainer.training_step)
     assert "model = self.actor.model.module\n" in inspect.getsource(ppo_actor.ActorPPOTrainer.broadcast_to_vllm)
     save = inspect.getsource(ppo_actor.PolicyModelActor.__ray_metadata__.modified_class.save_checkpoint)
@@ -97,14 +74,10 @@ def test_an_asynchronous_run_reads_its_two_halves_as_globals_of_its_module():
     import openrlhf.cli.train_ppo_ray as cli
     import openrlhf.trainer.ppo_trainer_async as module
 
-    assert "from openrlhf.trainer.ppo_trainer_async import PPOTrainerAsync as PPOTrainer" in inspect.getsource(
-        cli.train
-    )
+    imported = "from openrlhf.trainer.ppo_trainer_async import PPOTrainerAsync as PPOTrainer"
+    assert imported in inspect.getsource(cli.train)
     built = inspect.getsource(module.PPOTrainerAsync.__ray_metadata__.modified_class.__init__)
     assert "GenerateSamplesActor.remote(" in built and "TrainingActor.remote(" in built
     assert parameters(module.TrainingActor.__ray_metadata__.modified_class.fit) == ["self", "global_step"]
-    assert parameters(module.GenerateSamplesActor.__ray_metadata__.modified_class.__init__)[1:4] == [
-        "pretrain",
-        "strategy",
-        "vllm_engines",
-    ]
+    generator = module.GenerateSamplesActor.__ray_metadata__.modified_class
+    assert parameters(generator.__init__)[1:4] == ["pretrain", "strategy", "vllm_engines"]

@@ -1,4 +1,7 @@
-"""The examples for clusters say what scope-train understands; a Ray of three nodes on this machine runs one (slow)."""
+"""The examples for clusters say what scope-train understands.
+
+A real Ray of three nodes on this machine runs one of them (slow).
+"""
 
 import contextlib
 import json
@@ -21,7 +24,7 @@ BIN = Path(sys.executable).parent
 
 
 def command_in(text: str) -> list[str]:
-    """The arguments of its scope-train, over as many lines as it has."""
+    """Arguments of the scope-train in a script, over as many lines as it has."""
     found = re.search(r"scope-train ((?:[^\"\n\\]|\\\n|\n(?=\s+openrlhf))+)", text)
     assert found
     return shlex.split(found[1].replace("\\\n", " "))
@@ -37,12 +40,8 @@ def test_what_an_example_submits_resolves_on_its_nodes(file, deepmath, capfd):
 def test_the_rayjob_has_the_form_of_its_resource():
     """ray.io/v1 RayJob, as far as this one uses it: GPUs that Ray is told of are those that its containers get."""
     job = yaml.safe_load((CLUSTER / "kuberay.yaml").read_text())
-    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob") and set(job) == {
-        "apiVersion",
-        "kind",
-        "metadata",
-        "spec",
-    }
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    assert set(job) == {"apiVersion", "kind", "metadata", "spec"}
     assert set(job["spec"]) == {"entrypoint", "shutdownAfterJobFinishes", "backoffLimit", "rayClusterSpec"}
     cluster = job["spec"]["rayClusterSpec"]
     assert set(cluster) == {"headGroupSpec", "workerGroupSpecs"}
@@ -70,14 +69,8 @@ def three_nodes():
     env = os.environ | {"BIN": str(BIN)}
 
     def local(what: str) -> None:
-        subprocess.run(
-            ["sh", CLUSTER / "local.sh", what],
-            env=env,
-            check=what == "up",
-            timeout=180,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        command, null = ["sh", CLUSTER / "local.sh", what], subprocess.DEVNULL
+        subprocess.run(command, env=env, check=what == "up", timeout=180, stdout=null, stderr=null)
 
     local("up")
     yield local
@@ -88,8 +81,7 @@ def submit(folder: Path, *overrides: str) -> subprocess.Popen:
     """scope-train as a job of the cluster, its output into a file of this folder."""
     driver = (
         f"cd {Path.cwd()} && {BIN}/scope-train run --config examples/cpu_tiny.yaml ray.address=auto runs={folder} "
-        "name=job eval.path= "
-        f"openrlhf.rollout.max_new_tokens=40 {' '.join(overrides)}"
+        f"name=job eval.path= openrlhf.rollout.max_new_tokens=40 {' '.join(overrides)}"
     )
     command = [BIN / "ray", "job", "submit", "--address", "http://127.0.0.1:8265", "--", "sh", "-c", driver]
     for _ in range(6):  # the dashboard may still be starting
@@ -112,13 +104,9 @@ def test_a_run_submitted_to_three_nodes_has_student_rollouts_and_teacher_on_one_
     job = submit(tmp_path, "steps=2")
     assert job.wait(timeout=420) == 0, (tmp_path / "said").read_text()[-3000:]
     assert (tmp_path / "job" / "summary.json").exists()
-    who = subprocess.run(
-        [BIN / "ray", "list", "actors", "--address", "http://127.0.0.1:8265", "--limit", "1000", "--format", "yaml"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    command = [BIN / "ray", "list", "actors", "--address", "http://127.0.0.1:8265", "--limit", "1000"]
+    command += ["--format", "yaml"]
+    who = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     nodes = {a["class_name"]: a["node_id"] for a in yaml.safe_load(who.stdout)}
     parts = ("PolicyModelActor", "TeacherReplica", "RolloutRayActor")
     on = {name: node for name, node in nodes.items() if any(part in name for part in parts)}

@@ -42,28 +42,22 @@ def test_activations_and_logits_of_a_micro_batch_by_hand():
     # 2 sequences of 512 tokens: 2**20 token * hidden, 2 bytes in 10 layers and 34 in the one recomputed;
     # 10 bytes a token and word
     parts = student_gib(TEN, args())
-    assert parts["activations"] == pytest.approx(54 * 2**20 / GIB) and parts["logits"] == pytest.approx(
-        10 * 1024 * 102_400 / GIB
-    )
-    assert student_gib(TEN, args(actor__gradient_checkpointing_enable=False))["activations"] == pytest.approx(
-        340 * 2**20 / GIB
-    )
+    assert parts["activations"] == pytest.approx(54 * 2**20 / GIB)
+    assert parts["logits"] == pytest.approx(10 * 1024 * 102_400 / GIB)
+    kept = student_gib(TEN, args(actor__gradient_checkpointing_enable=False))["activations"]
+    assert kept == pytest.approx(340 * 2**20 / GIB)
     dynamic = student_gib(TEN, args(train__dynamic_batch_enable=True, train__max_tokens_per_gpu=2048))
     assert dynamic["logits"] == pytest.approx(2 * parts["logits"])
 
 
 def test_an_engine_has_its_share_less_its_params_for_the_cache():
-    assert engine_room(TEN, 0.5, 1, 80.0) == pytest.approx(40 - 2 - 2) and engine_room(
-        TEN, 0.5, 2, 80.0
-    ) == pytest.approx(40 - 1 - 2)
+    assert engine_room(TEN, 0.5, 1, 80.0) == pytest.approx(40 - 2 - 2)
+    assert engine_room(TEN, 0.5, 2, 80.0) == pytest.approx(40 - 1 - 2)
 
 
 def test_gpus_are_named_by_node():
-    assert (
-        where([6, 7, 8, 9], 8) == "node 0: 6-7, node 1: 0-1"
-        and where([3], 8) == "node 0: 3"
-        and where([], 8) == "none of ours"
-    )
+    assert where([6, 7, 8, 9], 8) == "node 0: 6-7, node 1: 0-1"
+    assert where([3], 8) == "node 0: 3" and where([], 8) == "none of ours"
 
 
 @pytest.mark.parametrize(
@@ -90,10 +84,8 @@ def test_every_command_of_a_recipe_resolves_and_fits(command, deepmath, capfd):
     assert main([*shlex.split(command), deepmath]) == 0
     said = capfd.readouterr().out
     nodes = 2 if "num_nodes=2" in command else 1
-    assert (
-        f"scope, {8 * nodes} GPUs" in said
-        and "4 steps of 256 prompts x 8 samples = 8,192 responses from 1,024 problems" in said
-    )
+    assert f"scope, {8 * nodes} GPUs" in said
+    assert "4 steps of 256 prompts x 8 samples = 8,192 responses from 1,024 problems" in said
     assert "rollout engines of 1 GPUs, with the student (asleep while it trains)" in said
     assert f"teacher, {4 * nodes} replicas of 1 GPUs" in said and f"node {nodes - 1}: " in said
 

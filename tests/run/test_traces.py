@@ -23,7 +23,7 @@ RIGHT = {row["id"]: f"\\boxed{{{row['answer']}}}" for row in ROWS}
 
 
 class Replica:
-    """Writes for each problem what its script says, try by try; it knows a try by its seed.
+    """Replica that writes for each problem what its script says, try by try; it knows a try by its seed.
 
     CUT: a right answer that is cut off. DEAD: an error.
     """
@@ -62,13 +62,9 @@ def write_traces(tmp_path, monkeypatch, capfd):
 
     def run(replica, *overrides, out="out.jsonl"):
         monkeypatch.setattr(traces, "connect", lambda *_: [replica])
-        settings = [
-            f"data.path={tmp_path}/data.jsonl",
-            f"runs={tmp_path}/runs",
-            "openrlhf.rollout.max_new_tokens=40",
-            *overrides,
-        ]
-        code = main(["traces", "--config", "examples/cpu_tiny.yaml", "--out", str(tmp_path / out), *settings])
+        settings = [f"data.path={tmp_path}/data.jsonl", f"runs={tmp_path}/runs", "openrlhf.rollout.max_new_tokens=40"]
+        command = ["traces", "--config", "examples/cpu_tiny.yaml", "--out", str(tmp_path / out)]
+        code = main([*command, *settings, *overrides])
         said = capfd.readouterr()
         file = tmp_path / out
         rows = [json.loads(line) for line in file.read_text().splitlines()] if code == 0 else []
@@ -87,8 +83,8 @@ def test_the_first_right_whole_solution_is_kept_and_never_a_wrong_or_a_truncated
         ROWS[2] | {"expert_trace": "3+3=6;\\boxed{6}"},
     ]
     assert said == (
-        "3 of 3 problems have a trace (1 came with the data, 2 written by the teacher, 0 without a right one in "
-        "4 tries); "
+        "3 of 3 problems have a trace "
+        "(1 came with the data, 2 written by the teacher, 0 without a right one in 4 tries); "
         f"written: {tmp_path}/out.jsonl; train with data.path={tmp_path}/out.jsonl"
     )
     assert not (tmp_path / "runs" / "tiny_scope" / "config.yaml").exists()  # no run was begun
@@ -98,10 +94,8 @@ def test_a_problem_without_a_right_one_has_none_and_is_said_and_asked_again_only
     replica = Replica(a=[WRONG, WRONG, CUT, WRONG, WRONG, "\\boxed{2}"], c=["\\boxed{6}"])
     code, said, rows = write_traces(replica)
     assert code == 0 and rows[0] == ROWS[0] | {"expert_trace": None}
-    assert (
-        "2 of 3 problems have a trace (1 came with the data, 1 written by the teacher, 1 without a right one in "
-        "4 tries)" in said
-    )
+    counts = "1 came with the data, 1 written by the teacher, 1 without a right one in 4 tries"
+    assert f"2 of 3 problems have a trace ({counts})" in said
     replica.asked.clear()
     assert write_traces(replica)[2] == rows and not replica.asked
     code, said, rows = write_traces(replica, "--tries", "6")

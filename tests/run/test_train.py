@@ -221,18 +221,11 @@ def test_only_what_another_attempt_may_mend_is_started_again():
     def raised_in_a_worker(cause):
         return RayTaskError("fit", "Traceback", cause)
 
-    gone = [
-        ActorDiedError(),
-        raised_in_a_worker(ActorDiedError()),
-        raised_in_a_worker(raised_in_a_worker(ActorDiedError())),
-        raised_in_a_worker(
-            RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer")
-        ),
-    ]
-    assert all(session.lost(error) for error in gone)
-    unfit = ActorDiedError(
-        raised_in_a_worker(ValueError("No available memory for the cache blocks"))
-    )  # its constructor failed
+    in_worker, gloo = raised_in_a_worker(ActorDiedError()), "[../third_party/gloo/gloo/transport/tcp/pair.cc:547]"
+    closed = raised_in_a_worker(RuntimeError(f"{gloo} Connection closed by peer"))
+    assert all(session.lost(error) for error in (ActorDiedError(), in_worker, raised_in_a_worker(in_worker), closed))
+    # an actor whose constructor failed
+    unfit = ActorDiedError(raised_in_a_worker(ValueError("No available memory for the cache blocks")))
     mine = [
         unfit,
         RuntimeEnvSetupError("no such package"),
@@ -263,67 +256,42 @@ def test_a_run_of_before_a_setting_existed_is_still_the_same_run(tmp_path, capsy
         folder.open_run(Config.load("examples/cpu_tiny.yaml", [f"runs={tmp_path}", "name=r", "seed=2"]))
 
 
+MATHEMATICIAN = ("teachers.math.path=examples/tiny/student", "data.teacher_key=mathematics")
+
+
 @pytest.mark.parametrize(
     "overrides, room",
     [
-        (
-            ["algorithm=opsd", "algorithm.context_scorer=initial"],
-            17 + 52 + 54 + 1,
-        ),  # the longest problem, its solution, a response
+        # the longest problem, its solution, a response
+        (["algorithm=opsd", "algorithm.context_scorer=initial"], 17 + 52 + 54 + 1),
         (["algorithm=opsd", "teacher={urls: ['http://127.0.0.1:9']}"], 17 + 52 + 54 + 1),
-        (
-            [
-                "algorithm=opsd",
-                "teacher={}",
-                "teachers.math.path=examples/tiny/student",
-                "data.teacher_key=mathematics",
-            ],
-            17 + 52 + 54 + 1,
-        ),
-        (
-            ["algorithm=sdpo", "teacher.path=examples/tiny/student"],
-            17 + 54 + 54 + 1,
-        ),  # what a sibling said may be as long as a response
-        (
-            ["algorithm=rlsd", "teacher.path=examples/tiny/student"],
-            80 + 1,
-        ),  # 17 + 2 + 54 is less than what the data allow anyway
+        (["algorithm=opsd", "teacher={}", *MATHEMATICIAN], 17 + 52 + 54 + 1),
+        # what a sibling said may be as long as a response
+        (["algorithm=sdpo", "teacher.path=examples/tiny/student"], 17 + 54 + 54 + 1),
+        # 17 + 2 + 54 is less than what the data allow anyway
+        (["algorithm=rlsd", "teacher.path=examples/tiny/student"], 80 + 1),
     ],
 )
 def test_a_teacher_that_scores_contexts_has_room_for_them_however_it_is_reached(tmp_path, overrides, room):
-    rows = [
-        json.loads(line) | {"mathematics": "math"}
-        for line in Path("examples/tiny/train.jsonl").read_text().splitlines()[:64]
-    ]
+    lines = Path("examples/tiny/train.jsonl").read_text().splitlines()[:64]
+    rows = [json.loads(line) | {"mathematics": "math"} for line in lines]
     (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    config = Config.load(
-        "examples/cpu_tiny.yaml",
-        [
-            overrides[0],
-            "algorithm.context_scorer=teacher",
-            *overrides[1:],
-            "openrlhf.data.max_len=80",
-            "steps=1",
-            f"data.path={tmp_path}/data.jsonl",
-            f"runs={tmp_path}",
-        ],
-    )
+    algorithm = [overrides[0], "algorithm.context_scorer=teacher", *overrides[1:]]
+    data = [f"data.path={tmp_path}/data.jsonl", f"runs={tmp_path}", "openrlhf.data.max_len=80", "steps=1"]
+    config = Config.load("examples/cpu_tiny.yaml", [*algorithm, *data])
     (teacher,) = make_plan(config, dry=True).run.teachers.values()
     assert teacher.max_model_len == room
 
 
 def test_contexts_scored_by_another_model_are_said_before_the_run(tmp_path):
-    config = Config.load(
-        "examples/cpu_tiny.yaml", ["algorithm=rlsd", "algorithm.context_scorer=teacher", f"runs={tmp_path}"]
-    )
+    overrides = ["algorithm=rlsd", "algorithm.context_scorer=teacher", f"runs={tmp_path}"]
+    config = Config.load("examples/cpu_tiny.yaml", overrides)
     assert "a difference of two models" in make_plan(config, dry=True).notes[-1]
 
 
 def test_the_student_as_it_was_is_a_teacher_of_its_own(tmp_path):
-    plan = make_plan(
-        Config.load("examples/cpu_tiny.yaml", ["algorithm=opsd", "teachers.math.path=nowhere", f"runs={tmp_path}"]),
-        dry=True,
-    )
+    overrides = ["algorithm=opsd", "teachers.math.path=nowhere", f"runs={tmp_path}"]
+    plan = make_plan(Config.load("examples/cpu_tiny.yaml", overrides), dry=True)
     (teacher,) = plan.run.teachers.values()
     assert teacher.path == plan.run.student.path and teacher.enforce_eager  # the rest as `teacher` says
     assert plan.gpus == 3 and plan.algorithm.asks.teacher

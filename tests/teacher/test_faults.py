@@ -5,13 +5,13 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
 import psutil
 import pytest
 import resolved
+from commands import TINY_RUN
 from hugging_face import teacher_logprobs
 from served import serve
 
@@ -51,7 +51,7 @@ def score_all(endpoints, disturb=lambda: None, deadline=150.0):
 
 
 def engine_cores() -> list[psutil.Process]:
-    """Of the pair."""
+    """Processes of the pair's vLLM engines."""
     cores = [p for p in psutil.Process().children(recursive=True) if "EngineCore" in " ".join(p.cmdline())]
     return [core for core in cores if core.pid not in OTHERS]
 
@@ -112,8 +112,7 @@ def test_nothing_is_held_once_the_scores_are_used(pair):
 
 def train(tmp_path, name, *overrides, wait=True):
     settings = [f"runs={tmp_path}", f"name={name}", "steps=4", "eval.path=", "teacher.replicas=2", *overrides]
-    command = [*TINY_RUN, *settings]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen([*TINY_RUN, *settings], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return (process, process.communicate(timeout=400)[0]) if wait else (process, "")
 
 
