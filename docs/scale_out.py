@@ -1,9 +1,9 @@
-"""The numbers of scale-out.md: seconds of a SCOPE step by number of GPUs, on paper.
+"""The numbers of docs/scale-out.md: seconds of a SCOPE step by number of GPUs, on paper.
 
 Change a constant below and run it again:
 
-.venv/bin/python docs/scale_out.py             # the page's tables
-.venv/bin/python docs/scale_out.py measure     # what is called measured and is not in `make bench-driver`; some minutes
+    .venv/bin/python docs/scale_out.py             # the page's tables
+    .venv/bin/python docs/scale_out.py measure     # what is called measured and is not in `make bench-driver`; minutes
 """
 
 import os
@@ -75,7 +75,10 @@ def step(
 def with_teachers(
     student: Shape, teacher: Shape, tensors: int, prompts: int, gpus: int, repaired: bool
 ) -> tuple[int, dict[str, float]]:
-    """With the fewest replicas that score within the time of generation; whole nodes of them beyond 16 GPUs."""
+    """Number of replicas and seconds of each part, with the fewest that score within the time of generation.
+
+    Beyond 16 GPUs, whole nodes of them.
+    """
     for replicas in range(1, gpus) if gpus <= 16 else range(8, gpus, 8):
         parts = step(student, teacher, tensors, prompts, gpus, replicas, repaired)
         if parts["teacher"] < decode(student, prompts * GROUP / (gpus - replicas)):
@@ -148,7 +151,7 @@ def measure() -> None:
 
 
 def handle(rank: int) -> tuple:
-    """What torch sends of a tensor on a GPU, made up."""
+    """Made-up arguments of the kind that torch sends of a tensor on a GPU."""
     return os.urandom(66), 25_165_824, 0, True, os.urandom(66), rank, os.urandom(64), True, False
 
 

@@ -36,9 +36,9 @@ PLAIN_STEPS, SAMPLES, PROMPT, TOKENS, RANKS, VOCABULARY = 2, 8, 24, 1_000, 8, 15
 
 
 class AgentExecutor(SingleTurnAgentExecutor):
-    """OpenRLHF's own, for the plain step: every rollout goes on to its 1,000th token.
+    """OpenRLHF's own executor, but every rollout goes on to its 1,000th token.
 
-    The rollout engine loads it from this file.
+    The rollout engine of the plain step loads it from this file.
     """
 
     def __init__(self) -> None:
@@ -60,10 +60,8 @@ def start_ray(**kwargs) -> None:
 def plain(folder: Path) -> dict[str, list[float]]:
     """Seconds of each GRPO step of plain OpenRLHF, by stage; its own command line, its own log."""
     model = shutil.copytree("examples/tiny/student", folder / "student")
-    for name, key in (
-        ("config.json", "max_position_embeddings"),
-        ("tokenizer_config.json", "model_max_length"),
-    ):  # it has 128
+    # the tiny student has 128 positions
+    for name, key in (("config.json", "max_position_embeddings"), ("tokenizer_config.json", "model_max_length")):
         (model / name).write_text(json.dumps(json.loads((model / name).read_text()) | {key: 2 * TOKENS}))
     os.environ["OMP_NUM_THREADS"] = "2"  # its stages take turns, so each may have both cores
     host_cpu.install_openrlhf()
@@ -98,10 +96,8 @@ def plain(folder: Path) -> dict[str, list[float]]:
         "logger.tensorboard_dir": folder,
         "logger.wandb.run_name": "plain",
     }
-    sys.argv = [
-        "openrlhf",
-        *(word for flag, value in flags.items() for word in (f"--{flag}", value and str(value)) if word is not None),
-    ]
+    words = [(f"--{flag}", value and str(value)) for flag, value in flags.items()]
+    sys.argv = ["openrlhf", *(word for pair in words for word in pair if word is not None)]
     runpy.run_module("openrlhf.cli.train_ppo_ray", run_name="__main__")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -113,9 +109,9 @@ def plain(folder: Path) -> dict[str, list[float]]:
 
 
 class Rank:
-    """Stands where a training rank stands.
+    """Stand-in for a training rank.
 
-    Answers `forward` with log-probs of the right shape, takes whatever else it is sent.
+    It answers `forward` with log-probs of the right shape, and takes whatever else it is sent.
     """
 
     def __init__(self) -> None:
@@ -126,9 +122,8 @@ class Rank:
         import torch
 
         clock = time.perf_counter()
-        answer = ray.put(
-            [-torch.rand(mask.shape) for mask in ray.get(chunk)["action_mask"]] if method == "forward" else []
-        )
+        masks = ray.get(chunk)["action_mask"] if method == "forward" else []
+        answer = ray.put([-torch.rand(mask.shape) for mask in masks])
         self.mib[method] += stored([chunk])
         self.mib["log-probs"] += stored([answer])
         self.seconds += time.perf_counter() - clock
@@ -136,12 +131,15 @@ class Rank:
 
 
 def stored(refs: list) -> float:
-    """MiB that they take in the object store."""
+    """MiB that objects take in the object store."""
     return sum(found["object_size"] for found in ray.experimental.get_object_locations(refs).values()) / 2**20
 
 
 def response(rng, order: int) -> dict:
-    """Of 1,000 tokens, as rollout.AgentExecutor gives it: half of them right, the others scored by the teacher."""
+    """Response of 1,000 tokens, as the AgentExecutor of host/rollout.py gives it.
+
+    Every other one is right, by chance; the teacher scored those that are not.
+    """
     import numpy as np
 
     from scope_openrlhf.data.problem import Problem
@@ -151,9 +149,10 @@ def response(rng, order: int) -> dict:
 
     ids, right = rng.integers(5, VOCABULARY, PROMPT + TOKENS, dtype=np.int32), bool(rng.random() < 0.5)
     none = np.zeros((len(ids) - 1, 0), np.int32)
-    score = (
-        None if right else Score(ids[1:], -rng.random(len(ids) - 1, dtype=np.float32), none, none.astype(np.float32))
-    )
+    score = None
+    if not right:
+        logprobs = -rng.random(len(ids) - 1, dtype=np.float32)
+        score = Score(ids[1:], logprobs, none, none.astype(np.float32))
     problem = Problem(id=f"train-{order}", prompt="1+1?" * 10, answer="57")
     attempt = Attempt(problem, "1+1=2;" * (TOKENS // 2), "57", "right" if right else "wrong")
     packed = {
@@ -197,9 +196,8 @@ def driver(rollouts: int, repeats: int, folder: Path) -> dict:
     config = Config.load("examples/cpu_tiny.yaml", [f"runs={folder}", *(f"openrlhf.{o}" for o in overrides)])
     (config.run_dir / "logs").mkdir(parents=True)
     (config.run_dir / "prompts.jsonl").touch()
-    run = Run(
-        name="r", folder=str(config.run_dir), seed=1, student=config.student, algorithm=config.algorithm, teachers={}
-    )
+    of_config = {"folder": str(config.run_dir), "student": config.student, "algorithm": config.algorithm}
+    run = Run(name="r", seed=1, teachers={}, **of_config)
     os.environ[RUN_VARIABLE] = run.to_json()
     strategy = SimpleNamespace(args=flags.resolve_args(config))
     tokenizer = transformers.AutoTokenizer.from_pretrained(config.student.path)
@@ -218,11 +216,8 @@ def driver(rollouts: int, repeats: int, folder: Path) -> dict:
         eval_dataloader=None,
         vllm_engines=None,
     )
-    seconds: dict[str, list[float]] = {
-        "responses -> rollouts": [],
-        "train_step": [],
-        "of it compute_advantages_and_returns": [],
-    }
+    parts = ("responses -> rollouts", "train_step", "of it compute_advantages_and_returns")
+    seconds: dict[str, list[float]] = {part: [] for part in parts}
     weigh = trainer.experience_maker.compute_advantages_and_returns
 
     def clocked(experiences):
@@ -238,28 +233,22 @@ def driver(rollouts: int, repeats: int, folder: Path) -> dict:
         mib, rank.seconds, rank.mib = stored(groups), 0.0, dict.fromkeys(rank.mib, 0.0)
         samples, start = [], time.perf_counter()
         while groups:
-            samples += [
-                generator._process_response_into_experience(r, max_len=PROMPT + TOKENS) for r in ray.get(groups.pop())
-            ]
+            for row in ray.get(groups.pop()):
+                samples.append(generator._process_response_into_experience(row, max_len=PROMPT + TOKENS))
         ready = time.perf_counter()
         trainer.train_step(samples, step)
         seconds["responses -> rollouts"].append(ready - start)
         seconds["train_step"].append(time.perf_counter() - ready - rank.seconds)
-        peak = (
-            peak or resident("VmHWM") - before
-        )  # of the first step: what a process has once taken it does not all give back
+        # of the first step: what a process has once taken it does not all give back
+        peak = peak or resident("VmHWM") - before
     return {"seconds": seconds, "peak": peak, "mib": {"responses": mib} | rank.mib}
 
 
 def measure(*words) -> dict:
-    """One of the functions above in a process of its own."""
+    """Answer of one of the functions above, called in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [sys.executable, __file__, *map(str, words), folder],
-            env=os.environ | ZERO_COPY,
-            capture_output=True,
-            text=True,
-        )
+        command = [sys.executable, __file__, *map(str, words), folder]
+        done = subprocess.run(command, env=os.environ | ZERO_COPY, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stderr[-3000:])
     return json.loads(done.stdout.splitlines()[-1])
@@ -280,24 +269,15 @@ def main() -> None:
             flush=True,
         )
     most, least = (1000 * pick(own[n] / n for n in SIZES) for pick in (max, min))
-    print(
-        f"{'linear' if most < 2 * least else 'NOT linear'}: from {least:.2f} to {most:.2f} s per 1,000 rollouts",
-        flush=True,
-    )
+    verdict = "linear" if most < 2 * least else "NOT linear"
+    print(f"{verdict}: from {least:.2f} to {most:.2f} s per 1,000 rollouts", flush=True)
     stages, small = measure("plain"), min(SIZES)
-    print(
-        f"plain OpenRLHF, GRPO, {small} rollouts of {TOKENS} tokens by the tiny student: seconds {json.dumps(stages)}"
-    )
+    plain_step = f"plain OpenRLHF, GRPO, {small} rollouts of {TOKENS} tokens by the tiny student"
+    print(f"{plain_step}: seconds {json.dumps(stages)}")
     ours, other = own[small], statistics.median(stages["step_total"])
     print(f"the driver's own part, {ours:.2f} s, is {ours / other:.2%} of such a step")
-    result = {
-        "name": "driver",
-        "ratio": round(other / ours),
-        "ours": round(ours, 2),
-        "other": round(other, 1),
-        "unit": "s",
-    }
-    print(json.dumps(result | {"n": PLAIN_STEPS}))
+    times = {"ratio": round(other / ours), "ours": round(ours, 2), "other": round(other, 1)}
+    print(json.dumps({"name": "driver", **times, "unit": "s", "n": PLAIN_STEPS}))
 
 
 if __name__ == "__main__":

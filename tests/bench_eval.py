@@ -34,47 +34,31 @@ TURNS, DRAWN = 3, 8
 
 
 def fill(folder: Path) -> None:
-    """A store as an evaluation of six benchmarks leaves it."""
+    """Make a store as an evaluation of six benchmarks leaves it."""
     rng = random.Random(1)
     thinking = r"We compute $\frac{a}{b} + x_1$ step by step, so $1 + 2 = 3$. " * 140
     store = Store(folder / STORE)
     answers = golds(rng)
-    rows = [
-        {"id": f"p{i}", "problem": "What is it?" * 20, "answer": gold, "stratum": "all"}
-        for i, gold in enumerate(answers)
-    ]
+    row = {"problem": "What is it?" * 20, "stratum": "all"}
+    rows = [row | {"id": f"p{i}", "answer": gold} for i, gold in enumerate(answers)]
     hard = {i: rng.choice(HARD) for i in range(0, len(rows), 20)}
     for i, (gold, _) in hard.items():
         rows[i]["answer"] = gold
     settings = {"temperature": 0.6, "seed": 1, "example_prompt": "?"}
-    about = {
-        "model": "synthetic",
-        "data": {"from": "nowhere"},
-        "notes": [],
-        "without": None,
-        "significant": False,
-        "published": False,
-    }
+    about = {"model": "synthetic", "data": {"from": "nowhere"}, "notes": []}
+    about |= {"without": None, "significant": False, "published": False}
     number = store.begin("six", {"files": "0"}, content_hash(rows), settings, rows, about)
     for i, row in enumerate(rows):
         right = [hard[i][1]] if i in hard else spellings(row["answer"])
-        wrong = [str(rng.randint(-50, 2000)) for _ in range(3)] + [
-            rf"\frac{{{rng.randint(1, 9)}}}{{{rng.randint(2, 99)}}}",
-            rf"\sqrt{{{rng.randint(2, 99)}}}",
-        ]
+        wrong = [str(rng.randint(-50, 2000)) for _ in range(3)]
+        wrong += [rf"\frac{{{rng.randint(1, 9)}}}{{{rng.randint(2, 99)}}}", rf"\sqrt{{{rng.randint(2, 99)}}}"]
         samples = []
         for n in range(SAMPLES):
             draw = rng.random()
             answer = rng.choice(list(HOSTILE.values()) if draw < 0.001 else right if draw < 0.6 else wrong)
             text = f"{thinking}{n} So the answer is $\\boxed{{{answer}}}$."
-            samples.append(
-                (
-                    number,
-                    Sample(
-                        row["id"], n, text, 2_000 + rng.randint(0, 900), "stop" if draw < 0.97 else "length", n, "0"
-                    ),
-                )
-            )
+            ended, tokens = "stop" if draw < 0.97 else "length", 2_000 + rng.randint(0, 900)
+            samples.append((number, Sample(row["id"], n, text, tokens, ended, n, "0")))
         store.add(samples)
     store.finish(number, len(rows), SAMPLES, {})
     store.close()
@@ -83,11 +67,8 @@ def fill(folder: Path) -> None:
 def grade_and_report(folder: Path) -> tuple[float, int]:
     """Seconds and the most resident bytes of `scope-eval regrade`, its workers included."""
     clock, most = time.time(), 0
-    process = subprocess.Popen(
-        [sys.executable, "-m", "scope_eval", "regrade", str(folder)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    command, null = [sys.executable, "-m", "scope_eval", "regrade", str(folder)], subprocess.DEVNULL
+    process = subprocess.Popen(command, stdout=null, stderr=null)
     tree = psutil.Process(process.pid)
     while process.poll() is None:
         total = 0
@@ -103,7 +84,7 @@ def grade_and_report(folder: Path) -> tuple[float, int]:
 
 
 def sample(backend: str) -> None:
-    """In a process of its own: print the samples a second of generate_until."""
+    """Print the samples a second of generate_until; each backend has a process of its own."""
     os.environ |= {RUN_VARIABLE: "bench", **{k: v for k, v in cpu.environment().items() if k != "OMP_NUM_THREADS"}}
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
@@ -114,11 +95,8 @@ def sample(backend: str) -> None:
     manager = TaskManager(include_path="eval/tasks", include_defaults=False)
     file = Path(tempfile.mkdtemp()) / "task.yaml"
     filters = [{"name": "all", "filter": [{"function": "take_first_k", "k": DRAWN}]}]
-    file.write_text(
-        yaml.safe_dump(
-            {"include": str(TASKS / "scope_tiny.yaml"), "task": "scope_tiny", "repeats": DRAWN, "filter_list": filters}
-        )
-    )
+    tiny = {"include": str(TASKS / "scope_tiny.yaml"), "task": "scope_tiny"}
+    file.write_text(yaml.safe_dump(tiny | {"repeats": DRAWN, "filter_list": filters}))
     (task,) = manager.load([str(file)])["tasks"].values()
     if backend == "lm-eval":
         import importlib.metadata
@@ -181,18 +159,8 @@ def main() -> None:
             print(f"  {backend:>8}: {found[-1]:.0f} samples/s, Avg {100 * last['avg']:.2f}", flush=True)
     ours, one, other = (statistics.median(rates[k]) for k in ("2", "1", "lm-eval"))
     print(f"one engine of ours: {one:.0f} samples/s, {one / other:.2f} times theirs")
-    print(
-        json.dumps(
-            {
-                "name": "eval",
-                "ratio": round(ours / other, 2),
-                "ours": round(ours),
-                "other": round(other),
-                "unit": "samples/s",
-                "n": TURNS,
-            }
-        )
-    )
+    rates_of = {"ratio": round(ours / other, 2), "ours": round(ours), "other": round(other)}
+    print(json.dumps({"name": "eval", **rates_of, "unit": "samples/s", "n": TURNS}))
 
 
 if __name__ == "__main__":

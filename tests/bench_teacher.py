@@ -99,14 +99,9 @@ def measure(endpoints) -> dict[str, list[float]]:
 def main() -> None:
     cpu.install()
     env = cpu.environment() | {RUN_VARIABLE: json.dumps({"for": "bench"})}
-    ray.init(
-        num_cpus=4,
-        num_gpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=256 * 2**20,
-        runtime_env={"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.platform.cpu.install"},
-    )
+    hook = {"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.platform.cpu.install"}
+    sizes = {"num_cpus": 4, "num_gpus": 2, "object_store_memory": 256 * 2**20}
+    ray.init(include_dashboard=False, log_to_driver=False, runtime_env=hook, **sizes)
     teacher = resolved.teacher(dtype="float32", temperature=1.0, replicas=2, max_num_batched_tokens=1024)
     group = TeacherGroup(teacher, seed=1)
     ray.get([handle.ready.remote() for handle in group.handles], timeout=300)
@@ -121,15 +116,8 @@ def main() -> None:
     print(f"{NUM} sequences, {tokens} tokens; seconds {rounded}")
     alone, other = rate["one replica"], rate["other"]
     print(f"one replica of ours: {alone:.0f} tokens/s, {alone / other:.2f} times the published way")
-    result = {
-        "name": "teacher",
-        "ratio": round(rate["ours"] / other, 2),
-        "ours": round(rate["ours"]),
-        "other": round(other),
-        "unit": "tokens/s",
-        "n": REPEATS,
-    }
-    print(json.dumps(result))
+    rates = {"ratio": round(rate["ours"] / other, 2), "ours": round(rate["ours"]), "other": round(other)}
+    print(json.dumps({"name": "teacher", **rates, "unit": "tokens/s", "n": REPEATS}))
 
 
 if __name__ == "__main__":

@@ -45,16 +45,14 @@ def golds(rng: random.Random) -> list[str]:
 
 
 def cases(rng: random.Random) -> list[tuple[str, str]]:
-    """List (gold, response); a response is 2,000 characters of reasoning and an answer."""
+    """Pairs of gold answer and response; a response is 2,000 characters of reasoning and an answer."""
     thinking = r"We compute $\frac{a}{b} + x_1$ step by step, so $1 + 2 = 3$. " * 35
     hostile = list(HOSTILE.values())
     found = []
     for gold in golds(rng):
         right = spellings(gold)
-        wrong = [str(rng.randint(-50, 2000)) for _ in range(3)] + [
-            rf"\frac{{{rng.randint(1, 9)}}}{{{rng.randint(2, 99)}}}",
-            rf"\sqrt{{{rng.randint(2, 99)}}}",
-        ]
+        wrong = [str(rng.randint(-50, 2000)) for _ in range(3)]
+        wrong += [rf"\frac{{{rng.randint(1, 9)}}}{{{rng.randint(2, 99)}}}", rf"\sqrt{{{rng.randint(2, 99)}}}"]
         for _ in range(SAMPLES):
             draw, g = rng.random(), gold
             if draw < 0.001:
@@ -80,10 +78,8 @@ def main() -> None:
     logging.disable(logging.ERROR)
     stranger = [json.loads(line) for line in Path(__file__).with_name("stranger.jsonl").read_text().splitlines()]
     grader = Grader(seconds=2.0)
-    for name, table in (
-        ("spellings.py", [r[1:] for r in rows()]),
-        ("stranger.jsonl", [(c["gold"], c["response"], c["expected"]) for c in stranger]),
-    ):
+    strangers = [(c["gold"], c["response"], c["expected"]) for c in stranger]
+    for name, table in (("spellings.py", [row[1:] for row in rows()]), ("stranger.jsonl", strangers)):
         ours = sum(grader.verify(g, r).verdict == v for g, r, v in table)
         other = sum(("right" if by_math_verify(g, r) else "wrong") == v for g, r, v in table)
         print(f"{name}: of {len(table)} verdicts ours {ours} right, math-verify {other}")
@@ -93,12 +89,8 @@ def main() -> None:
     grader = Grader(seconds=2.0)  # afresh: nothing remembered, no worker up
     start = time.perf_counter()
     with ThreadPoolExecutor(4) as threads:
-        verdicts = [
-            v.verdict
-            for v in tqdm(
-                threads.map(lambda case: grader.verify(*case), todo), total=len(todo), desc="ours", mininterval=2
-            )
-        ]
+        graded = threads.map(lambda case: grader.verify(*case), todo)
+        verdicts = [g.verdict for g in tqdm(graded, total=len(todo), desc="ours", mininterval=2)]
     ours_seconds = time.perf_counter() - start
     grader.close()
     sample = todo[::EVERY]
@@ -111,19 +103,9 @@ def main() -> None:
         f"ours: {len(todo)} cases in {ours_seconds:.1f} s, {counts}; "
         f"math-verify: {len(sample)} of them in {other_seconds:.1f} s; {differ} of these {len(sample)} verdicts differ"
     )
-    rate = len(todo) / ours_seconds, len(sample) / other_seconds
-    print(
-        json.dumps(
-            {
-                "name": "verifier",
-                "ratio": round(rate[0] / rate[1], 1),
-                "ours": round(rate[0]),
-                "other": round(rate[1]),
-                "unit": "cases/s",
-                "n": len(sample),
-            }
-        )
-    )
+    ours, other = len(todo) / ours_seconds, len(sample) / other_seconds
+    rates = {"ratio": round(ours / other, 1), "ours": round(ours), "other": round(other)}
+    print(json.dumps({"name": "verifier", **rates, "unit": "cases/s", "n": len(sample)}))
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def circles(arrows: dict[str, set[str]]) -> list[set[str]]:
 
 
 def functions(file: Path) -> Iterator[tuple[str, int]]:
-    """(name, lines) of every function and method."""
+    """Name and number of lines of every function and method."""
     for node in ast.walk(parsed(file)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node.name, (node.end_lineno or node.lineno) - node.lineno + 1

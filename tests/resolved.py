@@ -1,4 +1,4 @@
-"""What a config resolves to, made by hand for tests of what works with it."""
+"""Resolved settings, made by hand for tests of what works with them."""
 
 from typing import Any
 

@@ -49,12 +49,12 @@ def graded(
 
 
 def sample(item: str = "a", number: int = 0, text: str = r"\boxed{2}") -> Sample:
-    """One of an item of ROWS."""
+    """Sample of an item of ROWS."""
     return Sample(item, number, text, 3, "stop", 11, "0")
 
 
 def begin(store: Store, model: dict = MODEL, data: str = "d", settings: dict = SETTINGS) -> int:
-    """The number of a benchmark of ROWS."""
+    """Begin a benchmark of ROWS and give its number."""
     return store.begin("tiny", model, data, settings, ROWS, {"model": "m"})
 
 

@@ -1,4 +1,4 @@
-"""From rollouts to weights, without any engine: what is dropped trains nothing and leaves its group."""
+"""Way from rollouts to weights, without any engine: what is dropped trains nothing and leaves its group."""
 
 import math
 from dataclasses import replace

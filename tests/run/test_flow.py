@@ -111,7 +111,7 @@ def test_each_problem_is_scored_by_the_teacher_that_it_names(tmp_path):
     assert 0 < scored["teacher"] <= asked[0] and 0 < scored["student"] <= asked[1]
 
 
-def test_it_writes_what_the_readme_says(finished):
+def test_it_writes_the_files_that_the_docs_list(finished):
     run, out, *_ = finished
     files = ("config.yaml", "metrics.jsonl", "rollouts.jsonl", "summary.json", "summary.png")
     for name in (*files, "model/model.safetensors", "model/config.json"):

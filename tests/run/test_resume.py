@@ -1,4 +1,4 @@
-"""Killed at any moment, a run goes on as if nothing had happened: the real stack, SIGKILL and SIGSTOP (slow)."""
+"""Runs killed at any moment go on as if nothing had happened: the real stack, SIGKILL and SIGSTOP (slow)."""
 
 import contextlib
 import json

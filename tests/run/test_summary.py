@@ -1,4 +1,4 @@
-"""What a run shows of a step."""
+"""Line that a run shows of each step."""
 
 from scope_openrlhf.run.summary import progress_line
 

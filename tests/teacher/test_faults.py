@@ -117,7 +117,7 @@ def train(tmp_path, name, *overrides, wait=True):
 
 
 def replica(run: subprocess.Popen) -> psutil.Process:
-    """One of the run's teacher actors."""
+    """Process of one of the run's teacher actors."""
     children = psutil.Process(run.pid).children(recursive=True)
     return next(p for p in children if "TeacherReplica" in " ".join(p.cmdline()))
 

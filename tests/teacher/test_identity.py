@@ -1,4 +1,4 @@
-"""Who a teacher is: the same one, another one, or one whose name stayed and whose numbers did not."""
+"""Identity of a teacher: the same one, another one, or one whose name stayed and whose numbers did not."""
 
 import os
 import shutil
