@@ -1,6 +1,7 @@
 """The style that the programs scope-train, scope-eval and scope-grade have in common."""
 
 import argparse
+import sys
 from typing import Any
 
 import argcomplete
@@ -40,7 +41,7 @@ class CommandLine:
         """
         argcomplete.autocomplete(self.parser)  # ends here where a shell asks how to go on
         if not argv:
-            self.parser.print_help()
+            self.parser.print_help(sys.stderr)
             raise SystemExit(2)
         if argv[0] not in self.commands:
             self.parser.parse_args(argv)  # --help, --version, or the error that names the commands

@@ -15,9 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import argcomplete
-
-from scope_openrlhf import __version__
+from scope_openrlhf.settings.command_line import CommandLine
 from scope_openrlhf.verifier.audit import audit
 from scope_openrlhf.verifier.grader import Grader
 from scope_openrlhf.verifier.pool import GraderError
@@ -26,29 +24,6 @@ CHUNK = 2_000
 """Rows that are read, graded and written at a time: a file may be larger than memory."""
 SECONDS_BETWEEN_LINES = 5.0
 """Seconds from one line of progress to the next, at least."""
-
-RUN = (
-    "Grade each row of a file, and write the same rows with verdict (right, wrong or failed), extracted, "
-    "reason and seconds."
-)
-AUDIT = (
-    "List the gold answers of a benchmark that are no mathematics, cannot be read as mathematics, "
-    "or refuse a common spelling."
-)
-RUN_EXAMPLE = """\
-example:
-  scope-grade run answers.jsonl --out verdicts.jsonl --workers 2
-  where answers.jsonl has rows {"gold": "1/2", "response": "so it is \\\\boxed{0.5}"}
-
-more: docs/grader.md
-"""
-AUDIT_EXAMPLE = """\
-example:
-  scope-grade audit benchmark.jsonl
-  where benchmark.jsonl has rows {"id": "7", "answer": "1/2"}
-
-more: docs/grader.md
-"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -65,19 +40,34 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Build the parser of the command and its sub-commands."""
-    whole = argparse.ArgumentParser(
-        prog="scope-grade",
-        description="Grade answers against gold answers, or audit the gold answers of a benchmark.",
-        epilog="example:\n  scope-grade run answers.jsonl --out verdicts.jsonl\n\nmore: docs/grader.md\n",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    """The parser of the whole command line."""
+    return command_line().parser
+
+
+def command_line() -> CommandLine:
+    """The commands of scope-grade and their flags."""
+    line = CommandLine(
+        "scope-grade",
+        "Grade answers against gold answers, or audit the gold answers of a benchmark.",
+        "docs/grader.md is about the grader",
     )
-    whole.add_argument("--version", action="version", version=f"scope-grade {__version__}")
-    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = _command(commands, "run", "grade a file of answers", RUN, RUN_EXAMPLE)
+    run = line.add(
+        "run",
+        "Grade each row of a file, and write the same rows with verdict (right, wrong or failed), extracted, reason "
+        "and seconds.",
+        "scope-grade run answers.jsonl --out verdicts.jsonl --workers 2\n"
+        '  where answers.jsonl has rows {"gold": "1/2", "response": "so it is \\\\boxed{0.5}"}',
+        "grader.md",
+    )
     run.add_argument("input", type=Path, metavar="INPUT.jsonl", help='rows {"gold", "response"}')
     run.add_argument("--out", type=Path, required=True, metavar="VERDICTS.jsonl", help="file of the verdicts")
-    check = _command(commands, "audit", "list gold answers that rules cannot grade", AUDIT, AUDIT_EXAMPLE)
+    check = line.add(
+        "audit",
+        "List the gold answers of a benchmark that are no mathematics, cannot be read as mathematics, or refuse a "
+        "common spelling.",
+        'scope-grade audit benchmark.jsonl\n  where benchmark.jsonl has rows {"id": "7", "answer": "1/2"}',
+        "grader.md",
+    )
     check.add_argument("input", type=Path, metavar="FILE.jsonl", help='rows {"answer"} or {"gold"}')
     for command in (run, check):
         _add_limits(command)
@@ -87,16 +77,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--significant-figures", action="store_true", help="a gold decimal accepts what rounds to it at its own figures"
     )
-    return whole
-
-
-def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, short: str, sentence: str, example: str
-) -> argparse.ArgumentParser:
-    """Add a sub-command with its sentence and its example."""
-    return commands.add_parser(
-        name, help=short, description=sentence, epilog=example, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    return line
 
 
 def _add_limits(command: argparse.ArgumentParser) -> None:
@@ -120,9 +101,8 @@ def _add_limits(command: argparse.ArgumentParser) -> None:
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """Read the options. Ends the process with code 2 where they cannot be meant."""
-    whole = parser()
-    argcomplete.autocomplete(whole)  # ends here where a shell asks how to go on
-    options = whole.parse_args(_with_command(argv))
+    line = command_line()
+    options, whole = line.parse(_with_command(argv)), line.parser
     if options.workers < 1 or not 0 < options.timeout < 1e6 or options.memory < 256:
         whole.error("--workers must be at least 1, --timeout above 0, --memory at least 256")
     if (
@@ -148,10 +128,10 @@ def _with_command(argv: list[str]) -> list[str]:
     if options.input is not None:
         if options.output is None:
             before.error("--input needs --output")
-        return ["run", "--out", options.output, *others, "--", options.input]
+        return ["run", options.input, "--out", options.output, *others]
     if options.audit is not None:
         of_run = ("--lenient", "--significant-figures")  # an audit took these too, and did nothing with them
-        return ["audit", *(flag for flag in others if flag not in of_run), "--", options.audit]
+        return ["audit", options.audit, *(flag for flag in others if flag not in of_run)]
     return argv
 
 

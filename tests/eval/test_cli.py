@@ -29,7 +29,7 @@ def test_the_version_is_the_packages(capsys):
 def test_without_a_command_the_help_is_shown_and_an_unknown_one_is_an_error(capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main([])
-    assert "compare" in capsys.readouterr().out
+    assert "compare" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         cli.main(["score"])
     assert "invalid choice: 'score'" in capsys.readouterr().err

@@ -44,7 +44,7 @@ def test_the_help_of_a_command_has_an_example_and_its_page_of_the_docs(command, 
 def test_without_a_command_the_commands_are_shown(capsys):
     with pytest.raises(SystemExit) as ended:
         main([])
-    assert ended.value.code == 2 and "traces" in capsys.readouterr().out
+    assert ended.value.code == 2 and "traces" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

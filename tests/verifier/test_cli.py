@@ -51,7 +51,7 @@ def test_wrong_flags_are_refused(capsys, tmp_path):
         (["run", str(file), "--out", "x", "--workers", "0"], "--workers must be at least 1"),
         (["audit", str(file), "--memory", "64"], "--memory at least 256"),
         (["--input", str(file), "--audit", str(file)], "not allowed with"),
-        ([], "required: COMMAND"),
+        ([], "commands:"),
     ):
         with pytest.raises(SystemExit) as ended:
             main(wrong)
@@ -90,8 +90,8 @@ def test_the_old_spellings_of_the_command_do_the_same_and_are_not_shown(tmp_path
         assert not any(f" {flag} " in shown for flag in ("--input", "--output", "--audit"))
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["audit"]])
-def test_every_help_ends_with_an_example_and_the_page_that_says_more(command, capsys):
+@pytest.mark.parametrize("command", [["run"], ["audit"]])
+def test_the_help_of_a_command_ends_with_an_example_and_the_page_that_says_more(command, capsys):
     with pytest.raises(SystemExit) as ended:
         main([*command, "--help"])
     lines = capsys.readouterr().out.splitlines()
