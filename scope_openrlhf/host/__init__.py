@@ -20,6 +20,24 @@ labels, Experience.info                  what rides along in them               
 CUDA's names in OpenRLHF and DeepSpeed   exchanged where there is no CUDA                     cpu
 """
 
-from scope_openrlhf.platform.cpu import install
+from importlib.metadata import version
 
-install()  # before any file of this room imports OpenRLHF, which looks for flash_attn as it is imported
+from scope_openrlhf.platform.cpu import install
+from scope_openrlhf.settings.errors import ConfigError
+
+PINNED_OPENRLHF = "0.11.2"
+
+
+def assert_pinned() -> None:
+    """Raise ConfigError unless the version of OpenRLHF that the seams are written against is installed."""
+    found = version("openrlhf")
+    if found != PINNED_OPENRLHF:
+        raise ConfigError(
+            f"this plugin is written against openrlhf {PINNED_OPENRLHF}, {found} is installed; run make setup"
+        )
+
+
+# both before any file of this room imports OpenRLHF: another version may lack what is imported, and as it is imported
+# it looks for flash_attn
+assert_pinned()
+install()

@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,9 +18,6 @@ from scope_openrlhf.host.luggage import LABEL_COLUMN, PROMPT_COLUMN
 from scope_openrlhf.settings import api_keys
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError, nearest
-
-PINNED_OPENRLHF = "0.11.2"
-
 
 # Flags that OpenRLHF's parser takes and that would do nothing here, or harm; each with what to do instead
 REFUSED = {
@@ -116,7 +112,6 @@ def check_wandb_key(value: Any) -> None:
 def resolve_args(config: Config) -> SimpleNamespace:
     """Run OpenRLHF's own parser and checks over the config. Raises ConfigError with what they say."""
     argv = to_argv(config)
-    assert_pinned()
     source = ast.parse(Path(str(train_ppo_ray.__file__)).read_text())
     guard = next(n for n in source.body if isinstance(n, ast.If) and "__main__" in ast.dump(n.test))
     resolved: list[SimpleNamespace] = []
@@ -155,11 +150,3 @@ def refuse_unknown(flags: dict[str, Any], parser: argparse.ArgumentParser) -> No
         if flag not in known:
             hint = nearest(f"openrlhf.{flag}", ["openrlhf." + f for f in known])
             raise ConfigError(f"unknown key openrlhf.{flag}; {hint}") from None
-
-
-def assert_pinned() -> None:
-    found = version("openrlhf")
-    if found != PINNED_OPENRLHF:
-        raise ConfigError(
-            f"this plugin is written against openrlhf {PINNED_OPENRLHF}, {found} is installed; run make setup"
-        )

@@ -51,9 +51,12 @@ def run(config: Config, options: argparse.Namespace) -> None:
         return
     print(f"scope-train {config.name}: {config.algorithm['name']} -> {config.run_dir}/", flush=True)
     with quiet(config.run_dir / "logs" / "driver.log") as (out, _), alone(config.run_dir):
-        from scope_openrlhf.run.train import train  # seconds, see above
+        from scope_openrlhf.run.plan import make_plan  # seconds, see above
 
-        train(config, out, began)
+        made = make_plan(config)
+        from scope_openrlhf.run.train import train  # and more of them, which a config that cannot work does not take
+
+        train(config, made, out, began)
 
 
 def plan(config: Config, options: argparse.Namespace) -> None:
@@ -135,14 +138,26 @@ def command_line() -> CommandLine:
 
 
 def spelled_out(argv: list[str]) -> list[str]:
-    """The command line in today's form: before there were commands, flags chose between them."""
-    if not argv or argv[0] in COMMANDS or argv[0] in ("-h", "--help", "--version"):
+    """The command line in today's form: before there were commands, flags chose, and each took all flags."""
+    if not argv or argv[0] in COMMANDS or argv[0] in ("-h", "--help"):
         return argv
-    rest = [argument for argument in argv if argument not in ("--dry-run", "--probe")]
-    if len(rest) < len(argv):
-        return ["plan" if "--dry-run" in argv else "probe", *rest]
-    for i, argument in enumerate(rest):
-        if argument == "--traces" or argument.startswith("--traces="):
-            rest[i] = argument.replace("--traces", "--out", 1)
-            return ["traces", *rest]
-    return ["run", *rest]
+    before = argparse.ArgumentParser(prog="scope-train", add_help=False)
+    for flag in ("--fresh", "--probe", "--dry-run", "--version"):
+        before.add_argument(flag, action="store_true")
+    for flag in ("--config", "--traces", "--tries", "--gpu-memory", "--gpus-per-node"):
+        before.add_argument(flag)
+    old, rest = before.parse_known_args(argv)
+    if old.version:
+        return ["--version"]
+    command, flags = "run", ["--fresh"] if old.fresh else []
+    if old.dry_run:
+        command, flags = "plan", _given("--gpu-memory", old.gpu_memory) + _given("--gpus-per-node", old.gpus_per_node)
+    elif old.traces:
+        command, flags = "traces", ["--out", old.traces, *_given("--tries", old.tries)]
+    elif old.probe:
+        command, flags = "probe", []
+    return [command, *_given("--config", old.config), *flags, *rest]
+
+
+def _given(flag: str, value: str | None) -> list[str]:
+    return [] if value is None else [flag, value]

@@ -13,7 +13,7 @@ from scope_openrlhf.data.order import order_problems
 from scope_openrlhf.data.problem import Problem
 from scope_openrlhf.data.problems import hinted, load_problems
 from scope_openrlhf.files.disk import whole_rows, write_whole
-from scope_openrlhf.host import flags, luggage
+from scope_openrlhf.host import luggage
 from scope_openrlhf.host.gpus import gpus_wanted
 from scope_openrlhf.models import foreign_code, loading
 from scope_openrlhf.run import checks
@@ -68,7 +68,9 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
     models = check_models(config, algorithm, written, dry)
     checks.check_groups(config, algorithm)
     placed = config.absolute()
-    args = flags.resolve_args(placed)
+    from scope_openrlhf.host.flags import resolve_args  # brings OpenRLHF: seconds that an error above need not wait for
+
+    args = resolve_args(placed)
     check_flags(algorithm, written, problems, models, args)
     teachers = settle(placed, algorithm, models, args)
     teachers = make_room(algorithm, teachers, problems, models, args)

@@ -17,20 +17,19 @@ from scope_openrlhf.host.launch import launch
 from scope_openrlhf.platform.cluster import last_line
 from scope_openrlhf.run.errors import LostError, RunError
 from scope_openrlhf.run.folder import WHOLE
-from scope_openrlhf.run.plan import Plan, make_plan
+from scope_openrlhf.run.plan import Plan
 from scope_openrlhf.run.session import deadline, lost, ray_session
 from scope_openrlhf.run.summary import Progress, draw_summary, make_summary, summary_table
 from scope_openrlhf.run.teachers import teacher_groups
 from scope_openrlhf.settings.config import Config
 
 
-def train(config: Config, out: TextIO, began: float) -> None:
-    """Run or resume the run of this config. Raises ConfigError before any engine starts, RunError after.
+def train(config: Config, plan: Plan, out: TextIO, began: float) -> None:
+    """Run or resume the run of this config, whose plan that is. Raises RunError.
 
     out: the terminal. began: when the command was given, in seconds since the epoch.
     """
     run = config.run_dir
-    plan = make_plan(config)
     logs = f"{run}/logs/driver.log (OpenRLHF), {run}/logs/ray (Ray, vLLM and DeepSpeed workers)"
     print("\n".join(f"  {line}" for line in (f"logs: {logs}", *plan.notes)), file=out, flush=True)
     seconds = {"setup": time.time() - began, "startup": 0.0, "train": 0.0}

@@ -131,7 +131,11 @@ def _with_command(argv: list[str]) -> list[str]:
         return ["run", options.input, "--out", options.output, *others]
     if options.audit is not None:
         of_run = ("--lenient", "--significant-figures")  # an audit took these too, and did nothing with them
-        return ["audit", options.audit, *(flag for flag in others if flag not in of_run)]
+        return [
+            "audit",
+            options.audit,
+            *(flag for flag in others if not (len(flag) > 2 and any(f.startswith(flag) for f in of_run))),
+        ]
     return argv
 
 

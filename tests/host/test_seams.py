@@ -3,7 +3,8 @@
 import inspect
 from importlib.metadata import version
 
-from scope_openrlhf.host import cpu, flags
+from scope_openrlhf import host
+from scope_openrlhf.host import cpu
 
 cpu.install_openrlhf()
 
@@ -14,7 +15,7 @@ def parameters(function):
 
 
 def test_the_pinned_version_is_installed():
-    assert version("openrlhf") == flags.PINNED_OPENRLHF
+    assert version("openrlhf") == host.PINNED_OPENRLHF
 
 
 def test_each_seam_has_the_signature_that_we_override_or_call():
