@@ -1,6 +1,110 @@
 """A prompt of the data as the model gets it."""
 
+import json
+import re
 from typing import Any
+
+Prompt = str | list[dict[str, str]]
+"""Text, or chat messages: {"role": system, user or assistant, "content": text} each, the last one the user's."""
+
+ROLES = {"system": "system", "user": "user", "assistant": "assistant", "human": "user", "gpt": "assistant"}
+"""Roles as data spell them, ShareGPT's among them, and what chat templates call them."""
+
+
+def read_prompt(value: object) -> Prompt:
+    """A prompt as data spell it -> text or chat messages.
+
+    value: text, chat messages, one message, those of ShareGPT (from, value), or messages as JSON in a text; contents
+    may be lists of text parts. Raises ValueError with a sentence about the value.
+    Example: [{"from": "human", "value": "1+1?"}] -> [{"role": "user", "content": "1+1?"}]
+    """
+    value = _without_arrays(value)
+    if isinstance(value, str):
+        messages = _messages_in(value)
+        if messages is None:
+            return _sound(value, "it")
+        value = messages
+    if isinstance(value, dict):
+        value = [value]
+    if not isinstance(value, list):
+        raise ValueError(f"it is {value!r:.60}, of type {type(value).__name__}: neither a text nor chat messages")
+    if not value:
+        raise ValueError("it is an empty list of messages")
+    read = [_read_message(number, message) for number, message in enumerate(value, 1)]
+    if (last := read[-1]["role"]) != "user":
+        raise ValueError(f"its last message is of role {last}; it must end with the user's message, which is answered")
+    return read
+
+
+def _without_arrays(value: Any) -> Any:
+    """The value with tuples and numpy's arrays, as pandas reads them from parquet, turned into lists."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {key: _without_arrays(inner) for key, inner in value.items()}
+    return [_without_arrays(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _messages_in(text: str) -> Any:
+    """Messages that stand as JSON in a text; None where it is a text like any other.
+
+    Raises ValueError if they stand there as Python prints them.
+    """
+    found = re.match(r"""\s*\[?\s*\{\s*(["'])""", text)
+    if not found or not any(f"{found[1]}{key}{found[1]}" in text for key in ("role", "from")):
+        return None
+    try:
+        messages = json.loads(text)
+    except ValueError:
+        if found[1] == "'" and text.rstrip().endswith(("}", "]")):
+            raise ValueError("it is a text of messages as Python prints them; write them as JSON or a list") from None
+        return None
+    first = messages[0] if isinstance(messages, list) else messages
+    return messages if first.keys() & {"role", "from"} else None
+
+
+def _read_message(number: int, message: Any) -> dict[str, str]:
+    if not isinstance(message, dict):
+        raise ValueError(
+            f"it is a list of {type(message).__name__} ({message!r:.60}), not of messages with role, content"
+        )
+    role, content = (
+        next((message[key] for key in keys if message.get(key) is not None), None)
+        for keys in (("role", "from"), ("content", "value"))
+    )
+    if role is None and content is None:
+        raise ValueError(
+            f"its message {number} has neither role nor content but the keys {', '.join(map(str, message))}; where one "
+            "of them holds the problem, name it with a dot"
+        )
+    if not isinstance(role, str) or role.strip().lower() not in ROLES:
+        raise ValueError(f"its message {number} has the role {role!r:.60}; known are {', '.join(ROLES)}")
+    known = ROLES[role.strip().lower()]
+    return {"role": known, "content": _read_content(content, f"its message {number}", known)}
+
+
+def _read_content(content: Any, where: str, role: str) -> str:
+    if isinstance(content, list):
+        for part in content:
+            if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+                kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+                raise ValueError(f"{where} holds a part of type {kind!r:.40}; parts must be texts: type text, text ...")
+        content = "\n".join(part["text"] for part in content)  # as vLLM's server joins them
+    if not isinstance(content, str):
+        raise ValueError(f"{where} has no text as its content but {content!r:.60}")
+    # an empty system message is how data keep a template from putting its own
+    return content if role == "system" and not content.strip() else _sound(content, where)
+
+
+def _sound(text: str, where: str) -> str:
+    """The text itself. Raises ValueError if it is blank, or no text that UTF-8 can spell."""
+    if not text.strip():
+        raise ValueError(f"{where} is empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{where} holds half a surrogate pair, which is no text") from None
+    return text
 
 
 def as_messages(prompt: Any) -> list[dict]:
