@@ -2,12 +2,15 @@
 
 import hashlib
 import random
+from typing import TypeVar
 
-from scope_openrlhf.data.problem import Problem
 from scope_openrlhf.settings.errors import ConfigError
 
+T = TypeVar("T")
+"""A problem, or one with its prompt."""
 
-def order_problems(problems: list[Problem], batch_size: int, steps: int, seed: int) -> list[Problem]:
+
+def order_problems(problems: list[T], batch_size: int, steps: int, seed: int) -> list[T]:
     """The problems of a whole run, steps * batch_size of them: each pass over the data is shuffled by the seed.
 
     steps: 0 for one pass. Raises ConfigError if the data do not fill one batch.
@@ -17,7 +20,7 @@ def order_problems(problems: list[Problem], batch_size: int, steps: int, seed: i
         steps = len(problems) // batch_size
     if steps == 0:
         raise ConfigError(f"the data have {len(problems)} rows, fewer than openrlhf.rollout.batch_size {batch_size}")
-    ordered: list[Problem] = []
+    ordered: list[T] = []
     while len(ordered) < steps * batch_size:
         ordered += rng.sample(problems, len(problems))
     return ordered[: steps * batch_size]

@@ -8,7 +8,7 @@ from typing import Any
 
 from scope_openrlhf.data.files import column, read
 from scope_openrlhf.data.problem import Problem
-from scope_openrlhf.data.prompts import with_hint
+from scope_openrlhf.data.prompts import with_hint, with_system
 from scope_openrlhf.settings.config import section_of
 from scope_openrlhf.settings.errors import ConfigError, nearest
 from scope_openrlhf.settings.sections import DataConfig
@@ -40,7 +40,7 @@ def _problem(number: int, row: dict, config: DataConfig, named: bool, traces: bo
     teacher, trace = column(row, config.teacher_key), column(row, config.trace_key)
     return Problem(
         id=str(row.get("id", number)),
-        prompt=column(row, config.prompt_key),
+        prompt=with_system(column(row, config.prompt_key), config.system),
         answer=str(column(row, config.answer_key)),
         teacher=("" if teacher is None else str(teacher)) if named else None,
         trace=(trace if has_trace(trace) else "") if traces else None,

@@ -4,6 +4,9 @@ import json
 import re
 from typing import Any
 
+from scope_openrlhf.models.chat_template import arguments
+from scope_openrlhf.settings.sections import StudentConfig
+
 Prompt = str | list[dict[str, str]]
 """Text, or chat messages: {"role": system, user or assistant, "content": text} each, the last one the user's."""
 
@@ -107,28 +110,49 @@ def _sound(text: str, where: str) -> str:
     return text
 
 
-def as_messages(prompt: Any) -> list[dict]:
-    """A prompt in chat form. prompt: text, or chat messages already."""
+def with_system(prompt: Prompt, system: str) -> Prompt:
+    """The prompt after a system prompt, unless it brings one of its own. system: empty for none."""
+    if not system or (messages := as_messages(prompt))[0]["role"] == "system":
+        return prompt
+    return [{"role": "system", "content": system}, *messages]
+
+
+def as_messages(prompt: Prompt) -> list[dict[str, str]]:
+    """A prompt in chat form."""
     return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
 
 
-def as_text(tokenizer: Any, prompt: Any) -> str:
-    """A prompt under the model's chat template, up to where the response begins."""
-    return tokenizer.apply_chat_template(as_messages(prompt), tokenize=False, add_generation_prompt=True)
+def as_text(tokenizer: Any, prompt: Prompt, student: StudentConfig) -> str:
+    """A prompt under the model's chat template, up to where the response begins. Nothing else renders a prompt.
+
+    student: says what the template is given beside it. Raises ValueError with a sentence if the template refuses the
+    prompt, or leaves its system message out.
+    """
+    messages, given = as_messages(prompt), arguments(tokenizer, student)
+    text = _rendered(tokenizer, messages, given)
+    system = messages[0]["content"] if messages[0]["role"] == "system" else ""
+    if system.strip() not in text:  # it may have been changed on its way, which another one shows
+        other = [messages[0] | {"content": f"{system} ?"}, *messages[1:]]
+        if _rendered(tokenizer, other, given) == text:
+            raise ValueError(f"the chat template leaves out the system message {system!r:.60}")
+    return text
 
 
-def prompt_lengths(tokenizer: Any, prompts: list) -> list[int]:
-    """Number of tokens of each prompt, template included."""
-    texts = [as_text(tokenizer, prompt) for prompt in prompts]
+def _rendered(tokenizer: Any, messages: list[dict[str, str]], given: dict[str, Any]) -> str:
+    try:
+        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **given)
+    except Exception as error:  # border to somebody's template, which is a program: any exception means the same
+        raise ValueError(f"the chat template refuses it ({error})") from error
+
+
+def lengths(tokenizer: Any, texts: list[str]) -> list[int]:
+    """Number of tokens of each rendered prompt."""
     return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
 
 
-def with_hint(prompt: Any, hint: str) -> Any:
+def with_hint(prompt: Prompt, hint: str) -> Prompt:
     """The prompt with the hint at the end of its last message."""
     if isinstance(prompt, str):
         return prompt + hint
     *before, last = prompt
-    content = last["content"]
-    # parts of a message, where pictures stand beside texts
-    hinted = content + hint if isinstance(content, str) else [*content, {"type": "text", "text": hint}]
-    return [*before, last | {"content": hinted}]
+    return [*before, last | {"content": last["content"] + hint}]

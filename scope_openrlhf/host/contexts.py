@@ -11,11 +11,12 @@ import transformers
 from torch import Tensor
 
 from scope_openrlhf.algorithms.base.contract import Algorithm
-from scope_openrlhf.data.prompts import as_text, with_hint
+from scope_openrlhf.data.prompts import Prompt, as_text, with_hint
 from scope_openrlhf.equations.batch import Rollouts
 from scope_openrlhf.host import luggage
 from scope_openrlhf.models.loading import positions
 from scope_openrlhf.settings.resolved import Run
+from scope_openrlhf.settings.sections import StudentConfig
 from scope_openrlhf.teacher.client import score_all
 from scope_openrlhf.teacher.contract import Score, TeacherError
 
@@ -110,7 +111,7 @@ class ContextScorer:
             group = [attempts[j] for j in range(i - i % n, i - i % n + n)]
             hint = self.algorithm.hint(context, i % n, group) if keep_N[i] else None
             if hint is not None:
-                ids = prompt_ids(self.tokenizer, with_hint(attempts[i].problem.prompt, hint))
+                ids = prompt_ids(self.tokenizer, with_hint(attempts[i].problem.prompt, hint), self.run.student)
                 # how long a response is that the hint shows, nobody knows beforehand
                 if len(ids) + len(said[i]) > self.positions:
                     too_long += 1
@@ -170,9 +171,10 @@ def responses(experience: Any) -> list[Tensor]:
     return [ids[1:][mask.bool()] for ids, mask in rows]
 
 
-def prompt_ids(tokenizer: Any, prompt: Any) -> Tensor:
+def prompt_ids(tokenizer: Any, prompt: Prompt, student: StudentConfig) -> Tensor:
     """The tokens of a prompt of the data as the model gets it: (L,)."""
-    return tokenizer(as_text(tokenizer, prompt), add_special_tokens=False, return_tensors="pt")["input_ids"][0]
+    text = as_text(tokenizer, prompt, student)
+    return tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"][0]
 
 
 def padded(rows: list[tuple[Tensor, Tensor]], pad: int) -> tuple[Tensor, Tensor, Tensor]:

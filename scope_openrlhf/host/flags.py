@@ -35,6 +35,7 @@ REFUSED = {
     "reward.overlong_buffer_len": "the algorithm reads the verdict, not a shaped reward",
     "reward.stop_properly_penalty_coef": "the algorithm reads the verdict, not a shaped reward",
     "data.max_samples": "set steps",
+    "data.input_template": "prompts come rendered by the student's chat template; see data.system",
     "rollout.vllm_generate_batch_size": "rollouts that were drawn ahead would be lost in a resume; leave it out",
     "ckpt.save_hf": "model/ is written at the end; zero_to_fp32.py beside the checkpoints turns one into params",
     "data.disable_fast_tokenizer": "student, teacher and harness read with the fast one; leave it out",
@@ -56,7 +57,7 @@ def derived_flags(config: Config) -> dict[str, Any]:
         "data.prompt_dataset": (str(run / "prompts.jsonl"), "data.path"),
         "data.input_key": (PROMPT_COLUMN, "data.prompt_key"),
         "data.label_key": (LABEL_COLUMN, "data.answer_key"),
-        "data.apply_chat_template": (True, "nothing: prompts always go through the chat template"),
+        "data.apply_chat_template": (False, "nothing: prompts come rendered, see student.template_args"),
         "train.agent_func_path": (
             str(Path(__file__).with_name("rollout.py")),
             "nothing: it is how rollouts are verified and scored",

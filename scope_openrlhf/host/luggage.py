@@ -19,6 +19,7 @@ a log-prob like any other, so log-probs travel in lists.
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,9 +59,9 @@ def unpack_label(label: str) -> tuple[Problem, int]:
     return Problem(**row), place
 
 
-def prompt_lines(problems: list[Problem]) -> str:
-    """The text of prompts.jsonl: the problems of a run in their order."""
-    rows = ({PROMPT_COLUMN: p.prompt, LABEL_COLUMN: pack_label(p, place)} for place, p in enumerate(problems))
+def prompt_lines(asked: Iterable[tuple[Problem, str]]) -> str:
+    """The text of prompts.jsonl: the problems of a run in their order, with their prompts as they are rendered."""
+    rows = ({PROMPT_COLUMN: text, LABEL_COLUMN: pack_label(p, place)} for place, (p, text) in enumerate(asked))
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 

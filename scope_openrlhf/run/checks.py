@@ -11,13 +11,15 @@ from transformers import AutoTokenizer
 
 from scope_openrlhf.algorithms.base.contract import Algorithm
 from scope_openrlhf.data.problem import Problem
-from scope_openrlhf.data.prompts import prompt_lengths, with_hint
+from scope_openrlhf.data.prompts import Prompt, as_text, lengths, with_hint
+from scope_openrlhf.data.templates import QUESTION
 from scope_openrlhf.equations.batch import Attempt
 from scope_openrlhf.models.loading import generation_eos, positions
 from scope_openrlhf.platform import cpu
+from scope_openrlhf.run.prompts import Prompts
 from scope_openrlhf.settings.config import Config, section_of
 from scope_openrlhf.settings.errors import ConfigError
-from scope_openrlhf.settings.sections import RayConfig, TeacherConfig
+from scope_openrlhf.settings.sections import RayConfig, StudentConfig, TeacherConfig
 
 
 def check_address(address: str) -> None:
@@ -65,33 +67,37 @@ def check_gpus(ray: RayConfig, wanted: int, dry: bool) -> None:
         )
 
 
-def check_tokenizers(student: Any, student_path: str, config: TeacherConfig, key: str) -> None:
+def check_tokenizers(tokenizer: Any, student: StudentConfig, config: TeacherConfig, key: str) -> None:
     """Raise ConfigError unless the teacher reads and ends texts as the student does.
 
-    student: its tokenizer. key: "teacher" or "teachers.<name>". Every token must have the id that it has in the
+    tokenizer: the student's. key: "teacher" or "teachers.<name>". Every token must have the id that it has in the
     student's tokenizer; models padded to another number of embeddings are fine: tokens are compared, not params.
     """
     teacher = AutoTokenizer.from_pretrained(config.path, revision=config.revision or "main", trust_remote_code=False)
-    _check_vocabulary(student, teacher, student_path, config, key)
-    models = ((student, student_path, ""), (teacher, config.path, config.revision))
+    _check_vocabulary(tokenizer, teacher, student.path, config, key)
+    models = ((tokenizer, student.path, ""), (teacher, config.path, config.revision))
     eos = [{t.eos_token_id} | generation_eos(path, revision) for t, path, revision in models]
     if "eos" not in config.accept and eos[0] != eos[1]:
-        names = [student.convert_ids_to_tokens(sorted(e - {None})) for e in eos]
+        names = [tokenizer.convert_ids_to_tokens(sorted(e - {None})) for e in eos]
         raise ConfigError(
             f"the student ends with {names[0]}, the teacher with {names[1]}: a teacher that expects another end makes "
             f"the student run on. Give both the same eos_token_id, or set {key}.accept=[eos]"
         )
-    sample = [{"role": "user", "content": "1+1?"}]
-    texts = [
-        t.apply_chat_template(sample, tokenize=False, add_generation_prompt=True) if t.chat_template else None
-        for t in (student, teacher)
-    ]
+    texts = [_sample(t, student) for t in (tokenizer, teacher)]
     if "template" not in config.accept and texts[0] != texts[1]:
         raise ConfigError(
             f"the student's chat template gives {texts[0]!r}, the teacher's {texts[1]!r}: the teacher would score "
             "prompts of a form that it does not know. Choose a teacher with the student's template, or set "
             f"{key}.accept=[template]"
         )
+
+
+def _sample(tokenizer: Any, student: StudentConfig) -> str | None:
+    """A question under a model's template; None where that has none or takes no question."""
+    try:
+        return as_text(tokenizer, QUESTION, student) if tokenizer.chat_template else None
+    except ValueError:
+        return None
 
 
 def _check_vocabulary(student: Any, teacher: Any, student_path: str, config: TeacherConfig, key: str) -> None:
@@ -107,7 +113,13 @@ def _check_vocabulary(student: Any, teacher: Any, student_path: str, config: Tea
 
 
 def longest_hinted(
-    algorithm: Algorithm, args: SimpleNamespace, problems: list[Problem], tokenizer: Any, scorer: str, model_config: Any
+    algorithm: Algorithm,
+    args: SimpleNamespace,
+    prompts: Prompts,
+    tokenizer: Any,
+    student: StudentConfig,
+    scorer: str,
+    model_config: Any,
 ) -> int:
     """Number of tokens of the longest rollout beside its hint, with the room that the algorithm wants for the unknown.
 
@@ -117,11 +129,9 @@ def longest_hinted(
     longest, limit = args.data.max_len, sys.maxsize
     if model_config:
         limit = positions(model_config) - (scorer != "student.path")  # a teacher request carries one token more
-    contexts = algorithm.asks.contexts
-    bare = prompt_lengths(tokenizer, [p.prompt for p in problems]) if contexts else []
-    for context in contexts:
-        with_hints = prompt_lengths(tokenizer, [_hinted(p, context, algorithm) for p in problems])
-        for problem, without, length in zip(problems, bare, with_hints, strict=True):
+    for context in algorithm.asks.contexts:
+        texts = [as_text(tokenizer, _hinted(p, context, algorithm), student) for p in prompts.problems]
+        for problem, without, length in zip(prompts.problems, prompts.lengths, lengths(tokenizer, texts), strict=True):
             response = min(args.rollout.max_new_tokens or args.data.max_len, args.data.max_len - without)
             if length + response > limit:
                 raise ConfigError(
@@ -133,7 +143,7 @@ def longest_hinted(
     return longest
 
 
-def _hinted(problem: Problem, context: str, algorithm: Algorithm) -> Any:
+def _hinted(problem: Problem, context: str, algorithm: Algorithm) -> Prompt:
     """The problem's prompt as a context shows it before any rollout is known."""
     wrong = Attempt(problem, response="", extracted=problem.answer, route="wrong")
     # beside it a right one that says nothing, for hints that show one: `hint_room` is for what it says
@@ -213,11 +223,10 @@ def check_batches(args: SimpleNamespace) -> None:
             raise ConfigError(f"{names}, but {value} is not a multiple of {by}")
 
 
-def check_lengths(args: SimpleNamespace, problems: list[Problem], tokenizer: Any, model_configs: dict) -> None:
+def check_lengths(args: SimpleNamespace, prompts: Prompts, model_configs: dict) -> None:
     """Raise ConfigError unless data.max_len fits the models, and prompts fit beside their response.
 
-    tokenizer: the student's, or None, which leaves the prompts unchecked. model_configs: by what of the config names
-    the model.
+    model_configs: by what of the config names the model.
     """
     max_len, room = args.data.max_len, args.rollout.max_new_tokens or 1
     for key, model in model_configs.items():
@@ -227,10 +236,8 @@ def check_lengths(args: SimpleNamespace, problems: list[Problem], tokenizer: Any
             raise ConfigError(
                 f"openrlhf.data.max_len {max_len} needs {needed} positions, {key} has {limit}; lower data.max_len"
             )
-    if tokenizer is None:
-        return
-    lengths = prompt_lengths(tokenizer, [p.prompt for p in problems])
-    long = [(p.id, length) for p, length in zip(problems, lengths, strict=True) if length + room > max_len]
+    of_rows = zip((p.id for p in prompts.problems), prompts.lengths, strict=False)  # none without a tokenizer
+    long = [(row, length) for row, length in of_rows if length + room > max_len]
     if long:
         raise ConfigError(
             f"{len(long)} prompts do not fit: row {long[0][0]} has {long[0][1]} tokens and {room} are kept for the "

@@ -10,6 +10,7 @@ import yaml
 from scope_openrlhf import algorithms
 from scope_openrlhf.algorithms.base.contract import Algorithm
 from scope_openrlhf.data.order import order_problems
+from scope_openrlhf.data.overlap import overlap_notes
 from scope_openrlhf.data.problem import Problem
 from scope_openrlhf.data.problems import hinted, load_problems
 from scope_openrlhf.files.disk import whole_rows, write_whole
@@ -17,10 +18,11 @@ from scope_openrlhf.host import luggage
 from scope_openrlhf.host.gpus import gpus_wanted
 from scope_openrlhf.models import foreign_code, loading
 from scope_openrlhf.run import checks
+from scope_openrlhf.run.prompts import Prompts, length_notes, render
 from scope_openrlhf.settings.config import Config, section_of
 from scope_openrlhf.settings.errors import ConfigError
 from scope_openrlhf.settings.resolved import Run, Teacher
-from scope_openrlhf.settings.sections import TeacherConfig, TeacherSettings
+from scope_openrlhf.settings.sections import StudentConfig, TeacherConfig, TeacherSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +65,26 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
         checks.check_address(config.ray.address)
     algorithm = load_algorithm(config)
     written = choose_teachers(config, algorithm)
-    problems, trace_notes = read_problems(config, algorithm, written)
     checks.check_eval(config.eval.path)
+    problems, data_notes = read_problems(config, algorithm, written)
     models = check_models(config, algorithm, written, dry)
+    prompts = render(problems, models.tokenizer, config)
     checks.check_groups(config, algorithm)
     placed = config.absolute()
     from scope_openrlhf.host.flags import resolve_args  # brings OpenRLHF: seconds that an error above need not wait for
 
     args = resolve_args(placed)
-    check_flags(algorithm, written, problems, models, args)
+    check_flags(algorithm, written, prompts, models, args)
     teachers = settle(placed, algorithm, models, args)
-    teachers = make_room(algorithm, teachers, problems, models, args)
-    ordered = order_problems(problems, args.rollout.batch_size, config.steps, config.seed)
+    teachers = make_room(algorithm, teachers, prompts, models, placed.student, args)
+    asked = list(zip(problems, prompts.texts, strict=True))
+    ordered = order_problems(asked, args.rollout.batch_size, config.steps, config.seed)
     gpus = gpus_wanted(teachers.values(), args)
     checks.check_gpus(config.ray, gpus, dry)
     run = Run(name=config.name, folder=str(placed.run_dir), seed=config.seed, student=placed.student,
               algorithm=config.algorithm, teachers=teachers)  # fmt: skip
-    notes = (temperature_note(run, args), *trace_notes, *scorer_notes(config, algorithm))
+    notes = (temperature_note(run, args), *scorer_notes(config, algorithm), *data_notes, *prompts.notes,
+             *length_notes(prompts, args.data.max_len))  # fmt: skip
     steps = len(ordered) // args.rollout.batch_size
     plan = Plan(placed, run, algorithm, args, steps, gpus, len(problems), notes)
     if not dry:
@@ -134,14 +139,14 @@ def title_of(name: str, algorithm: Algorithm) -> str:
 def read_problems(
     config: Config, algorithm: Algorithm, teachers: dict[str, TeacherConfig]
 ) -> tuple[list[Problem], list[str]]:
-    """The problems, with the algorithm's hints in their prompts, and notes on the worked solutions."""
+    """The problems, with the algorithm's hints in their prompts, and notes on those that come twice and on traces."""
     asks = algorithm.asks
     named = teachers if config.teachers and asks.context_scorer != "initial" else ()
     problems = load_problems(config.data, named, asks.traces)
-    notes = []
+    notes = overlap_notes(problems, config.eval)
     if asks.traces:
         traced = sum(bool(problem.trace) for problem in problems)
-        notes = [f"worked solutions: {traced} of {len(problems)} problems have one in {config.data.trace_key!r}"]
+        notes += [f"worked solutions: {traced} of {len(problems)} problems have one in {config.data.trace_key!r}"]
     if asks.hinted_prompts:
         problems = [hinted(problem, algorithm.prompt_hint) for problem in problems]
     return problems, notes
@@ -161,14 +166,14 @@ def check_models(config: Config, algorithm: Algorithm, teachers: dict[str, Teach
             configs[title] = model = loading.check_model(teacher.path, title, teacher.revision, known=dry)
             commits[name] = getattr(model, "_commit_hash", None) or teacher.revision
             if tokenizer:
-                checks.check_tokenizers(tokenizer, student.path, teacher, section_of(name))
+                checks.check_tokenizers(tokenizer, student, teacher, section_of(name))
     return Models(tokenizer, configs, commits)
 
 
 def check_flags(
     algorithm: Algorithm,
     teachers: dict[str, TeacherConfig],
-    problems: list[Problem],
+    prompts: Prompts,
     models: Models,
     args: SimpleNamespace,
 ) -> None:
@@ -181,7 +186,7 @@ def check_flags(
     checks.check_modes(args)
     checks.check_placement(teachers, args)
     checks.check_batches(args)
-    checks.check_lengths(args, problems, models.tokenizer, models.configs)
+    checks.check_lengths(args, prompts, models.configs)
 
 
 def settle(config: Config, algorithm: Algorithm, models: Models, args: SimpleNamespace) -> dict[str, Teacher]:
@@ -204,8 +209,9 @@ def settle(config: Config, algorithm: Algorithm, models: Models, args: SimpleNam
 def make_room(
     algorithm: Algorithm,
     teachers: dict[str, Teacher],
-    problems: list[Problem],
+    prompts: Prompts,
     models: Models,
+    student: StudentConfig,
     args: SimpleNamespace,
 ) -> dict[str, Teacher]:
     """The teachers with room for rollouts beside their hints, where they score those. Raises ConfigError."""
@@ -214,7 +220,7 @@ def make_room(
     longest = args.data.max_len
     if models.tokenizer:
         model = models.configs.get(scorer)  # a served one has none here, and will say itself what it takes
-        longest = checks.longest_hinted(algorithm, args, problems, models.tokenizer, scorer, model)
+        longest = checks.longest_hinted(algorithm, args, prompts, models.tokenizer, student, scorer, model)
     if not by_teacher:
         return teachers
     # one token more, which vLLM must generate
@@ -245,14 +251,17 @@ def scorer_notes(config: Config, algorithm: Algorithm) -> list[str]:
     return []
 
 
-def write_plan(plan: Plan, as_given: Config, ordered: list[Problem]) -> None:
-    """Write the run's prompts.jsonl and config.yaml. Raises ConfigError if the problems changed since the run began."""
+def write_plan(plan: Plan, as_given: Config, ordered: list[tuple[Problem, str]]) -> None:
+    """Write the run's prompts.jsonl and config.yaml. Raises ConfigError if the prompts changed since the run began.
+
+    ordered: the problems of the run with their rendered prompts.
+    """
     prompts = luggage.prompt_lines(ordered)
     file = plan.run.run_dir / "prompts.jsonl"
     if whole_rows(plan.run.run_dir / "metrics.jsonl") and file.exists() and file.read_text() != prompts:
         raise ConfigError(
-            f"the problems in {plan.config.data.path} have changed since {plan.run.run_dir} began; choose another "
-            "name=..., or --fresh"
+            f"the problems in {plan.config.data.path}, or the chat template of {plan.config.student.path}, have "
+            f"changed since {plan.run.run_dir} began; choose another name=..., or --fresh"
         )
     given = yaml.safe_dump(json.loads(json.dumps(as_given.to_dict())), sort_keys=False)
     for path, text in ((file, prompts), (plan.run.run_dir / "config.yaml", given)):

@@ -170,7 +170,8 @@ def questions(plan: Plan, tokenizer: Any) -> list[Question]:
     """A question for each row of the data, its prompt and its longest response as training has them."""
     config, args = plan.config, plan.args
     problems = load_problems(config.data, plan.run.teachers if config.teachers else ())
-    prompts = tokenizer([as_text(tokenizer, p.prompt) for p in problems], add_special_tokens=False)["input_ids"]
+    texts = [as_text(tokenizer, p.prompt, config.student) for p in problems]
+    prompts = tokenizer(texts, add_special_tokens=False)["input_ids"]
     longest = args.rollout.max_new_tokens or args.data.max_len
     return [
         Question(problem, ids, min(longest, args.data.max_len - len(ids)))

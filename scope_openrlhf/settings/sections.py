@@ -4,7 +4,10 @@ What is left open here (a 0 that means "as long as needed") is settled in resolv
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+DATE = "2024-07-26"
+"""What the clock of a chat template says unless something else is asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,9 +15,11 @@ class DataConfig:
     path: str
     """Training problems: a .jsonl, .json or .parquet file, or a Hugging Face dataset id."""
     prompt_key: str = "problem"
-    """Column of the problem: text, or a list of chat messages. Dots reach inside: `extra.question`."""
+    """Column of the problem: text, or chat messages. Dots reach inside: `extra.question`."""
     answer_key: str = "answer"
     """Column of the gold answer. Dots reach inside: `reward_model.ground_truth`."""
+    system: str = ""
+    """System prompt of every problem that brings none of its own, in training and in evaluation. Empty: none."""
     teacher_key: str = "teacher"
     """Column that names each problem's teacher. Read only where there are `teachers`; a row without it goes to
     `teacher`."""
@@ -30,6 +35,11 @@ class StudentConfig:
     trust_remote_code: bool = False
     """Let Python files that come with the model run. OpenRLHF runs them unasked, so such a model is refused unless this
     is set: read them first."""
+    template_args: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the student's chat template, in training and in evaluation: `{enable_thinking: false}`."""
+    template_date: str = DATE
+    """Date that a chat template gets which asks for today's, so that a run and its evaluation read the same prompts
+    tomorrow. The default is what Llama 3's template takes where there is no clock."""
 
 
 @dataclass(frozen=True, kw_only=True)

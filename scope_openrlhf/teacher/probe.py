@@ -31,7 +31,7 @@ def probe_run(
     if teacher.started_here:
         wait_until_ready(teacher)
     tokenizer = load_tokenizer(student.path, trust_remote_code=student.trust_remote_code)
-    text = as_text(tokenizer, problem.prompt) + problem.answer
+    text = as_text(tokenizer, problem.prompt, student) + problem.answer
     sequence = tokenizer(text, add_special_tokens=False)["input_ids"]
 
     async def all_replicas() -> tuple[list[str], list[float]]:

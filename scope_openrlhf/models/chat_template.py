@@ -1,0 +1,37 @@
+"""A model's chat template: which arguments it reads, and what it is given.
+
+A template may print today's date. It is given the date of the config instead, so that what a run, its evaluation and
+their continuations read does not depend on the day.
+"""
+
+import re
+from datetime import datetime
+from typing import Any
+
+from jinja2 import Environment, meta
+
+from scope_openrlhf.settings.sections import StudentConfig
+
+CLOCK = "strftime_now"
+"""Name under which transformers hands a template its clock."""
+OF_THE_RENDERER = {CLOCK, "messages", "add_generation_prompt", "continue_final_message"}
+"""Names that a template reads and no user may set."""
+
+
+def arguments(tokenizer: Any, student: StudentConfig) -> dict[str, Any]:
+    """What the template is given beside the messages: the user's arguments, and a clock that stands still."""
+    clock = {CLOCK: datetime.fromisoformat(student.template_date).strftime} if asks_the_date(tokenizer) else {}
+    return student.template_args | clock
+
+
+def asks_the_date(tokenizer: Any) -> bool:
+    """Whether the template has a use for today's date."""
+    return CLOCK in tokenizer.get_chat_template()
+
+
+def names_read(tokenizer: Any) -> set[str]:
+    """Names that the template reads and somebody may set."""
+    # the one tag that transformers adds to the language
+    source = re.sub(r"\{%-?\s*(?:end)?generation\s*-?%\}", "", tokenizer.get_chat_template())
+    tree = Environment(extensions=["jinja2.ext.loopcontrols"]).parse(source)
+    return meta.find_undeclared_variables(tree) - OF_THE_RENDERER - {"raise_exception"}
