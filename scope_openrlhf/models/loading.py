@@ -58,6 +58,37 @@ def generation_eos(path: str, revision: str) -> set[int]:
     return set(ids) if isinstance(ids, list) else {ids} - {None}
 
 
+LENGTHS = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "seq_length",
+    "max_target_positions",
+    "max_sequence_length",
+    "max_seq_length",
+    "seq_len",
+)
+"""Keys under which configs of models name their longest sequence."""
+SCALED_ALREADY = ("su", "longrope", "llama3")
+"""Kinds of scaled positions whose config names the length after scaling."""
+
+
 def positions(model_config: Any) -> int:
-    """Number of tokens of the longest sequence that a model's config allows; no limit where it names none."""
-    return getattr(model_config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
+    """Number of tokens of the longest sequence that an engine takes of a model; no limit where its config names none.
+
+    Scaled positions count as vLLM counts them (_get_and_verify_max_len in its config/model.py): the length times the
+    factor, with YaRN the original length.
+    """
+    config = model_config.get_text_config()
+    limit = min((n for key in LENGTHS if (n := getattr(config, key, None))), default=sys.maxsize)
+    limit = getattr(config, "model_max_length", None) or limit
+    rope = getattr(config, "rope_parameters", None) or {}
+    by_layer = [r for r in rope.values() if isinstance(r, dict) and "rope_type" in r]
+    factor = 1.0
+    for scaling in by_layer or [rope]:
+        # Gemma 3 scales the positions of some layers alone, and names the length after it
+        if scaling.get("rope_type") not in (*SCALED_ALREADY, None) and "gemma3" not in config.model_type:
+            factor = scaling.get("factor") or factor
+            if scaling["rope_type"] == "yarn":
+                limit = scaling["original_max_position_embeddings"]
+    return limit if factor == 1 else int(limit * factor)
