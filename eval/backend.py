@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TextIO
 
-from jinja2 import TemplateError
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
@@ -19,8 +18,10 @@ from scope_eval.sampler import Request, Sampler, SamplingError
 from scope_eval.server import Server
 from scope_eval.store import Sample, Store
 from scope_openrlhf.data.order import sample_seed
+from scope_openrlhf.data.prompts import as_text, unfolded, with_system
 from scope_openrlhf.models.loading import check_model, positions
 from scope_openrlhf.settings.errors import ConfigError
+from scope_openrlhf.settings.sections import DATE, StudentConfig
 
 Key = tuple[int, str, int]
 """(number of the benchmark in the store, item, number of the sample)."""
@@ -49,6 +50,7 @@ class ScopeVLLM(LM):
         base_url: str = "",
         served_model: str = "",
         template_args: dict | None = None,
+        template_date: str = DATE,
         chat: bool = True,
         store: Store | None = None,
         progress_to: TextIO = sys.stderr,
@@ -56,7 +58,7 @@ class ScopeVLLM(LM):
     ) -> None:
         """Load the tokenizer and check the model; lm-eval may give numbers as texts.
 
-        template_args: for the chat template.
+        template_args, template_date: for the chat template.
         chat: whether contexts come through the chat template, and so hold their special tokens.
         Raises ConfigError for a model that cannot be loaded, or a server that does not answer.
         """
@@ -77,7 +79,8 @@ class ScopeVLLM(LM):
             seed=int(seed),
             ray_address=ray_address,
         )
-        self.template_args, self.chat = template_args or {}, chat
+        self.student = StudentConfig(path=pretrained, template_args=template_args or {}, template_date=template_date)
+        self.chat = chat
         self.store, self.progress_to = store, progress_to
         self.benchmarks: dict[str, int] = {}
         """The number in the store of each task; with a store, to be filled before anything is asked for."""
@@ -99,16 +102,22 @@ class ScopeVLLM(LM):
         return self.tokenizer.name_or_path.replace("/", "__")
 
     def apply_chat_template(self, chat_history: list[dict], add_generation_prompt: bool = True) -> str:
-        """The prompt of a chat. Raises ConfigError for what the model's template refuses, a system prompt perhaps."""
+        """The prompt of a chat, whose last message may be a folded prompt.
+
+        Raises ConfigError for what the model's template refuses, and for a task that begins the response.
+        """
+        if not add_generation_prompt:
+            raise ConfigError("scope-vllm does not begin responses; use a task without gen_prefix")
+        *before, last = chat_history
+        prompt = unfolded(last["content"])
+        if isinstance(prompt, str):
+            prompt = chat_history
+        elif before:
+            prompt = with_system(prompt, before[0]["content"])
         try:
-            return self.tokenizer.apply_chat_template(
-                chat_history, tokenize=False, add_generation_prompt=add_generation_prompt, **self.template_args
-            )
-        except (TypeError, ValueError, TemplateError) as error:
-            raise ConfigError(
-                f"the chat template refuses what it is given ({error}); see --system and --template-args, or give "
-                "--no-chat"
-            ) from None
+            return as_text(self.tokenizer, prompt, self.student)
+        except ValueError as error:
+            raise ConfigError(f"{error}; see --system and --template-args, or give --no-chat") from None
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
         """A ResponseText for each request. lm-eval repeats the same request once per sample."""

@@ -25,6 +25,7 @@ from scope_eval.study.run import run_study
 from scope_eval.study.settings import StudySettings
 from scope_openrlhf.settings.command_line import CommandLine
 from scope_openrlhf.settings.errors import ConfigError, not_installed
+from scope_openrlhf.settings.sections import DATE
 from scope_openrlhf.verifier import GraderError
 
 
@@ -121,7 +122,7 @@ def add_model_flags(run: argparse.ArgumentParser, pair: argparse.ArgumentParser)
     what = f"of {known}, or .jsonl files of id, problem, answer; comma-separated (default tiny)"
     run.add_argument("--benchmarks", default="tiny", help=what)
     add_sampling_flags(run)
-    what = "a training run: its model before and after, and its config's eval section, for all that no flag says"
+    what = "a training run: its models before and after, and what its config says of prompts and evaluation"
     pair.add_argument("--run", type=Path, metavar="DIR", help=what)
     pair.add_argument("--before", metavar="MODEL", help="as --model of run")
     pair.add_argument("--after", metavar="MODEL", help="as --model of run")
@@ -152,11 +153,12 @@ def add_sampling_flags(command: argparse.ArgumentParser) -> None:
     add("--repetition-penalty", type=float, metavar="R", help="default: the benchmark's own, none for the six")
     add("--max-tokens", type=int, metavar="N", help="default: the benchmark's own, 32768 for the six")
     add("--instruction", metavar="TEXT", help="what follows each problem; default: the benchmark's own, empty: none")
-    add("--system", default="", metavar="TEXT", help="system prompt (default none)")
+    add("--system", metavar="TEXT", help="system prompt of problems that bring none (default none)")
     chat = "ask with the problem as it is, without the model's chat template"
     add("--no-chat", dest="chat", action="store_false", help=chat)
     template = """for the chat template, for instance '{"enable_thinking": false}'"""
-    add("--template-args", type=json_object, default={}, metavar="JSON", help=template)
+    add("--template-args", type=json_object, metavar="JSON", help=template)
+    add("--template-date", metavar="DATE", help=f"for a chat template that prints today's (default {DATE})")
     add("--revision", default="", metavar="COMMIT", help="commit of a hub id")
     add("--engines", type=int, default=1, metavar="N", help="vLLM engines, each on its own GPUs (default 1)")
     add("--tensor-parallel-size", type=int, default=1, metavar="N", help="GPUs of an engine (default 1)")
@@ -181,7 +183,10 @@ def add_sampling_flags(command: argparse.ArgumentParser) -> None:
 
 def json_object(text: str) -> dict:
     """A flag's value that is an object of JSON."""
-    found = json.loads(text)
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"must be an object of JSON, got {text} ({error})") from None
     if not isinstance(found, dict):
         raise argparse.ArgumentTypeError(f"must be an object of JSON, got {text}")
     return found

@@ -14,6 +14,8 @@ from scope_eval.benchmarks import TASKS
 from scope_eval.results import Graded
 from scope_eval.settings import EvalSettings
 from scope_eval.store import Store
+from scope_openrlhf.data.prompts import unfolded
+from scope_openrlhf.data.templates import Keys, check_template
 from scope_openrlhf.files.fingerprint import files_fingerprint
 from scope_openrlhf.platform import cpu
 from scope_openrlhf.settings.errors import ConfigError
@@ -35,6 +37,9 @@ VERSIONS = (
     "sympy",
 )
 """Packages that decide what is sampled and how it is graded."""
+
+KEYS = Keys("--template-args", "--template-date", "--system")
+"""What of our flags a chat template is given."""
 
 
 def evaluate(model: str, folder: Path, settings: EvalSettings, progress_to: TextIO) -> None:
@@ -59,9 +64,10 @@ def evaluate(model: str, folder: Path, settings: EvalSettings, progress_to: Text
     lm = None
     try:
         lm = open_model(model, settings, store, progress_to)
+        notes = check_prompts(tasks, lm, settings)
         identity = model_identity(model, commit) | getattr(lm.sampler, "identity", {})
         for name, task in tasks.items():
-            lm.benchmarks[task.config.task] = begin(store, name, task, model, identity, lm, settings)
+            lm.benchmarks[task.config.task] = begin(store, name, task, model, identity, lm, settings, notes)
         evaluated = simple_evaluate(
             lm,
             tasks=list(tasks.values()),
@@ -98,6 +104,7 @@ def open_model(model: str, settings: EvalSettings, store: Store, progress_to: Te
         base_url=settings.base_url,
         served_model=settings.served_model,
         template_args=settings.template_args,
+        template_date=settings.template_date,
         chat=settings.chat,
         store=store,
         progress_to=progress_to,
@@ -150,19 +157,48 @@ def own_sampling(file: Path) -> dict:
     return task["generation_kwargs"] if "generation_kwargs" in task else own_sampling(file.parent / task["include"])
 
 
+def check_prompts(tasks: dict[str, Any], lm: "ScopeVLLM", settings: EvalSettings) -> list[str]:
+    """Notes on what the chat template makes of the settings. Raises ConfigError naming a problem that it refuses."""
+    notes = check_template(lm.tokenizer, lm.student, settings.system, KEYS) if settings.chat else []
+    for name, task in tasks.items():
+        for problem in task.eval_docs:
+            if not settings.chat and not isinstance(unfolded(problem["problem"]), str):
+                raise ConfigError(
+                    f"{name}, problem {problem['id']} is a chat, which --no-chat cannot ask; leave --no-chat out"
+                )
+            if settings.chat:
+                try:
+                    lm.apply_chat_template(question(task, problem, settings))
+                except ConfigError as error:
+                    raise ConfigError(f"{name}, problem {problem['id']}: {error}") from None
+    return notes
+
+
+def question(task: Any, problem: dict, settings: EvalSettings) -> list[dict[str, str]]:
+    """A problem as lm-eval hands it to the model's chat template."""
+    system = [{"role": "system", "content": settings.system}] if settings.system else []
+    return [*system, {"role": "user", "content": task.doc_to_text(problem)}]
+
+
 def begin(
-    store: Store, name: str, task: Any, model: str, identity: dict, lm: "ScopeVLLM", settings: EvalSettings
+    store: Store,
+    name: str,
+    task: Any,
+    model: str,
+    identity: dict,
+    lm: "ScopeVLLM",
+    settings: EvalSettings,
+    notes: list[str],
 ) -> int:
     """The number of a benchmark in the store; see Store.begin.
 
-    Its settings hold what a sample depends on, the prompt as the model sees it included.
+    Its settings hold what a sample depends on, the prompt as the model sees it included. notes: beside the benchmark's.
     """
     from scope_eval.backend import sampling_params  # torch, as above
 
-    example = task.doc_to_text({"id": "example", "problem": "1+1?", "answer": "2", "stratum": "all"})
-    if settings.chat:
-        system = [{"role": "system", "content": settings.system}] if settings.system else []
-        example = lm.apply_chat_template([*system, {"role": "user", "content": example}])
+    problem = {"id": "example", "problem": "1+1?", "answer": "2", "stratum": "all"}
+    chat = question(task, problem, settings)
+    example = lm.apply_chat_template(chat) if settings.chat else chat[-1]["content"]
     dtype = "float32" if cpu.active() and settings.dtype == "bfloat16" else settings.dtype
     sampled_with = sampling_params(task.config.generation_kwargs) | {
         "seed": settings.seed,
@@ -176,7 +212,7 @@ def begin(
     about = {
         "model": model,
         "data": {"from": "file" if of_a_file else f"{hub['path']} at {hub['revision']}", "of": len(rows)},
-        "notes": metadata.get("notes", []),
+        "notes": [*metadata.get("notes", []), *notes],
         "without": metadata.get("without"),
         "significant": bool(metadata.get("significant")),
         "published": "file" not in source,

@@ -9,6 +9,7 @@ import yaml
 
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError
+from scope_openrlhf.settings.sections import DATE, check_date
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,8 @@ class EvalSettings:
     """Whether problems go through the model's chat template."""
     template_args: dict[str, Any] = field(default_factory=dict)
     """Arguments of the chat template."""
+    template_date: str = DATE
+    """Date that a chat template gets which asks for today's."""
     revision: str = ""
     """Commit of a hub id."""
     engines: int = 1
@@ -68,6 +71,9 @@ class EvalSettings:
             raise ConfigError("--samples and --limit must be at least 1")
         if self.engines < 1 or self.tensor_parallel_size < 1:
             raise ConfigError("--engines and --tensor-parallel-size must be at least 1")
+        if self.template_args and not self.chat:
+            raise ConfigError("--template-args are for the chat template, which --no-chat leaves out; give one of them")
+        check_date(self.template_date, "--template-date")
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "EvalSettings":
@@ -121,7 +127,7 @@ class PairSettings:
 
 
 def of_a_run(run: Path) -> dict[str, Any]:
-    """What a training run's config says of its evaluation, under the names of flags."""
+    """What a training run's config says of its evaluation, and of its prompts, under the names of flags."""
     file = run / "config.yaml"
     if not file.is_file():
         raise ConfigError(f"{run} is no run: there is no {file}; make train first, or name another with --run")
@@ -137,4 +143,7 @@ def of_a_run(run: Path) -> dict[str, Any]:
         "benchmarks": file_of_problems,
         "out": run / "eval",
         "seed": config.seed,
+        "system": config.data.system,
+        "template_args": config.student.template_args,
+        "template_date": config.student.template_date,
     }

@@ -117,6 +117,20 @@ def with_system(prompt: Prompt, system: str) -> Prompt:
     return [{"role": "system", "content": system}, *messages]
 
 
+def folded(prompt: Prompt) -> str:
+    """A prompt as one text, for what holds texts alone: the user's one message, or all messages as JSON."""
+    messages = as_messages(prompt)
+    return messages[0]["content"] if len(messages) == 1 else json.dumps(messages, ensure_ascii=False)
+
+
+def unfolded(text: str) -> Prompt:
+    """What was folded; what was written after it stands at the end of its last message."""
+    if not text.startswith('[{"role": "'):
+        return text
+    messages, end = json.JSONDecoder().raw_decode(text)
+    return with_hint(messages, text[end:])
+
+
 def as_messages(prompt: Prompt) -> list[dict[str, str]]:
     """A prompt in chat form."""
     return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt

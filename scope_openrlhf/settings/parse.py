@@ -3,6 +3,7 @@
 import dataclasses
 import typing
 from collections.abc import Iterable
+from datetime import date
 from typing import Any
 
 from scope_openrlhf.settings.errors import ConfigError, nearest
@@ -63,6 +64,8 @@ def _convert_scalar(hint: Any, value: Any, key: str) -> Any:
             return float(value)
         except ValueError:
             pass
+    if hint is str and isinstance(value, date):  # YAML reads 2024-07-26 as one
+        return value.isoformat()
     if hint is str and value is None:  # `eval.path=` on a command line
         return ""
     if type(value) is not hint:

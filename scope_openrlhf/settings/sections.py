@@ -4,10 +4,21 @@ What is left open here (a 0 that means "as long as needed") is settled in resolv
 """
 
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Literal
+
+from scope_openrlhf.settings.errors import ConfigError
 
 DATE = "2024-07-26"
 """What the clock of a chat template says unless something else is asked for."""
+
+
+def check_date(text: str, key: str) -> None:
+    """Raise ConfigError naming the key unless the text is a date."""
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{key} must be a date like {DATE}, got {text!r}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +51,9 @@ class StudentConfig:
     template_date: str = DATE
     """Date that a chat template gets which asks for today's, so that a run and its evaluation read the same prompts
     tomorrow. The default is what Llama 3's template takes where there is no clock."""
+
+    def __post_init__(self) -> None:
+        check_date(self.template_date, "student.template_date")
 
 
 @dataclass(frozen=True, kw_only=True)
