@@ -13,12 +13,13 @@ import pytest
 from scope_openrlhf.data.files import refuse_foreign_files
 from scope_openrlhf.data.problem import Problem
 from scope_openrlhf.data.problems import load_problems
+from scope_openrlhf.data.prompts import as_text
 from scope_openrlhf.equations.batch import Attempt
 from scope_openrlhf.host import flags
 from scope_openrlhf.models import foreign_code, loading
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError
-from scope_openrlhf.settings.sections import DataConfig
+from scope_openrlhf.settings.sections import DataConfig, StudentConfig
 
 STUDENT = Path("examples/tiny/student")
 
@@ -192,9 +193,7 @@ def test_templates_take_texts_as_they_are(tmp_path):
     manager = TaskManager(include_path=str(TASKS), include_defaults=False)
     (task,) = load_tasks(manager, tmp_path, settings).values()
     for text, doc in zip(HOSTILE, task.eval_docs, strict=True):
-        chat = tokenizer.apply_chat_template(
-            [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
-        )
+        chat = as_text(tokenizer, text, StudentConfig(path=str(STUDENT)))
         assert chat == f"<|user|>{text}<|assistant|>"
         attempt = Attempt(Problem(id="0", prompt=text, answer=text), "", None, "wrong")
         assert rlsd.hint("with_answer", 0, [attempt]) == f"\n\nThe correct answer is {text}."

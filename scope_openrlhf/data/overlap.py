@@ -16,7 +16,7 @@ from scope_openrlhf.settings.errors import ConfigError
 from scope_openrlhf.settings.sections import EvalConfig
 
 _SPACING = re.compile(
-    r"\\[,;:!>( )\[\]]|\\(?:qquad|quad|left|right|displaystyle)(?![a-z])|\\?\$|~|[.,;:?]+(?=[\s$~]|\Z)"
+    r"\\[,;:!>( )\[\]]|\\(?:qquad|quad|left|right|displaystyle)(?![a-z])|\\?\$|~|[.,;:?]+(?=[\s$~\\]|\Z)"
 )
 _FRACTION = re.compile(r"\\[dt]frac")
 _LOOSE = re.compile(r"\s+(?=\W)|(?<=\W)\s+|\A\s+|\s+\Z")  # spaces that part no two words

@@ -33,5 +33,5 @@ def names_read(tokenizer: Any) -> set[str]:
     """Names that the template reads and somebody may set."""
     # the one tag that transformers adds to the language
     source = re.sub(r"\{%-?\s*(?:end)?generation\s*-?%\}", "", tokenizer.get_chat_template())
-    tree = Environment(extensions=["jinja2.ext.loopcontrols"]).parse(source)
+    tree = Environment(extensions=["jinja2.ext.loopcontrols"], optimized=False).parse(source)  # it is read, never run
     return meta.find_undeclared_variables(tree) - OF_THE_RENDERER - {"raise_exception"}

@@ -100,7 +100,10 @@ def test_more_samples_are_added_to_those_that_are_there(ray_session, tmp_path, c
         ),
         (["--samples", "0"], "--samples and --limit must be at least 1"),
         (["--temperature", "-1"], "--temperature -1.0 is out of its range"),
-        (["--template-args", '{"tokenize": true}'], "the chat template refuses what it is given"),
+        (["--template-args", '{"tokenize": true}'], "--template-args: the chat template of .* reads no tokenize"),
+        (["--system", "Be brief."], "--system cannot be given: the chat template leaves out the system message"),
+        (["--template-date", "today"], "--template-date must be a date like 2024-07-26, got 'today'"),
+        (["--no-chat", "--template-args", '{"a": 1}'], "--template-args are for the chat template"),
         (["--base-url", "http://127.0.0.1:9", "--limit", "1"], "--base-url http://127.0.0.1:9 does not answer"),
     ],
 )

@@ -140,7 +140,7 @@ def write_run(command: list[str]) -> None:
         "seconds": {"total": 2.5},
     }
     (run / "metrics.jsonl").write_text(json.dumps(row) + "\n")
-    (run / "prompts.jsonl").write_text(prompt_lines([Problem(id=i, prompt="?", answer="1") for i in "ab"]))
+    (run / "prompts.jsonl").write_text(prompt_lines([(Problem(id=i, prompt="?", answer="1"), "?") for i in "ab"]))
     summary = {
         "algorithm": config.algorithm["name"],
         "steps": 1,

@@ -3,6 +3,7 @@
 Only Ray is left out.
 """
 
+import json
 import math
 from dataclasses import replace
 
@@ -13,15 +14,17 @@ from resolved import teacher
 
 from scope_openrlhf.algorithms.base.contract import Algorithm, Asks
 from scope_openrlhf.data.problem import Problem
-from scope_openrlhf.data.prompts import with_hint
+from scope_openrlhf.data.prompts import as_text, with_hint
 from scope_openrlhf.equations.batch import Attempt
-from scope_openrlhf.host import contexts
+from scope_openrlhf.host import contexts, luggage
 from scope_openrlhf.host.contexts import ContextScorer, padded, prompt_ids, topk_of_response
 from scope_openrlhf.host.experience import collect_rollouts
 from scope_openrlhf.host.luggage import Scored
 from scope_openrlhf.settings.resolved import Run
 from scope_openrlhf.settings.sections import StudentConfig
 from scope_openrlhf.teacher.contract import Score, TeacherError
+
+STUDENT = StudentConfig(path="examples/tiny/student")
 
 
 def test_a_hint_stands_at_the_end_of_the_problem_and_the_response_is_the_same():
@@ -30,7 +33,7 @@ def test_a_hint_stands_at_the_end_of_the_problem_and_the_response_is_the_same():
     tokenizer = AutoTokenizer.from_pretrained("examples/tiny/student")
     response = [torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in ("1+1=2", "7")]
     chat = [{"role": "user", "content": "1+1?"}]
-    prompts = [prompt_ids(tokenizer, with_hint(chat, "2")), prompt_ids(tokenizer, with_hint("3+4?", ""))]
+    prompts = [prompt_ids(tokenizer, with_hint(p, hint), STUDENT) for p, hint in ((chat, "2"), ("3+4?", ""))]
     sequences, action, attention = padded(list(zip(prompts, response, strict=True)), tokenizer.pad_token_id)
     read = [tokenizer.decode(ids[keep.bool()]) for ids, keep in zip(sequences, attention, strict=True)]
     assert read == ["<|user|>1+1?2<|assistant|>1+1=2", "<|user|>3+4?<|assistant|>7"]
@@ -45,9 +48,13 @@ def test_a_prompt_without_a_hint_has_the_tokens_that_openrlhf_gives_its_rollout(
     tokenizer = AutoTokenizer.from_pretrained("examples/tiny/student")
     turns = (("user", "1+1?"), ("assistant", "2"), ("user", "9-4?"))
     for prompt in ("12+7?", [{"role": role, "content": said} for role, said in turns]):
-        row, template = {"prompt": prompt}, tokenizer.apply_chat_template
-        text, _ = preprocess_data(row, input_key="prompt", apply_chat_template=template)
-        assert prompt_ids(tokenizer, prompt).tolist() == tokenizer(text=text, add_special_tokens=False)["input_ids"]
+        asked = Problem(id="0", prompt=prompt, answer="5"), as_text(tokenizer, prompt, STUDENT)
+        row = json.loads(luggage.prompt_lines([asked]))
+        text, _ = preprocess_data(row, None, luggage.PROMPT_COLUMN, luggage.LABEL_COLUMN, apply_chat_template=False)
+        ids = tokenizer(text=text, add_special_tokens=False)["input_ids"]
+        assert prompt_ids(tokenizer, prompt, STUDENT).tolist() == ids
+        theirs, _ = preprocess_data({"prompt": prompt}, None, "prompt", None, tokenizer.apply_chat_template)
+        assert text == theirs  # where the template is given nothing more
 
 
 def test_the_top_k_of_a_response_lies_at_its_places_in_the_rollout_whatever_stood_before_it():
@@ -85,7 +92,7 @@ def step():
     for first in (0, 2):
         rows = [(asked[i], answers[i]) for i in (first, first + 1)]
         said = [torch.tensor(tokenizer(answer, add_special_tokens=False)["input_ids"]) for _, answer in rows]
-        tokens = [(prompt_ids(tokenizer, prompt), ids) for (prompt, _), ids in zip(rows, said, strict=True)]
+        tokens = [(prompt_ids(tokenizer, prompt, STUDENT), ids) for (prompt, _), ids in zip(rows, said, strict=True)]
         sequences, action, keep = padded(tokens, tokenizer.pad_token_id)
         e = Experience(sequences=sequences, attention_mask=keep, action_mask=action)
         e.rewards, e.truncated = torch.ones(2), torch.zeros(2)
@@ -98,8 +105,7 @@ def step():
         scored = [Scored(attempt, None, 0.0, 0.0) for attempt in attempts]
         e.info = {"teacher_log_probs": unscored, "dropped": torch.zeros(2), "scored": scored}
         experiences.append(e)
-    student = StudentConfig(path="examples/tiny/student")
-    run = Run(name="r", folder="r", seed=1, student=student, algorithm={"name": "none"}, teachers={})
+    run = Run(name="r", folder="r", seed=1, student=STUDENT, algorithm={"name": "none"}, teachers={})
     forward = lambda batches: [actor(*b).detach() for b in batches]  # noqa: E731
     scorer = ContextScorer(EmptyHint(None), run, tokenizer, 2, forward, lambda: None)
     return scorer, experiences, collect_rollouts(experiences, samples_per_prompt=2)[0]

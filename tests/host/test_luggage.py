@@ -15,8 +15,8 @@ PROBLEM = Problem(id="a", prompt="1+1?", answer="2")
 
 
 def test_the_label_carries_the_problem_and_its_place():
-    row = json.loads(luggage.prompt_lines([PROBLEM]))
-    assert row["prompt"] == "1+1?"
+    row = json.loads(luggage.prompt_lines([(PROBLEM, "<|user|>1+1?")]))
+    assert row["prompt"] == "<|user|>1+1?"
     assert json.loads(row["label"]) == {"id": "a", "prompt": "1+1?", "answer": "2", "order": 0}
     assert luggage.unpack_label(row["label"]) == (PROBLEM, 0)
 
@@ -24,7 +24,7 @@ def test_the_label_carries_the_problem_and_its_place():
 def test_the_problems_of_a_run_are_read_again_in_their_order(tmp_path):
     chat = [{"role": "user", "content": "2+2?"}]
     full = Problem(id="b", prompt=chat, answer="4", teacher="", trace="2+2=4", hinted=True, leaks=False)
-    (tmp_path / "prompts.jsonl").write_text(luggage.prompt_lines([full, PROBLEM, full]))
+    (tmp_path / "prompts.jsonl").write_text(luggage.prompt_lines([(full, "a"), (PROBLEM, "b"), (full, "a")]))
     assert luggage.read_prompts(tmp_path / "prompts.jsonl") == [full, PROBLEM, full]
 
 
