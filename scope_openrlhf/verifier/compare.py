@@ -1,31 +1,43 @@
 """Comparison of two answers by form, down to the leaves; what only algebra can tell is asked of `leaf`."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+from scope_openrlhf.verifier.several import same_items, same_matrices, same_unordered
 from scope_openrlhf.verifier.forms import (
     Based,
     Bracket,
+    Cases,
+    Clock,
+    Congruence,
     Form,
     Items,
     Math,
     Matrix,
     Named,
+    Phrase,
     Ratio,
     Relation,
+    SetMeet,
+    SetMinus,
     SetUnion,
     Words,
 )
 from scope_openrlhf.verifier.numbers import Number
 from scope_openrlhf.verifier.parse import parse
-from scope_openrlhf.verifier.spelling import clean
+from scope_openrlhf.verifier.relations import asks_for_one_value
+from scope_openrlhf.verifier.sets import NoOrder, is_set, same_sets
+from scope_openrlhf.verifier.spelling import MAX_ANSWER_CHARS, clean, squeeze
 from scope_openrlhf.verifier.vocabulary import PREFIXED, UNITS
 
 Leaf = Callable[[str, str, str], bool]
-"""(gold, answer, kind) -> same. kind: "value", "=" for two equations (as left - right), "<" for two inequalities, or
-"near X" for values that may be X apart."""
+"""(gold, answer, kind) -> yes or no.
+
+kind: "value", whether they are the same; "=" for two equations (as left - right), "<" for two inequalities; "near X" for
+values that may be X apart; "less", whether the first is the smaller one; "at x=1/2", whether they agree there.
+"""
 Again = Callable[[Form, Form], bool]
 """Comparison of a part of the gold with a part of the answer."""
 
@@ -33,6 +45,9 @@ _MARKS = {"": "", "%": "", "deg": "deg"}
 """Mark of a number -> the unit that it stands for."""
 _KNOWN = set(UNITS.values()) | PREFIXED
 """Units of which two that differ are not the same."""
+_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!,?\d)")
+_LABEL = re.compile(r"[⟦(]*\s*(?:(?:option|choice|answer)\s*)?([A-E])\s*(?:\)?[.:]|\)?\s*⟧|\)(?=[\s⟧]))[⟧).: ]*(.+)", re.IGNORECASE)
+"""A choice with its text: (C) 42, C. 42."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +65,22 @@ def same(gold: str, answers: list[str], leaf: Leaf, rules: Rules) -> bool:
     gold: raw. answers: what the boxes that belong together hold, raw. Raises TooDeep, or whatever leaf raises.
     """
     cleaned = [clean(a) for a in answers]
+    told = clean(gold)
+    if len(gold) > MAX_ANSWER_CHARS:
+        return False  # too long to be read; the same text was told before
     # several boxes in one breath: right if each is, or if together they are all the answers; "3 or 4" is not 3
-    each = all(
-        any(_same(g, a, leaf, rules) for g in readings(clean(gold), gold=True) for a in readings(text))
-        for text in cleaned
-    )
+    each = all(_one(told, text, leaf, rules) for text in cleaned)
     if each or len(answers) == 1:
         return each
-    return any(
-        _same(g, Items(tuple(next(readings(a)) for a in cleaned)), leaf, rules)
-        for g in readings(clean(gold), gold=True)
-    )
+    together = Items(tuple(next(readings(a)) for a in cleaned))
+    return any(_same(g, together, leaf, rules) for g in readings(told, gold=True))
+
+
+def _one(gold: str, answer: str, leaf: Leaf, rules: Rules) -> bool:
+    """Whether one cleaned answer is the gold one, in one of its readings."""
+    if squeeze(gold) == squeeze(answer) and not re.search(r"\d [eE]\b|[eE] \d", answer):
+        return bool(answer)
+    return any(_same(g, a, leaf, rules) for g in readings(gold, gold=True) for a in readings(answer))
 
 
 def readings(text: str, gold: bool = False) -> Iterator[Form]:
@@ -68,20 +88,22 @@ def readings(text: str, gold: bool = False) -> Iterator[Form]:
 
     "5 m" is a length or a product, "1,234" a number or two; "(C) 42" names a choice and its value.
     """
+    joined = _THOUSANDS.sub(lambda m: m[0].replace(",", ""), text)
+    # 1,234 is a number where it is the gold; in brackets, or as two numbers of three digits, nobody can tell
+    apart = [text] if joined != text and (not gold or re.search(r"[(\[{]|^\d{3},\d{3}$", text)) else []
     seen = set()
-    for plain_units, commas_separate in ((True, False), (False, False), (True, True)):
-        if commas_separate and gold:
-            continue  # 1,234 is a number where it is the gold
-        form = parse(text, plain_units, commas_separate)
-        if form not in seen:
-            seen.add(form)
-            yield form
-    label = text.lstrip("⟦(").partition(")")
-    if text[:1] in "⟦(" and len(label[0]) == 1 and label[0] in "ABCDE" and label[1]:
-        rest = label[2].lstrip("⟧ .:").strip()
-        if rest and label[2][:1] in (" ", "⟧") and not re.search(r"\(?[A-E]\)", rest):
+    variants = apart if re.search(r"[(\[]\d+[)\]]", joined) and apart else [joined, *apart]  # (12,345) is a pair
+    for variant in variants:
+        for plain_units in (True, False):
+            form = parse(variant, plain_units)
+            if form not in seen:
+                seen.add(form)
+                yield form
+    if (label := _LABEL.fullmatch(text)) and label[1].isupper():
+        rest = label[2].strip("⟧ ")
+        if rest and not re.search(r"\(?\b[A-E]\b\)|⟦\s*(?:or|and)\b|\bor\b", rest):
             yield parse(rest)
-            yield parse(label[0])
+            yield parse(label[1])
 
 
 def _same(g: Form, a: Form, leaf: Leaf, rules: Rules) -> bool:
@@ -94,23 +116,26 @@ def _same(g: Form, a: Form, leaf: Leaf, rules: Rules) -> bool:
         return _numbers(g, a, rules)
     if isinstance(g, Named) or isinstance(a, Named):
         return _named(g, a, again)
-    if isinstance(g, SetUnion) or isinstance(a, SetUnion):
-        return _each_has_its_match(_parts(g), _parts(a), again)
+    if is_set(g) or is_set(a):
+        return _sets(g, a, leaf, again)
     if isinstance(g, Items) or isinstance(a, Items):
-        return _items(g, a, again)
+        return same_items(g, a, again)
     if isinstance(g, Matrix) or isinstance(a, Matrix):
-        return _matrices(g, a, again)
+        return same_matrices(g, a, again)
     if isinstance(g, Bracket) and isinstance(a, Bracket):
         kinds = (g.opened, g.closed, len(g.items)), (a.opened, a.closed, len(a.items))
         return kinds[0] == kinds[1] and all(map(again, g.items, a.items))
-    if isinstance(g, Relation) and isinstance(a, Relation):
-        return _relations(g, a, leaf)
-    if isinstance(g, Number) and isinstance(a, Relation) and _is_sum_of_letters(a):
-        return again(g, parse(a.right))  # "m + n = 3" where the question asks for m + n
-    if isinstance(g, Ratio) and isinstance(a, Ratio):
-        return len(g.parts) == len(a.parts) and all(
-            x.value * a.parts[0].value == y.value * g.parts[0].value for x, y in zip(g.parts, a.parts, strict=True)
-        )
+    if isinstance(g, Relation) or isinstance(a, Relation):
+        return _relations(g, a, leaf, again)
+    if isinstance(g, Cases) or isinstance(a, Cases):
+        return _cases(g, a, leaf, again)
+    if isinstance(g, Phrase) or isinstance(a, Phrase):
+        pieces = [f.pieces if isinstance(f, Phrase) else () for f in (g, a)]
+        return len(pieces[0]) == len(pieces[1]) and all(map(again, *pieces))
+    if isinstance(g, Congruence) or isinstance(a, Congruence):
+        return _congruences(g, a, leaf, again)
+    if isinstance(g, Clock | Ratio) or isinstance(a, Clock | Ratio):
+        return _ratios(g, a, leaf)
     if isinstance(g, Based) or isinstance(a, Based):
         return g == a
     if isinstance(g, Words) or isinstance(a, Words):
@@ -131,23 +156,29 @@ def _numbers(g: Number, a: Number, rules: Rules) -> bool:
     def near(value: Fraction) -> bool:
         return abs(value - g.value) <= close
 
-    if near(a.value):
-        return True  # "10%" for 10 too: where the question asks for percent, the sign is a unit
     if a.mark == "%" and g.mark != "%":
-        return near(a.value / 100)
-    if g.mark == "%" and a.mark != "%":
-        return near(a.value * 100)
-    return False
+        # "10%" for 10 too: where the question asks for percent, the sign is a unit; a gold below 1 is a share
+        return near(a.value / 100) or (abs(g.value) >= 1 and near(a.value))
+    if near(a.value):
+        return True
+    return g.mark == "%" and a.mark != "%" and near(a.value * 100)
 
 
 def _values(g: Number | Math, a: Number | Math, leaf: Leaf, rules: Rules) -> bool:
     """Compare two values of which one at least is no plain number."""
     if not _units_agree(g.unit, a.unit):
         return False
+    if any(r"\top" in _text(f) for f in (g, a)):  # matrices, whose products have an order
+        return _letters_in_order(_text(g)) == _letters_in_order(_text(a))
     kind = "value"
     if rules.significant and isinstance(g, Number) and g.places:
         kind = f"near {g.places / 2}"
     return leaf(_text(g), _text(a), kind)
+
+
+def _letters_in_order(text: str) -> str:
+    """A product of matrices without its spelling: X^T X and X^{\\top} \\cdot X."""
+    return re.sub(r"\\cdot|\\top|[{}\s]|(?<=\^)T", lambda m: "T" if m[0] in ("T", r"\top") else "", text)
 
 
 def _units_agree(gold: str, answer: str) -> bool:
@@ -160,7 +191,9 @@ def _named(g: Form, a: Form, again: Again) -> bool:
     """Compare where one side or both have a name: x = 3 is 3, and is x - 3 = 0 where that is no number."""
     if isinstance(g, Named) and isinstance(a, Named):
         turned = (_text(a.value).replace(" ", ""), a.name) == (g.name, _text(g.value).replace(" ", ""))
-        return (g.name == a.name and again(g.value, a.value)) or turned  # B = A for A = B
+        names = {g.name, a.name}
+        one_name = len(names) == 1 or len({n.partition("(")[0] for n in names}) == 1 and min(map(len, names)) == 1
+        return (one_name and again(g.value, a.value)) or turned  # B = A for A = B, f = 0 for f(x) = 0
     if isinstance(g, Named):
         if isinstance(a, Relation) and _text(g.value) and not isinstance(g.value, Number):
             return again(Relation(g.name, "=", _text(g.value)), a)
@@ -171,56 +204,30 @@ def _named(g: Form, a: Form, again: Again) -> bool:
     return again(g, a.value)
 
 
-def _relations(g: Relation, a: Relation, leaf: Leaf) -> bool:
-    """Compare two equations or inequalities, which may be turned into one another by algebra."""
-    if g.sign != a.sign:
+def _sets(g: Form, a: Form, leaf: Leaf, again: Again) -> bool:
+    """Compare where one side or both can only be sets of real numbers."""
+    try:
+        return same_sets(g, a, lambda x, y: _order(x, y, leaf))
+    except NoOrder:  # ends with letters in them
+        pass
+    if isinstance(g, SetMinus) and isinstance(a, SetMinus):
+        return again(g.whole, a.whole) and again(g.removed, a.removed)
+    if isinstance(g, SetMeet) or isinstance(a, SetMeet):
+        return isinstance(g, SetMeet) and isinstance(a, SetMeet) and same_unordered(g.parts, a.parts, again)
+    if isinstance(g, SetMinus) or isinstance(a, SetMinus):
         return False
-    if (g.left.replace(" ", ""), g.right.replace(" ", "")) == (a.left.replace(" ", ""), a.right.replace(" ", "")):
-        return True
-    return leaf(f"({g.left})-({g.right})", f"({a.left})-({a.right})", "=" if g.sign in ("=", "!=") else "<")
+    if not isinstance(g, SetUnion | Items) and not isinstance(a, SetUnion | Items):
+        return g == a
+    return same_unordered(_parts(g), _parts(a), again)
 
 
-def _is_sum_of_letters(a: Relation) -> bool:
-    """Whether a relation says what a sum of letters is: m + n = 3."""
-    return a.sign == "=" and bool(re.fullmatch(r"[a-zA-Z](?:\s*[+-]\s*[a-zA-Z])+", a.left))
-
-
-def _matrices(g: Form, a: Form, again: Again) -> bool:
-    """Compare where one side or both are a matrix; a row or a column may be written as a tuple."""
-    if isinstance(g, Matrix) and isinstance(a, Matrix):
-        return [len(r) for r in g.rows] == [len(r) for r in a.rows] and all(map(again, _flat(g), _flat(a)))
-    gold, answer = _as_vector(g), _as_vector(a)
-    if gold is None or answer is None or len(gold) != len(answer):
-        return False
-    return all(map(again, gold, answer))
-
-
-def _as_vector(form: Form) -> Sequence[Form] | None:
-    """Components of a tuple, a row or a column; None for anything else."""
-    if isinstance(form, Bracket):
-        return form.items
-    if isinstance(form, Matrix) and (len(form.rows) == 1 or all(len(r) == 1 for r in form.rows)):
-        return _flat(form)
-    return None
-
-
-def _flat(matrix: Matrix) -> list[Form]:
-    """Cells of a matrix, row by row."""
-    return [cell for row in matrix.rows for cell in row]
-
-
-def _items(g: Form, a: Form, again: Again) -> bool:
-    """Compare where one side or both are lists."""
-    if isinstance(g, Items) and isinstance(a, Items) and g.names and a.names:
-        named = dict(zip(a.names, a.items, strict=True))
-        return set(g.names) == set(a.names) and all(again(x, named[n]) for n, x in zip(g.names, g.items, strict=True))
-    if isinstance(g, Items | Bracket) and isinstance(a, Items | Bracket):  # x = 1, y = 2 is (1, 2)
-        for one, other in ((g, a), (a, g)):
-            if isinstance(one, Items) and one.names and isinstance(other, Bracket):
-                return len(g.items) == len(a.items) and all(map(again, g.items, a.items))
-    if isinstance(g, Bracket | Matrix | SetUnion) and isinstance(a, Items) and len(a.items) != 1:
-        return False
-    return _each_has_its_match(_parts(g), _parts(a), again)
+def _order(x: Form, y: Form, leaf: Leaf) -> int:
+    """Sign of x - y. Raises NoOrder."""
+    if isinstance(x, Number) and isinstance(y, Number):
+        return (x.value > y.value) - (x.value < y.value)
+    if leaf(_text(x), _text(y), "value"):
+        return 0
+    return -1 if leaf(_text(x), _text(y), "less") else 1
 
 
 def _parts(form: Form) -> tuple[Form, ...]:
@@ -228,11 +235,118 @@ def _parts(form: Form) -> tuple[Form, ...]:
     return form.parts if isinstance(form, SetUnion) else form.items if isinstance(form, Items) else (form,)
 
 
-def _each_has_its_match(gold: tuple[Form, ...], answer: tuple[Form, ...], again: Again) -> bool:
-    """Compare as sets: an answer given twice is one answer."""
-    if len(gold) > 100 or len(answer) > 100 or bool(gold) != bool(answer):
+def _relations(g: Form, a: Form, leaf: Leaf, again: Again) -> bool:
+    """Compare where one side or both are relations, which may be turned into one another by algebra."""
+    if not isinstance(g, Relation):
+        if isinstance(g, Bracket):
+            return bool(g.variable) and _relations(_as_relation(g), a, leaf, again)
+        # "m + n = 3" where the question asks for m + n
+        return isinstance(a, Relation) and a.sign == "=" and asks_for_one_value(a.left) and again(g, parse(a.right))
+    if isinstance(a, Bracket) and a.variable:
+        a = _as_relation(a)
+    if not isinstance(a, Relation):
+        return g.sign == "=" and asks_for_one_value(g.left) and again(parse(g.right), a)
+    if g.sign != a.sign:
         return False
-    return all(any(again(g, a) for a in answer) for g in gold) and all(any(again(g, a) for g in gold) for a in answer)
+    sides = [(squeeze(r.left), squeeze(r.right)) for r in (g, a)]
+    if sides[0] == sides[1]:
+        return True
+    if g.sign in ("=", "!=", "<", "<="):
+        return leaf(f"({g.left})-({g.right})", f"({a.left})-({a.right})", "=" if g.sign in ("=", "!=") else "<")
+    if g.sign in ("parallel", "perpendicular") and sides[0] == sides[1][::-1]:
+        return True
+    return g.left == a.left and again(parse(g.right), parse(a.right)) if g.sign in ("in", "notin") else False
+
+
+def _as_relation(form: Bracket) -> Relation:
+    """An interval of a letter as an inequality again."""
+    x, (low, high) = form.variable, (_text(i) for i in form.items)
+    if low == r"-\infty":
+        return Relation(x, "<=" if form.closed == "]" else "<", high)
+    if high == r"\infty":
+        return Relation(low, "<=" if form.opened == "[" else "<", x)
+    both = {"[]": "<=", "()": "<"}.get(form.opened + form.closed, "chain")
+    return Relation(f"(({x})-({low}))(({x})-({high}))", both, "0")
+
+
+def _cases(g: Form, a: Form, leaf: Leaf, again: Again) -> bool:
+    """Compare values by cases: branch by branch, or with one expression at points of each branch."""
+    if isinstance(g, Cases) and isinstance(a, Cases):
+        if len(g.branches) != len(a.branches):
+            return False
+        left = list(a.branches)
+        for value, condition in g.branches:
+            otherwise = Words("otherwise")
+            match = next(
+                (b for b in left if again(value, b[0]) and (otherwise in (condition, b[1]) or again(condition, b[1]))),
+                None,
+            )
+            if match is None:
+                return False
+            left.remove(match)
+        return True
+    cases, other = (g, a) if isinstance(g, Cases) else (a, g)
+    assert isinstance(cases, Cases)
+    if not isinstance(other, Number | Math) or not all(isinstance(c, Bracket) and c.variable for _, c in cases.branches):
+        return False
+    return all(
+        leaf(_text(value), _text(other), f"at {condition.variable}={point}")
+        for value, condition in cases.branches
+        if isinstance(condition, Bracket)
+        for point in _points_in(condition)
+    )
+
+
+def _points_in(interval: Bracket) -> list[Fraction]:
+    """A few numbers of an interval, its ends where they belong to it; none where its ends are no plain numbers."""
+    low, high = (i.value if isinstance(i, Number) else None for i in interval.items)
+    if low is None and high is None:
+        return []
+    if low is None or high is None:
+        end, sign = (high, -1) if low is None else (low, 1)
+        assert end is not None
+        inside = [end + sign * Fraction(k, 7) for k in (1, 5, 10, 16, 40)]
+        closed = interval.closed == "]" if low is None else interval.opened == "["
+        return inside + ([end] if closed else [])
+    ends = ([low] if interval.opened == "[" else []) + ([high] if interval.closed == "]" else [])
+    return ends + [low + (high - low) * Fraction(k, 11) for k in (1, 3, 5, 8, 10)]
+
+
+def _congruences(g: Form, a: Form, leaf: Leaf, again: Again) -> bool:
+    """Compare n = 3 (mod 7) with another congruence: the same letter and modulus, residues that are the same in it."""
+    if not (isinstance(g, Congruence) and isinstance(a, Congruence)):
+        return False
+    if squeeze(g.left) != squeeze(a.left) or not again(g.modulus, a.modulus):
+        return False
+
+    def same_residue(x: Form, y: Form) -> bool:
+        if isinstance(x, Number) and isinstance(y, Number) and isinstance(g.modulus, Number):
+            return bool(g.modulus.value) and (x.value - y.value) % g.modulus.value == 0
+        return again(x, y)
+
+    return same_unordered(_parts(g.residue), _parts(a.residue), same_residue)
+
+
+def _ratios(g: Form, a: Form, leaf: Leaf) -> bool:
+    """Compare times of day, part by part, and ratios up to a factor that is not zero."""
+    if isinstance(g, Clock) and isinstance(a, Clock):
+        return g.parts == a.parts and (g.half == a.half or not g.half or not a.half)
+    ratios = [Ratio(tuple(Number(Fraction(p)) for p in f.parts)) if isinstance(f, Clock) else f for f in (g, a)]
+    x, y = ratios
+    if isinstance(g, Clock) or not (isinstance(x, Ratio) and isinstance(y, Ratio) and len(x.parts) == len(y.parts)):
+        return False
+    if all(isinstance(p, Number) for p in (*x.parts, *y.parts)):
+        values = [[p.value for p in r.parts if isinstance(p, Number)] for r in (x, y)]
+        pairs = list(zip(*values, strict=True))
+        if any((p == 0) != (q == 0) for p, q in pairs):
+            return False
+        factors = {q / p for p, q in pairs if p}
+        return len(factors) == 1 and not any(f < 0 for f in factors)
+    first = [_text(r.parts[0]) for r in (x, y)]
+    return all(
+        leaf(rf"({_text(p)})\cdot({first[1]})", rf"({_text(q)})\cdot({first[0]})", "value")
+        for p, q in zip(x.parts, y.parts, strict=True)
+    ) and not any(leaf(_text(p), "0", "value") for p in y.parts)
 
 
 def _words(g: Form, a: Form, leaf: Leaf) -> bool:
@@ -247,18 +361,22 @@ def _words(g: Form, a: Form, leaf: Leaf) -> bool:
     bare = [t.strip("() .").casefold() for t in (f.text if isinstance(f, Words) else _text(f) for f in (g, a))]
     if bare[0] == bare[1] and bare[0]:
         return True
-    # letters without \text{} may be a product; with a vowel or in capitals alone they are a word or a name
-    if (
-        isinstance(g, Words)
-        and isinstance(a, Words)
-        and any(re.search("[aeiouyAEIOUY]", t) or t.isupper() for t in texts)
-    ):
+    if not all(texts) or not all(t.isascii() for t in texts):
         return False
-    if all(texts) and all(
-        len(t) <= 6 and " " not in t for t, f in zip(texts, (g, a), strict=True) if isinstance(f, Words)
-    ):
+    if isinstance(g, Words) and isinstance(a, Words):
+        if sorted(texts[0]) == sorted(texts[1]) and _is_product(texts[0]) and _is_product(texts[1]):
+            return True
+        # letters without \text{} may be a product; with a vowel or in capitals alone they are a word or a name
+        if any(re.search("[aeiouyAEIOUY]", t) or t.isupper() for t in texts):
+            return False
+    if all(len(t) <= 6 and " " not in t for t, f in zip(texts, (g, a), strict=True) if isinstance(f, Words)):
         return leaf(texts[0], texts[1], "value")
     return False
+
+
+def _is_product(text: str) -> bool:
+    """Whether letters are more likely a product than a word: xy, AB."""
+    return len(text) == 2 and (text.isupper() or text.islower()) and text.lower() not in ("no", "on", "is", "if", "or")
 
 
 def _text(form: Form) -> str:

@@ -1,6 +1,6 @@
-"""Kinds of answers: a number, a list, an interval, a matrix, a relation, words, or LaTeX that needs sympy."""
+"""Kinds of answers: a number, a list, a set, a matrix, a relation, words, or LaTeX that needs sympy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from scope_openrlhf.verifier.numbers import Number
@@ -31,6 +31,8 @@ class Items:
     items: tuple["Form", ...]
     names: tuple[str, ...] = ()
     """Left sides where each item has another one: "x = 1, y = 2"."""
+    braced: bool = False
+    """Whether it is written as a set, which as an element of another set is one element."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Bracket:
     opened: str
     items: tuple["Form", ...]
     closed: str
+    variable: str = field(default="", compare=False)
+    """Letter of which an inequality says that it lies between the ends."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,21 @@ class SetUnion:
     """Union of intervals or sets."""
 
     parts: tuple["Form", ...]
+
+
+@dataclass(frozen=True)
+class SetMeet:
+    """Intersection of sets, or conditions that hold at once."""
+
+    parts: tuple["Form", ...]
+
+
+@dataclass(frozen=True)
+class SetMinus:
+    """Set without the elements of another one: R without 2, which is also written x != 2."""
+
+    whole: "Form"
+    removed: "Form"
 
 
 @dataclass(frozen=True)
@@ -62,7 +81,7 @@ class Relation:
 
     left: str
     sign: str
-    """=, !=, < or <= (greater is turned round)."""
+    """=, !=, < or <= (greater is turned round), in, or the name of another relation."""
     right: str
 
 
@@ -84,9 +103,59 @@ class Based:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Ratio of numbers: 3:4."""
+    """Ratio: 3:4, or 1 : sqrt(2) : 3."""
 
-    parts: tuple[Number, ...]
+    parts: tuple["Form", ...]
 
 
-Form: TypeAlias = Number | Math | Words | Items | Bracket | SetUnion | Matrix | Relation | Named | Based | Ratio
+@dataclass(frozen=True)
+class Clock:
+    """Time of day or duration, 3:20 or 22:25:27, which is also how a ratio may be written."""
+
+    parts: tuple[int, ...]
+    half: str = ""
+    """am, pm or unstated."""
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """Words with mathematics between them, of which each piece counts: "n odd"."""
+
+    pieces: tuple["Form", ...]
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Values by condition: (value, condition) pairs; a condition is folded words or a form."""
+
+    branches: tuple[tuple["Form", "Form"], ...]
+
+
+@dataclass(frozen=True)
+class Congruence:
+    """n = 3 (mod 7)."""
+
+    left: str
+    residue: "Form"
+    modulus: "Form"
+
+
+Form: TypeAlias = (
+    Number
+    | Math
+    | Words
+    | Items
+    | Bracket
+    | SetUnion
+    | SetMeet
+    | SetMinus
+    | Matrix
+    | Relation
+    | Named
+    | Based
+    | Ratio
+    | Clock
+    | Phrase
+    | Cases
+    | Congruence
+)

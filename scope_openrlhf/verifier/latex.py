@@ -21,19 +21,33 @@ _PLAIN_NAMES = re.compile(
 _LETTER = re.compile(r"\\[a-zA-Z]+|([a-zA-Z])_(?:\{([^{}]*)\}|(\w))|(?<!_\{)I")
 _MIXED = re.compile(r"(?<![\w.}\\])(\d+)\s*\\frac\{(\d+)\}\{(\d+)\}")
 _DERIVATIVE = re.compile(r"\\frac\s*\{\s*d\s*(\^\{?2\}?)?\s*([a-zA-Z])\s*\}\s*\{\s*d\s*[a-zA-Z]\s*(?:\^\{?2\}?)?\s*\}")
-_ACCENT = re.compile(r"\\(dot|ddot|hat|vec|bar|tilde|overline)\s*(?:\{\s*([a-zA-Z])\s*\}|(?<=[a-z])\s+([a-zA-Z]))")
+_ACCENT = re.compile(r"\\(dot|ddot|hat|vec|bar|tilde|overline)\s*(?:\{\s*\\?([a-zA-Z]+)\s*\}|(?<=[a-z])\s+([a-zA-Z])|\\([a-z]+))")
 
 
 class Unreadable(ValueError):
     """Text that latex2sympy cannot read."""
 
 
+_KNOWN = {
+    *FUNCTIONS, *GREEK, *(letter.capitalize() for letter in GREEK), "frac", "cdot", "times", "div", "left", "right",
+    "infty", "binom", "lfloor", "rfloor", "lceil", "rceil", "sum", "prod", "int", "pm", "mp", "emptyset", "cup", "cap",
+    "setminus", "in", "mathbb", "begin", "end", "le", "ge", "ne", "to", "partial", "overline", "bar", "limits",
+    "epsilon", "arcsinh", "arccosh", "arctanh", "max", "min", "operatorname", "mathrm", "text", "hat", "vec", "dot",
+    "ddot", "tilde", "mathcal", "oint", "iint", "differentialD", "log", "lg", "prime", "circ", "approx", "subset",
+}  # fmt: skip
+"""Commands that the parser knows; any other one is a symbol of its own."""
+_COMMAND = re.compile(r"\\([a-zA-Z]+)(?:_\{([^{}]*)\})?")
+_NORM = re.compile(r"\\\|([^|]*)\\\|")
+_DOUBLE_FACTORIAL = re.compile(r"(?<![\d.])(\d{1,4})!!(?!!)")
+_GCD = re.compile(r"\\(gcd|lcm)\s*\(([^()]*)\)")
+_DECIMAL = re.compile(r"(?<![\d.\w])(\d*)\.(\d+)(?![\d.])|(?<![\d.\w])(\d+)\.(?![\d.])")
+_GEOMETRIC = re.compile(r"\\(angle|triangle)\s*\{?([A-Z]{1,4})\}?")
+
+
 @functools.lru_cache(maxsize=4096)
 def read(text: str) -> sympy.Basic:
     """Read LaTeX without evaluating it: an expression, a relation, a set or a logical formula. Raises Unreadable."""
-    if text.count("⟦"):
-        raise Unreadable(text)
-    text = _plain_letters(_plain_functions(text))
+    text = _plain_letters(_plain_symbols(_plain_functions(text)))
     if re.search(r"\d\s+\.?\d", text):
         raise Unreadable(text)  # the parser would read "1 2" as 12
     try:
@@ -62,6 +76,42 @@ def _plain_functions(text: str) -> str:
     return text
 
 
+def _plain_symbols(text: str) -> str:
+    """Write decimals as fractions, so that they are exact, and whatever the parser does not know as one symbol."""
+    text = _DECIMAL.sub(_fraction, text)
+    text = _DOUBLE_FACTORIAL.sub(lambda m: _double_factorial(int(m[1])), text)
+    text = re.sub(r"⟦([^⟧]*)⟧", lambda m: _symbol("word", m[1].casefold()), text)
+    text = _NORM.sub(lambda m: _symbol("norm", m[1]), text)
+    text = _GCD.sub(_of_letters, text)
+    text = re.sub(r"\\(det|arg|deg|Re|Im|sup|inf|mod)(?![a-zA-Z])(?!\s*\(?\\begin)", lambda m: _symbol(m[1], ""), text)
+    text = _GEOMETRIC.sub(lambda m: _symbol(m[1], min(m[2], m[2][::-1]) if m[1] == "angle" else m[2]), text)
+    return _COMMAND.sub(lambda m: m[0] if m[1] in _KNOWN else _symbol(m[1], m[2] or ""), text)
+
+
+def _fraction(match: re.Match[str]) -> str:
+    whole, digits = (match[3], "") if match[3] else (match[1], match[2])
+    return rf"(\frac{{{int(whole + digits or '0')}}}{{1{'0' * len(digits)}}})"
+
+
+def _double_factorial(n: int) -> str:
+    """n!! by factorials, which are not computed here."""
+    k = n // 2
+    return rf"(2^{{{k}}}\cdot {k}!)" if n % 2 == 0 else rf"(\frac{{{n}!}}{{2^{{{k}}}\cdot {k}!}})"
+
+
+def _symbol(kind: str, content: str) -> str:
+    """One symbol for what the parser cannot read, the same for the same content."""
+    # in digits, since the parser finds words in a subscript
+    return f" Z_{{q{''.join(f'{ord(c):03d}' for c in (kind + content).replace(' ', ''))}}}"
+
+
+def _of_letters(match: re.Match[str]) -> str:
+    """gcd(m, n) as a symbol, in any order; with numbers alone it is computed."""
+    if not re.search("[a-zA-Z]", match[2]):
+        return match[0]
+    return _symbol(match[1], ",".join(sorted(p.strip() for p in match[2].split(","))))
+
+
 def _plain_letters(text: str) -> str:
     """Write letters with primes, accents and subscripts as the parser takes them for symbols."""
     # gamma and Gamma, which the parser applies to what follows unless they are plain letters
@@ -69,12 +119,18 @@ def _plain_letters(text: str) -> str:
     text = _LETTER.sub(_rename, text)
     text = re.sub(r"([a-zA-Z]|(?<=\}))('+)", lambda m: f"{m[1]}_{{prime{len(m[2])}}}", text)
     text = _ACCENT.sub(
-        lambda m: f"{m[2] or m[3]}_{{{'prime' + str(m[1].count('d')) if 'dot' in m[1] else m[1]}}}", text
+        lambda m: _accented(m[1], m[2] or m[3] or m[4]), text
     )
     for _ in range(2):
         text = re.sub(r"_\{([^{}]*)\}\s*_(?:\{(\w*)\}|(\w))", lambda m: f"_{{{m[1]}{m[2] or m[3]}}}", text)
     text = re.sub(r"\\mathcal\s*\{?([A-Z])\}?", r"\1_{cal}", text)
     return text
+
+
+def _accented(accent: str, letter: str) -> str:
+    """A letter with an accent, as a letter with a subscript; a dot is a prime."""
+    mark = "prime" + str(accent.count("d")) if "dot" in accent else accent
+    return f"{letter}_{{{mark}}}" if len(letter) == 1 else _symbol(letter, mark)
 
 
 def _rename(match: re.Match[str]) -> str:
@@ -83,5 +139,7 @@ def _rename(match: re.Match[str]) -> str:
         return " Z_{current}"
     if not match[1]:
         return match[0]
-    subscript = re.sub(r"[^0-9a-zA-Z]", "", match[2] or match[3] or "")
+    subscript = match[2] or match[3] or ""
+    terms = sorted(re.findall(r"[+-]?[^+-]+", re.sub(r"\s", "", subscript)))  # n-k-1 is n-1-k
+    subscript = re.sub(r"[^0-9a-zA-Z]", "", "".join(t.replace("-", "m").replace("+", "") for t in terms))
     return f" Z_{{q{match[1]}{subscript}}}" if match[1] in "EIei" else f" {match[1]}_{{{subscript}}}"

@@ -30,7 +30,6 @@ _SCIENTIFIC = re.compile(
 )
 _PLAIN_DECIMAL = re.compile(rf"[+-]?{_DECIMAL}")
 _REPEATING = re.compile(r"([+-]?)(\d*)\.(\d*)\\(?:overline|bar|dot)\{(\d+)\}")
-_COMMAS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _MIXED = re.compile(r"([+-]?)(\d+)\s*\\frac\{(\d+)\}\{(\d+)\}|([+-]?)(\d+) (\d+)/(\d+)")
 
 
@@ -65,8 +64,6 @@ def _bare_number(text: str, depth: int = 0) -> Number | None:
     if match := re.fullmatch(r"([+-]?)\(([+-]?[^(),]*)\)", text):
         inner = _bare_number(match[2], depth + 1)
         return inner and (Number(-inner.value, inner.places) if match[1] == "-" else inner)
-    if _COMMAS.fullmatch(text):
-        text = text.replace(",", "")
     if _PLAIN_DECIMAL.fullmatch(text) and text.isascii():
         return _decimal(text, 0)
     if match := _SCIENTIFIC.fullmatch(text):

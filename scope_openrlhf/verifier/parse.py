@@ -6,25 +6,43 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from scope_openrlhf.verifier.brackets import closes_at_end, deepest, split_top
-from scope_openrlhf.verifier.forms import Based, Bracket, Form, Items, Math, Matrix, Ratio, SetUnion, Words
+from scope_openrlhf.verifier.forms import (
+    Based,
+    Bracket,
+    Form,
+    Items,
+    Math,
+    SetMeet,
+    SetMinus,
+    SetUnion,
+)
 from scope_openrlhf.verifier.numbers import Number, parse_number
-from scope_openrlhf.verifier.relations import NAME, parse_relation
+from scope_openrlhf.verifier.relations import NAME, REALS, is_condition, parse_relation
+from scope_openrlhf.verifier.tables import parse_table, vector_of
 from scope_openrlhf.verifier.units import split_unit
-from scope_openrlhf.verifier.vocabulary import BASES, NO_UNITS
+from scope_openrlhf.verifier.vocabulary import BASES, CHANGING, LABELS
+from scope_openrlhf.verifier.wording import parse_clock, parse_geometry, parse_ratio, parse_words
 
 MAX_DEPTH = 30
 
 _SIGNED = re.compile(r"\\pm(?![a-zA-Z])|\\mp(?![a-zA-Z])|\+/-")
 _IN_BASE = re.compile(
-    r"[({⟦]*([0-9A-Za-z]*\d[0-9A-Za-z]*)[)}⟧]*\s*"
-    r"(?:_\s*(?:\{\s*[⟦(]*\s*(\w+)\s*[⟧)]*\s*\}|(\d))(?:\s*⟦[^⟧]*⟧)?|⟦\s*\(?(?:in )?base[ -](\w+)\)?\s*⟧)"
+    r"[({⟦]*([0-9A-Za-z]*\d[0-9A-Za-z]*|[A-F]{2,8}(?=[)}⟧]*\s*_\{[⟦(]*1[1-6]))[)}⟧]*\s*"
+    r"(?:_\s*(?:\{\s*[⟦(]*\s*(?:base[ -]*)?(\w+)\s*[⟧)]*\s*\}|(\d))(?:\s*⟦[^⟧]*⟧)?"
+    r"|⟦?\s*\(?(?:in )?base[ -]*⟧?\s*(\w+)\)?\s*⟧?)"
 )
-_LIST = re.compile(r"[,;]|⟦\s*(?:,\s*)?(?:and|or)\s*⟧|\s(?:and|or)\s")
+_LIST = re.compile(r"[,;]|⟦\s*(?:,\s*)?(?:and|or|&)\s*⟧|\s(?:and|or)\s|\\land(?![a-z])|\\&")
 _SEMICOLON = re.compile(r";")
-_ALTERNATIVE = re.compile(r"⟦\s*(?:,\s*)?or\s*⟧|\sor\s")
-_MATRIX = re.compile(r"\\begin\{([pbB]?matrix|smallmatrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}", re.DOTALL)
+_OR = re.compile(r"⟦\s*(?:,\s*)?or\s*⟧|\sor\s")
+_AND = re.compile(r"⟦\s*(?:,\s*)?and\s*⟧|\sand\s")
+_UNION, _MINUS, _MEET = (
+    re.compile(r"\\cup(?![a-zA-Z])"),
+    re.compile(r"\\setminus(?![a-zA-Z])|(?<=[\])}])\s*-\s*(?=\\\{)"),
+    re.compile(r"\\cap(?![a-zA-Z])"),
+)
 _LANGLE = re.compile(r"\\langle(?![a-zA-Z])(.*)\\rangle$")
 _SAID = re.compile(r"(?:the answer is|answer|approximately|about|exactly|equals|is)\s*:?\s+(?=\S)(.*)", re.IGNORECASE)
+_LEAD = re.compile(r"⟦([^⟧]*)⟧\s*([:=]?)\s*(?=[^\s⟦])")
 
 Inner = Callable[[str], Form]
 """parse() for a piece of the answer, one level deeper."""
@@ -34,11 +52,10 @@ class TooDeep(ValueError):
     """Brackets nested beyond MAX_DEPTH."""
 
 
-def parse(text: str, plain_units: bool = True, commas_separate: bool = False, depth: int = 0) -> Form:
+def parse(text: str, plain_units: bool = True, depth: int = 0) -> Form:
     """Read a cleaned answer.
 
     plain_units: "5 m" is 5 metres rather than five times m.
-    commas_separate: "1,234" is two numbers rather than one.
     depth: number of forms around this one.
     Raises TooDeep.
     """
@@ -46,13 +63,13 @@ def parse(text: str, plain_units: bool = True, commas_separate: bool = False, de
         raise TooDeep(f"nested deeper than {MAX_DEPTH}")
 
     def inner(piece: str) -> Form:
-        return parse(piece, plain_units, commas_separate, depth + 1)
+        return parse(piece, plain_units, depth + 1)
 
     text = text.strip()
-    while text[:1] == "{" and closes_at_end(text):
+    while (text[:1] == "{" and closes_at_end(text)) or (text[:2] == "((" and _doubled(text)):
         text = text[1:-1].strip()
-    if matrix := _matrix(text, inner):
-        return matrix
+    if table := parse_table(text, inner):
+        return table
     if match := _LANGLE.match(text):
         return Bracket("(", tuple(inner(p) for p in split_top(match[1], _LIST)), ")")
     if text.startswith(r"\{") and text.endswith(r"\}") and closes_at_end(text):
@@ -60,11 +77,10 @@ def parse(text: str, plain_units: bool = True, commas_separate: bool = False, de
     if match := _IN_BASE.fullmatch(text):
         base = match[2] or match[3] or match[4]
         return Based(match[1].lstrip("0").upper() or "0", BASES.get(base.lower(), base))
-    if not (commas_separate and "," in text) and (number := _quantity(text, plain_units)):
+    if number := _quantity(text, plain_units):
         return number
-    parts = split_top(text, re.compile(r"\\cup(?![a-zA-Z])"))
-    if len(parts) > 1:
-        return SetUnion(tuple(inner(p) for p in parts))
+    if form := _set_operation(text, inner):
+        return form
     items = split_top(text, _SEMICOLON)
     items = items if len(items) > 1 else split_top(text, _LIST)
     items = [p for p in items if p.strip(" .")]
@@ -73,20 +89,9 @@ def parse(text: str, plain_units: bool = True, commas_separate: bool = False, de
     return _bracket(text, inner) or _single(text, plain_units, inner)
 
 
-def _matrix(text: str, inner: Inner) -> Matrix | None:
-    """Read a matrix, with the factor before it multiplied into its cells; None for anything else."""
-    match = _MATRIX.search(text)
-    if not match:
-        return None
-    cells = [split_top(row, re.compile("&")) for row in match[2].split("⏎") if row.strip()]
-    rows = tuple(tuple(inner(cell) for cell in row) for row in cells)
-    factor, behind = text[: match.start()].strip().rstrip("([ "), text[match.end() :].strip(" )].")
-    if not factor and not behind:
-        return Matrix(rows)
-    if behind or re.search(r"[=<>⟦]|\\begin|\\in(?![a-z])", factor):
-        return None
-    scale = "-1" if factor == "-" else factor.removesuffix(r"\cdot").removesuffix(r"\times").strip()
-    return Matrix(tuple(tuple(Math(rf"({scale})\cdot({cell.strip()})") for cell in row) for row in cells))
+def _doubled(text: str) -> bool:
+    """Whether a text stands in two pairs of brackets, of which one says nothing."""
+    return closes_at_end(text) and closes_at_end(text[1:-1].strip())
 
 
 def _quantity(text: str, plain_units: bool) -> Number | None:
@@ -102,6 +107,23 @@ def _quantity(text: str, plain_units: bool) -> Number | None:
     return number and replace(number, unit=unit)
 
 
+def _set_operation(text: str, inner: Inner) -> Form | None:
+    """Read unions, differences and intersections; None where there is none."""
+    if len(parts := split_top(text, _UNION)) > 1 and all(p.strip() for p in parts):
+        forms = [inner(p) for p in parts]
+        if all(isinstance(f, Items) and not f.names for f in forms):
+            return Items(tuple(itertools.chain.from_iterable(map(_spread, forms))), braced=True)
+        return SetUnion(tuple(forms))
+    if len(parts := split_top(text, _MINUS)) > 1 and all(p.strip() for p in parts):
+        form = inner(parts[0])
+        for part in parts[1:]:
+            form = SetMinus(form, inner(part))
+        return form
+    if len(parts := split_top(text, _MEET)) > 1 and all(p.strip() for p in parts):
+        return SetMeet(tuple(inner(p) for p in parts))
+    return None
+
+
 def _bracket(text: str, inner: Inner) -> Form | None:
     """Read a tuple or an interval, also with its ends turned outwards: ]1, 2[; None for anything else."""
     if not (text[:1] in ("(", "[", "]") and text[-1:] in (")", "]", "[") and len(text) > 1):
@@ -111,7 +133,7 @@ def _bracket(text: str, inner: Inner) -> Form | None:
         return None
     opened, closed = "(" if text[0] == "]" else text[0], ")" if text[-1] == "[" else text[-1]
     if opened + closed == "()" and [p.strip(" +").replace(" ", "") for p in pieces] == [r"-\infty", r"\infty"]:
-        return Math(r"\mathbb{R}")
+        return REALS
     return _with_signs(opened, [inner(p) for p in pieces], closed)
 
 
@@ -126,26 +148,32 @@ def _with_signs(opened: str, items: list[Form], closed: str) -> Bracket | Items:
 def _set(content: str, inner: Inner) -> Form:
     """Read {1, 2} as its items, {x : 2 < x} and {x in R | 2 < x} as their conditions."""
     parts = split_top(content, re.compile(r":|\\mid(?![a-zA-Z])|\|"))
-    if len(parts) == 2 and re.fullmatch(r"\s*[a-zA-Z]\s*(\\in.*)?", parts[0]):
-        return inner(parts[1])
-    return Items(
-        tuple(itertools.chain.from_iterable(_spread(inner(p)) for p in split_top(content, _LIST) if p.strip()))
-    )
+    if len(parts) > 1 and re.fullmatch(r"\s*[a-zA-Z]\s*(\\in.*)?", parts[0]):
+        return inner(content[len(parts[0]) + 1 :].removeprefix("mid"))
+    items = tuple(inner(p) for p in split_top(content, _LIST) if p.strip())
+    spread = (i.items if isinstance(i, Items) and not i.names and not i.braced else (i,) for i in items)
+    return Items(tuple(itertools.chain.from_iterable(spread)), braced=True)
 
 
-def _several(text: str, pieces: list[str], inner: Inner) -> Items | SetUnion:
+def _several(text: str, pieces: list[str], inner: Inner) -> Form:
     """Read a list: "x = 1, x = 2" and "x = 1, 2" are their values, "x = 1, y = 2" keeps the names.
 
-    Inequalities with "or" between them are a union.
+    Conditions with "or" between them are a union, with "and" between them or with one that says "not" they hold at
+    once.
     """
     sides = [split_top(p, re.compile("=")) for p in pieces]
     names = [s[0].strip() if len(s) == 2 and NAME.fullmatch(s[0].strip()) else "" for s in sides]
-    if names[0] and all(n in ("", names[0]) for n in names):
-        return Items(tuple(inner(s[-1]) for s in sides))
+    if names[0] and all(n in ("", names[0]) for n in names) and not any(is_condition(p) for p in pieces):
+        return Items(tuple(itertools.chain.from_iterable(_spread(inner(s[-1])) for s in sides)))
     if all(names) and len(set(names)) == len(names):
         return Items(tuple(inner(s[1]) for s in sides), tuple(names))
     forms = tuple(itertools.chain.from_iterable(_spread(inner(p)) for p in pieces))
-    if all(isinstance(f, Bracket | SetUnion) for f in forms) and len(split_top(text, _ALTERNATIVE)) > 1:
+    conditions = [is_condition(p) for p in pieces]
+    if any(conditions) and len(split_top(text, _OR)) > 1:
+        return SetUnion(forms)
+    if all(conditions) and (len(split_top(text, _AND)) > 1 or any(isinstance(f, SetMinus) for f in forms)):
+        return SetMeet(forms)
+    if all(isinstance(f, Bracket | SetUnion) for f in forms) and len(split_top(text, _OR)) > 1:
         return SetUnion(forms)
     return Items(forms)
 
@@ -157,16 +185,14 @@ def _spread(form: Form) -> tuple[Form, ...]:
 
 def _single(text: str, plain_units: bool, inner: Inner) -> Form:
     """Read an answer that is no list and stands in no bracket."""
-    lead = re.match(r"⟦([^⟧]*)⟧\s*[:=]?\s*(?=[^\s⟦])", text)
-    if (
-        lead
-        and not re.match(r"[\^/]", text[lead.end() :])
-        and not (NO_UNITS - {"is"}) & set(re.findall("[a-z]+", lead[1].lower()))
-    ):
+    lead = _LEAD.match(text)
+    if lead and not re.match(r"[\^/_({\[]", text[lead.end() :]) and _only_leads(lead[1], lead[2]):
         return inner(text[lead.end() :])
     text = re.sub(r"^(?:\\approx|=|:)\s*", "", text)
     if match := _SAID.fullmatch(text):
         return inner(match[1])
+    if form := parse_geometry(text) or parse_clock(text):
+        return form
     relation = parse_relation(text, inner)
     if relation is not None:
         return relation
@@ -175,27 +201,20 @@ def _single(text: str, plain_units: bool, inner: Inner) -> Form:
     value, unit = split_unit(text, plain_units)
     if value != text:
         return Math(value, unit)
-    parts = split_top(text, re.compile(":"))
-    numbers = [number for p in parts if (number := parse_number(p))] if len(parts) > 1 else []
-    if numbers and len(numbers) == len(parts):
-        return Ratio(tuple(numbers))
-    if "⟦" in text and re.fullmatch(r"(?:⟦[^⟧]*⟧|[\s.,!?])*", text):
-        return Words(_fold(re.sub("[⟦⟧]", " ", text)))
-    if (
-        re.fullmatch(r"\(?[A-Za-z][A-Za-z '\-.!?]*\)?", text)
-        and re.search("[A-Za-z]{2}", text)
-        and not re.search(" -|- ", text)
-    ):
-        return Words(_fold(text), text)
+    if form := parse_ratio(text, inner) or parse_words(text, inner) or vector_of(text, inner):
+        return form
     return Math(re.sub(r"^\(([A-Z])\)$", r"\1", text))
+
+
+def _only_leads(words: str, sign: str) -> bool:
+    """Whether words before an answer leave it as it is: "the answer is", or a name with "=" or ":" behind it."""
+    found = re.findall(r"[^\W\d_]+", words.lower())
+    if sign:
+        return CHANGING.isdisjoint(set(found) - {"is", "all", "or", "and", "least", "most", "greater"})
+    return bool(found) and (set(found) <= LABELS or re.fullmatch(r"\(?[A-Ea-e][).:]+", words.strip()) is not None)
 
 
 def _with_sign(text: str, upper: str, lower: str) -> str:
     """Replace ± by its upper sign and ∓ by the lower one that goes with it."""
     return _SIGNED.sub(lambda m: lower if m[0] == r"\mp" else upper, text)
 
-
-def _fold(text: str) -> str:
-    """Lower case without punctuation, articles and "is"; a word that stands alone is kept."""
-    words = re.sub(r"[^\w\s]", " ", text.casefold()).split()
-    return " ".join(w for w in words if w not in ("a", "an", "the", "is", "are", "answer") or len(words) == 1)

@@ -4,24 +4,12 @@ Plain string work over at most MAX_ANSWER_CHARS characters; nothing is evaluated
 """
 
 import re
-import unicodedata
 from collections.abc import Callable
 
+from scope_openrlhf.verifier.characters import plain_characters
 from scope_openrlhf.verifier.vocabulary import FUNCTIONS, UNITS
 
 MAX_ANSWER_CHARS = 2_000
-_UNICODE = {
-    "−": "-", "–": "-", "—": "-", "‐": "-", "×": r"\times ", "✕": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ",
-    "∙": r"\cdot ", "÷": "/", "≤": r"\le ", "⩽": r"\le ", "≥": r"\ge ", "⩾": r"\ge ", "≠": r"\ne ",
-    "≈": r"\approx ", "∞": r"\infty ", "π": r"\pi ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ",
-    "λ": r"\lambda ", "μ": r"\mu ", "ω": r"\omega ", "φ": r"\phi ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ",
-    "∅": r"\emptyset ", "±": r"\pm ", "′": "'", "°": r"^\circ ", "º": r"^\circ ", "√": r"\sqrt ", "⁄": "/",
-    "∕": "/", "“": "", "”": "", "‘": "'", "’": "'", "％": r"\%", "\u00a0": " ", "\u2009": r"\,", "\u202f": r"\,",
-    "\u2002": " ", "\u2003": " ", "\u200b": "", "⟨": r"\langle ", "⟩": r"\rangle ", "½": r"\frac{1}{2}",
-    "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "⅛": r"\frac{1}{8}",
-}  # fmt: skip
-_SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
-_SUBSCRIPT = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _TEXT = re.compile(r"\\(?:text|textbf|textrm|textit|texttt|textsf|textnormal|mbox|hbox)\s*\{([^{}]*)\}")
 _ROMAN = re.compile(r"\\(?:mathrm|operatorname\*?|mathbf|mathit|mathsf|mathtt|boldsymbol|bm|rm|bf)\s*\{([^{}]*)\}")
 _SPACES = re.compile(
@@ -31,7 +19,20 @@ _SPACES = re.compile(
 _SYNONYMS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(r"\\(?:left|right)\s*\.|\\(?:left|right|middle|[bB]igg?[lrm]?)(?![a-zA-Z])\s*"), ""),
     (re.compile(r"(?<=[a-zA-Z]) (?=\()"), ""),
-    (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
+    (re.compile(r"\\(?:[dtcs]|nice|flat)frac(?![a-zA-Z])"), r"\\frac"),
+    (re.compile(r"\\[dt]binom(?![a-zA-Z])"), r"\\binom"),
+    (re.compile(r"\\var(epsilon|phi|theta|rho|sigma|kappa|pi)(?![a-zA-Z])"), r"\\\1"),
+    (re.compile(r"\\(?:[lr]Vert|Vert)(?![a-zA-Z])"), r"\\|"),
+    (re.compile(r"\\(?:not\s*\\in|nin)(?![a-zA-Z])"), r"\\notin "),
+    (re.compile(r"\\(?:smallsetminus|backslash)(?![a-zA-Z])"), r"\\setminus "),
+    (re.compile(r"\\(?:R|reals|Reals)(?![a-zA-Z])"), r"\\mathbb{R}"),
+    (re.compile(r"\\(Z|N|Q)(?![a-zA-Z])"), r"\\mathbb{\1}"),
+    (re.compile(r"\\(?:parallel|mid\s*\\mid)(?![a-zA-Z])"), r"\\parallel "),
+    (re.compile(r"\\(?:dots[a-z]?|ldots|cdots|hdots)(?![a-zA-Z])|\.\.\.+"), r"\\ldots "),
+    (re.compile(r"\\mathcal\s*\{?O\}?(?=\s*\()"), "O"),
+    (re.compile(r"\\(?:coloneqq|triangleq|equals|colon\s*=)(?![a-zA-Z])|:="), "="),
+    (re.compile(r"\\(max|min|gcd|lcm|operatorname\{lcm\})\s*\\\{([^{}]*)\\\}"), r"\\\1(\2)"),
+    (re.compile(r"\^\s*(?:\{\s*(?:\\(?:top|intercal|mathsf\{T\}|mathrm\{T\})|⟦T⟧)\s*\}|\\(?:top|intercal)(?![a-zA-Z]))"), r"^{\\top}"),
     (re.compile(r"\\(?:leqslant|leq|leqq)(?![a-zA-Z])"), r"\\le "),
     (re.compile(r"\\(?:geqslant|geq|geqq)(?![a-zA-Z])"), r"\\ge "),
     (re.compile(r"\\neq(?![a-zA-Z])|!=|\\not\s*="), r"\\ne "),
@@ -57,10 +58,11 @@ _SYNONYMS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = 
     (re.compile(r"\\colon(?![a-zA-Z])"), ":"),
     (re.compile(r"\*\*"), "^"),
 ]
-_FRAC = re.compile(r"\\frac(?![a-zA-Z])\s*")
+_FRAC = re.compile(r"\\(?:frac|binom)(?![a-zA-Z])\s*")
 _COMMAND = re.compile(r"\\[a-zA-Z]+(?:\{[^{}]*\})?|[0-9a-zA-Z]")
 _THOUSANDS = re.compile(
-    r"(?<![\d.,])(\d{1,3})((?:(?:\{,\}|\\,|\\!|,\s*\\!\s*|~|\{\\,\}|\\ |(?<=\d) (?=\d{3}(?!\d))|')\d{3})+)(?![\d])"
+    r"(?<![\d.,])(\d{1,3})"
+    r"((?:(?:\{,\}|\\[,;:]|\\!|,\s*\\!\s*|~|\{\\[,;:]\}|\\ |(?<=\d) (?=\d{3}(?!\d))|')\d{3})+)(?![\d])"
 )
 
 _TYPEFACE = re.compile(r"\\(?:bf|it|sf|tt|tiny|small|large|Large|LARGE|huge|Huge|normalsize|mathstrut)(?![a-zA-Z])\s*")
@@ -72,43 +74,61 @@ _MEASURED = re.compile(
     r"(?:\d|\\(?:mathrm|text)\s*\{[^{}]*\}(?:\^\{?-?\d+\}?)?|⟧(?:\^\{?-?\d+\}?)?)(?:\s|~|/|\\cdot|\\[,;!: ])*$"
 )
 _SOLAR = re.compile(r"(?<=\d|\})(\s|~|\\[,;])*(?:\\mathrm\s*\{\s*~?([MLR])\s*\}|([MLR]))_\s*\{?\s*\\odot\s*\}?\s*\.?$")
-_CONDITION = re.compile(r"(?<=\S)[,\s]*(?:⟦\s*,?\s*(?:for|where|when|with|whenever)\b[^⟧]*⟧|\\forall)[^,⟦]*$")
+_CONDITION = re.compile(
+    r"(?<=[^\s,])(?:, ?| )?(?:⟦,? ?(?:for|where|with) (?!no)[^⟧]*⟧|⟦,? ?(?:for|where|with)⟧|\\forall)[^,⟦=]*(?:⟦[^⟧]*⟧[^,⟦=]*)*$"
+)
+"""Words behind an answer that say over what its letters range: "for all n", "where C is a constant"."""
+_NARROWS = re.compile(r"\b(?:odd|even|prime|only|except|not|no|negative|multiple|divisible|is [\d]|equals?)\b|\d$")
+_RANGE = re.compile(r"(?:, ?|\s)⟦?\(?([a-zA-Z])⟦?\)? ?\\in ?\\mathbb\{[A-Z]\}[^,=]*$")
+_ALIGNED = re.compile(r"\\(?:begin|end)\{(?:aligned|alignedat|align|gathered|gather|split|equation|eqnarray|math)\*?\}(?:\{\d\})?")
 
 
 def clean(text: str) -> str:
     """Write an answer in the one spelling; ⟦...⟧ holds what was \\text{...}."""
-    text = _plain_characters(text[:MAX_ANSWER_CHARS])
+    text = re.sub(r"\s+", " ", text[:MAX_ANSWER_CHARS]).strip(" `")
+    text = re.sub(r"(?:\\[,;:! ] ?){3,}", r"\\ ", text)
+    text = re.sub(r"^\*\*(?=[^*])|(?<=[^*])\*\*$", "", text)  # bold letters of Markdown
+    text = plain_characters(text)
+    text = _one_line(text)
     text = _undecorated(text)
     text = _marked_words(text)
     text = _plain_mathematics(text)
     text = re.sub(r"(?<=\d)\s*\^\s*(?:\{\s*o\s*\}|⟦o⟧|o(?![a-z]))", r"^\\circ", text)
     text = re.sub(r"(?<=\d)\s*⟦to⟧\s*(?=\d)", ":", text)
-    text = _CONDITION.sub("", text)  # "2n for all n" is 2n
     text = re.sub(r"\s+", " ", text).strip()
-    text = re.sub(r"^[\s.,;:*]+(?=\S)(?<![.])|[\s;:*]+$", "", text)
+    if (found := _CONDITION.search(text)) and not _NARROWS.search(found[0]):  # "2n for all n" is 2n
+        text = text[: found.start()]
+    if (found := _RANGE.search(text)) and found[1] in text[: found.start()]:  # "3k, k in Z" is 3k
+        text = text[: found.start()]
+    text = re.sub(r"^[\s.,;:*]+(?=\S)(?<![.])|(?:[\s;:*]|\\(?=$|\s*[.,]*$))+$", "", text)
     return text if text.endswith("...") else text.rstrip(" .,")
 
 
-def _plain_characters(text: str) -> str:
-    """Replace characters beyond ASCII by TeX, and the ends of a matrix's rows by ⏎."""
-    text = "".join(_UNICODE.get(c, c) for c in text)
-    if r"\begin" in text:
-        text = re.sub(r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm|in)\s*\]", r"\\\\", text)
-    text = text.replace("\\\\", "⏎" if r"\begin" in text else " ")
-    text = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+", lambda m: "^{" + m[0].translate(_SUPERSCRIPT) + "}", text)
-    text = re.sub(r"[₀₁₂₃₄₅₆₇₈₉]+", lambda m: "_{" + m[0].translate(_SUBSCRIPT) + "}", text)
-    return "".join(unicodedata.normalize("NFKC", c) if "\uff00" <= c <= "\uffef" else c for c in text)
+def _one_line(text: str) -> str:
+    """Write the rows of aligned equations in one line, and the ends of a matrix's rows as ⏎."""
+    if r"\begin" not in text:
+        return text.replace("\\\\", " ")
+    text = re.sub(r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm|in)\s*\]", r"\\\\", text).replace("\\\\", "⏎")
+    if _ALIGNED.search(text):
+        text = _ALIGNED.sub(" ", text).strip(" ⏎")
+        if r"\begin" not in text:
+            text = text.replace("&", " ")
+            text = re.sub(r"⏎\s*(?==|\\(?:le|ge|approx)|[<>])", " ", text).replace("⏎", ", ")
+    return text
 
 
 def _undecorated(text: str) -> str:
     """Take away boxes, colours and typefaces; write unit vectors, sets of numbers and binomials in one way."""
-    text = re.sub(r"\\(?:boxed|fbox|mathop|ensuremath|underline|cancel)\s*\{", "{", text)
+    text = re.sub(r"\\(?:x?cancel|bcancel|sout)\s*\{[^{}]*\}", "", text)
+    text = re.sub(r"\\(?:boxed|fbox|mathop|ensuremath|underline|underbrace|mathopen|mathclose)\s*\{", "{", text)
     text = re.sub(r"\\color\s*\{[^{}]*\}|\\textcolor\s*\{[^{}]*\}", "", text)
     text = _TYPEFACE.sub("", text)
     text = _UNIT_VECTOR.sub(lambda m: rf"\hat{{{m[1] or m[2] or m[3]}}}", text)
-    text = re.sub(r"\\mathbb\s*([A-Z])", r"\\mathbb{\1}", text)
+    text = re.sub(r"\\mathbb\s*\{?\s*([A-Z])(?![a-zA-Z])\s*\}?", r"\\mathbb{\1}", text)
     text = re.sub(r"\{([^{}]*)\\choose(?![a-zA-Z])([^{}]*)\}", r"\\binom{\1}{\2}", text)
-    return text.replace("{.}", ".").replace("{}", "").replace(r"{^\circ}", r"^\circ")
+    text = re.sub(r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}", r"\\frac{\1}{\2}", text)
+    text = re.sub(r"\\(?:text)?(?:mu|micro)\s*(?=[a-zA-Z]{1,2}\s*\})", "u", text)
+    return text.replace("{.}", ".").replace("{:}", ":").replace("{}", "").replace(r"{^\circ}", r"^\circ")
 
 
 def _marked_words(text: str) -> str:
@@ -132,18 +152,24 @@ def _plain_mathematics(text: str) -> str:
     text = _SPACES.sub(" ", text)
     for pattern, replacement in _SYNONYMS:
         text = pattern.sub(replacement, text)
-    text = re.sub(r"\\sqrt\s*(?=[0-9a-zA-Z])([0-9]+|[a-zA-Z])", r"\\sqrt{\1}", text)
+    text = re.sub(r"\\sqrt\s*(\[[^\[\]]*\])?\s*([0-9]+|[a-zA-Z](?![a-zA-Z]*\()|\\[a-zA-Z]+)", r"\\sqrt\1{\2}", text)
     text = re.sub(r"\\sqrt\s+(?=[({\[])", r"\\sqrt", text)
-    text = _braced_fractions(text)
+    text = _braced_arguments(text)
+    text = re.sub(r"([\^_])\s*(\\[td]?frac(?:\{[^{}]*\}){2}|\\sqrt\{[^{}]*\})", r"\1{\2}", text)
+    text = re.sub(r"\\(vec|hat|bar|d?dot|tilde|overline|widehat|mathcal)\s+([a-zA-Z])", r"\\\1{\2}", text)
+    text = re.sub(r"_\{⟦base ?⟧ ?(\w+)\}", r"_{\1}", text)
+    text = re.sub(r"_\s*(\\[a-zA-Z]+|[0-9a-zA-Z])", r"_{\1}", text)
+    text = re.sub(r"_\{\s*([^{}]*?)\s*\}", r"_{\1}", text)
+    text = re.sub(r"\(\s*(?:\\[bp]?mod|⟦mod⟧|mod)\s*(?=[^a-zA-Z])\{?([^(){}]*)\}?\s*\)|\\pmod\s*(\d|[a-z])", r"\\pmod{\1\2}", text)
     text = re.sub(r"\\frac\{⟦([^⟧]*)⟧\}\{⟦([^⟧]*)⟧\}", r"⟦\1⟧/⟦\2⟧", text)
     return re.sub(r"\\(bar|overline|dot)\s*(\d)", r"\\overline{\2}", text)
 
 
-def _braced_fractions(text: str) -> str:
-    """Put braces round the arguments of fractions: \\frac12, \\frac{1}2 and \\frac\\pi2."""
+def _braced_arguments(text: str) -> str:
+    """Put braces round the arguments of fractions and binomials: \\frac12, \\frac{1}2, \\binom nk and \\frac\\pi2."""
     pieces, at = [], 0
     while match := _FRAC.search(text, at):
-        pieces.append(text[at : match.start()] + r"\frac")
+        pieces.append(text[at : match.end()].rstrip())
         at = match.end()
         for _ in range(2):
             while text[at : at + 1] == " ":
@@ -183,6 +209,10 @@ def _word(content: str) -> str:
         return content.strip("\\")
     if re.fullmatch(r"[\d\s.,;]+\b(and|or)\b[\d\s.]+", content):
         return re.sub(r"(and|or)", r"⟦\1⟧", content)
+    if joined := re.fullmatch(r"(,?\s*(?:and|or)\s+)?(.*?)(,?\s+(?:and|or)\s*)?", content):
+        before, inside, behind = joined[1], joined[2], joined[3]
+        if inside and (before or behind):
+            return (f"⟦{before.strip()}⟧" if before else "") + _word(inside) + (f"⟦{behind.strip()}⟧" if behind else "")
     if match := re.fullmatch(r"(-?[\d.,:/]*\d)\s*([a-zA-Z][a-zA-Z.\s]*)", content):
         return f"{match[1]}⟦{match[2].strip()}⟧"
     return f"⟦{content.strip()}⟧" if content.strip() else " "
@@ -196,6 +226,8 @@ def _roman(match: re.Match[str]) -> str:
     if re.fullmatch(r"[a-zA-Z]", content) and not (measured and content in UNITS):
         before = before.rstrip(" ~\\,;!")
         return f" {content}" if before[-1:] == "\\" or before[-1:].isalpha() else content
+    if measured and content in UNITS and not re.match(r"\s*[\w({\\]", match.string[match.end() :].replace(r"\,", " ")):
+        return f"⟦{content}⟧"  # 12 min, but min of something
     if content in FUNCTIONS:
         return f"\\{content} "
     return f"⟦{content}⟧" if re.search("[a-zA-Z]", content) else content

@@ -7,22 +7,18 @@ import sympy
 from math_verify import verify as same_by_math_verify
 
 from scope_openrlhf.verifier.compare import Rules, same
+from scope_openrlhf.verifier.giants import TooLarge, has_giants, same_giants
 from scope_openrlhf.verifier.latex import Unreadable, read
+from scope_openrlhf.verifier.sets import NoOrder
 from scope_openrlhf.verifier.spelling import squeeze
 
-MAX_BITS = 100_000
-"""Size of the largest integer that may be computed exactly, in bits."""
-POINTS = 6
-"""Number of points with positive coordinates at which two expressions are compared."""
-EXACT, WITH_DECIMALS = sympy.Float("1e-25"), sympy.Float("1e-12")
-"""Largest relative difference of equal numbers: they are computed to 30 digits and more, decimals are read at 15."""
+DIGITS, SURE_DIGITS = 60, 400
+"""Digits to which values are computed: everywhere, and where two numbers are the same so far."""
+MAX_EXPONENT = 300
+"""Exponent of a letter up to which powers of fractions are computed exactly."""
 
 Point = dict[sympy.Symbol, sympy.Rational]
 """Symbol -> value."""
-
-
-class TooLarge(ValueError):
-    """A number with more digits than anybody means."""
 
 
 def decide(gold: str, answers: list[str], rules: Rules) -> bool:
@@ -34,8 +30,8 @@ def decide(gold: str, answers: list[str], rules: Rules) -> bool:
 
 
 def leaf(gold: str, answer: str, kind: str) -> bool:
-    """Compare two LaTeX expressions; kind: see compare.Leaf. Raises as decide does."""
-    if squeeze(gold) == squeeze(answer):
+    """Compare two LaTeX expressions; kind: see compare.Leaf. Raises as decide does, and NoOrder."""
+    if squeeze(gold) == squeeze(answer) and kind != "less":
         return True
     try:
         g = read(gold)
@@ -48,30 +44,42 @@ def leaf(gold: str, answer: str, kind: str) -> bool:
     if not (isinstance(g, sympy.Expr) and isinstance(a, sympy.Expr)):
         # what is no plain expression (a set, a logical formula) goes to math-verify's own comparison
         return bool(same_by_math_verify([g], [a], timeout_seconds=None, raise_on_error=True))
+    g, a = _letters(g), _letters(a)
+    if kind == "less":
+        return _is_less(g, a)
     if kind.startswith("near "):
         return _near(g, a, sympy.Rational(kind.removeprefix("near ")))
+    if kind.startswith("at "):
+        letter, _, value = kind.removeprefix("at ").partition("=")
+        g, a = (e.subs(read(letter), sympy.Rational(value)) for e in (g, a))
     return same_relation(g, a, kind) if kind in ("=", "<") else same_value(g, a)
 
 
 def same_value(g: sympy.Expr, a: sympy.Expr) -> bool:
-    """Whether two expressions have the same value: exactly, or at every point where both have one."""
-    g, a = _letters(g), _letters(a)
-    free = sorted(g.free_symbols | a.free_symbols, key=str)
-    _refuse_giants(g)
-    _refuse_giants(a)
-    if g.has(sympy.oo, sympy.zoo, sympy.nan) or a.has(sympy.oo, sympy.zoo, sympy.nan):
+    """Whether two expressions have the same value: exactly, or at every point where both have a real one.
+
+    What neither has a value for (1/0) is the same as nothing.
+    """
+    if g.has(sympy.zoo, sympy.nan) or a.has(sympy.zoo, sympy.nan):
+        return False
+    if has_giants(g) or has_giants(a):
+        return same_giants(g, a)
+    if g.has(sympy.oo) or a.has(sympy.oo):
         return bool(g.doit() == a.doit())
+    free = sorted(g.free_symbols | a.free_symbols, key=str)
     if not free:
         return _equal_numbers(g, a)
+    is_complex = g.has(sympy.I) or a.has(sympy.I)
     compared = 0
     for point in _points(free, g, a):
         x, y = _at(g, point), _at(a, point)
         if x is None or y is None:
             continue
-        # off the positive axes a root or a logarithm may pick another branch; what is real there must agree too
-        if any(v < 0 for v in point.values()) and not (x.is_real and y.is_real):
+        real = (x.is_real, y.is_real)
+        # outside the domain of a root or a logarithm; off the positive axes it may pick another branch
+        if not is_complex and (not any(real) or (not all(real) and any(v < 0 for v in point.values()))):
             continue
-        if not _close(x, y, WITH_DECIMALS):
+        if not _close(x, y):
             return False
         compared += 1
     if compared < 3:
@@ -84,7 +92,6 @@ def same_relation(g: sympy.Expr, a: sympy.Expr, kind: str) -> bool:
 
     kind: "=" or "<"; for an inequality the factor must be positive.
     """
-    g, a = _letters(g), _letters(a)
     if g.free_symbols != a.free_symbols:
         return False
     free = sorted(g.free_symbols, key=str)
@@ -97,104 +104,115 @@ def same_relation(g: sympy.Expr, a: sympy.Expr, kind: str) -> bool:
             ratios.append(x / y)
     return (
         len(ratios) >= 3
-        and all(_close(r, ratios[0], WITH_DECIMALS) for r in ratios)
+        and all(_close(r, ratios[0]) for r in ratios)
         and (kind == "=" or bool(sympy.re(ratios[0]) > 0))
     )
 
 
+def _is_less(g: sympy.Expr, a: sympy.Expr) -> bool:
+    """Whether the first number is the smaller one. Raises NoOrder where one is no real number."""
+    x, y = (None if e.free_symbols or has_giants(e) else _at(e, {}) for e in (g, a))
+    if x is None or y is None or not (x.is_real and y.is_real):
+        raise NoOrder
+    return bool(x < y)
+
+
 def _near(g: sympy.Expr, a: sympy.Expr, tolerance: sympy.Rational) -> bool:
     """Whether two numbers are no further apart than the tolerance."""
-    if a.free_symbols - {sympy.Symbol("i")}:
+    if a.free_symbols:
         return False
-    _refuse_giants(a)
-    x, y = _at(g, {}), _at(_letters(a), {})
+    if has_giants(a):
+        raise TooLarge("a power")
+    x, y = _at(g, {}), _at(a, {})
     return x is not None and y is not None and bool(abs(x - y) <= tolerance * (1 + sympy.Float("1e-6")))
 
 
 def _equal_numbers(g: sympy.Expr, a: sympy.Expr) -> bool:
-    """Compare exactly where both are rational; else to the 25th digit (the 12th where one has decimals)."""
-    decimals = bool(g.atoms(sympy.Float) | a.atoms(sympy.Float))
-    if not decimals:
-        x, y = g.doit(), a.doit()
-        if x.is_Rational and y.is_Rational:
-            return bool(x == y)
-    x, y = _at(g, {}, 50), _at(a, {}, 50)
-    return x is not None and y is not None and _close(x, y, WITH_DECIMALS if decimals else EXACT)
+    """Compare exactly where both are rational; else to so many digits that no near miss passes."""
+    x, y = g.doit(), a.doit()
+    if x.is_Rational and y.is_Rational:
+        return bool(x == y)
+    x, y = _at(g, {}), _at(a, {})
+    if x is None or y is None or not _close(x, y):
+        return False
+    if g.has(sympy.Integral, sympy.Sum, sympy.Limit) or a.has(sympy.Integral, sympy.Sum, sympy.Limit):
+        return True
+    x, y = _at(g, {}, SURE_DIGITS), _at(a, {}, SURE_DIGITS)
+    return x is None or y is None or _close(x, y, SURE_DIGITS)
 
 
 def _letters(expression: sympy.Expr) -> sympy.Expr:
     """Make i the imaginary unit, and x(t), dv/dt and other unknown functions letters of their own."""
     unknown = expression.atoms(sympy.core.function.AppliedUndef, sympy.Derivative)
-    expression = expression.xreplace({f: sympy.Symbol(f"[{f}]") for f in unknown})
+    named = {f: sympy.zeta(*f.args) if str(f.func) == r"\zeta" else sympy.Symbol(f"[{f}]") for f in unknown}
+    expression = expression.xreplace(named)
     return expression.subs(sympy.Symbol("i"), sympy.I) if sympy.Symbol("i") in expression.free_symbols else expression
 
 
 def _points(free: list[sympy.Symbol], *expressions: sympy.Expr) -> Iterator[Point]:
-    """Yield points with positive coordinates, then with one coordinate negative at a time.
+    """Yield points with positive coordinates, small and large, then with one coordinate negative at a time.
 
-    The same for every pair of expressions with as many symbols. Where something is rounded, integers come first.
+    The same for every pair of expressions with as many symbols. Where something counts or is rounded, letters of
+    integers are integers.
     """
     rng = random.Random(len(free))
-    if any(e.has(sympy.floor, sympy.ceiling, sympy.Mod) for e in expressions):
-        for k in range(1, 18):
-            yield {s: sympy.Integer(k + 3 * i) for i, s in enumerate(free)}
-        if all(str(s)[0] in "ijklmnpqrNMK" for s in free):  # letters of integers
+    integers = [s for s in free if str(s)[0] in "ijklmnpqrNMK"]
+    rounds = any(e.has(sympy.floor, sympy.ceiling, sympy.Mod) for e in expressions)
+    if rounds or any(_counts(e) for e in expressions):
+        for k in range(2, 17 if rounds else 9):
+            others = {s: sympy.Rational(rng.randint(300, 3000), 997) for s in free}
+            yield others | {s: sympy.Integer(k + 3 * i) for i, s in enumerate(integers if not rounds else free)}
+        if len(integers) == len(free):
             return
-    for _ in range(POINTS):
-        yield {s: sympy.Rational(rng.randint(300, 3000), 997) for s in free}
+    for low, high in [(300, 3000)] * 4 + [(20, 970)] * 3 + [(12_000, 90_000)] * 2 + [(3, 960)] * 2:
+        yield {s: sympy.Rational(rng.randint(low, high), 997) for s in free}
     if any(e.has(sympy.Abs, sympy.Max, sympy.Min, sympy.Piecewise) for e in expressions):
-        for size in (10, 100, 1000):  # beyond the corners that such functions have
+        for size in (100, 1000):  # beyond the corners that such functions have
             yield {s: sympy.Rational(rng.randint(300, 3000), 997) * size for s in free}
     for s in free[:4]:
-        for _ in range(2):
-            yield {t: sympy.Rational(rng.randint(300, 3000), 997) * (-1 if t == s else 1) for t in free}
+        for size in (1, 1, 30):
+            yield {t: sympy.Rational(rng.randint(300, 3000), 997) * (-size if t == s else 1) for t in free}
 
 
-def _at(expression: sympy.Expr, point: Point, digits: int = 30) -> sympy.Expr | None:
+def _counts(expression: sympy.Expr) -> bool:
+    """Whether letters of an expression count something: the terms of a sum, a sign that changes."""
+    if expression.has(sympy.Sum, sympy.Product, sympy.factorial, sympy.binomial):
+        return True
+    powers = expression.atoms(sympy.Pow)
+    return any(p.base.is_negative and p.exp.free_symbols for p in powers)
+
+
+def _at(expression: sympy.Expr, point: Point, digits: int = DIGITS) -> sympy.Expr | None:
     """Value of an expression at a point, None where it has no finite one."""
-    value = expression.subs(point).doit()
-    if value.has(sympy.floor, sympy.ceiling):
-        value = sympy.simplify(value)  # floor(log(8)/log(2)) has no digits to round before it is seen to be an integer
-    value = value.evalf(digits)
-    return (
-        value
-        if value.is_number
-        and value.is_finite
-        and not value.has(sympy.nan)
-        and value.is_comparable is not None
-        and not value.free_symbols
-        else None
+    if point and any(_is_costly(p) for p in expression.atoms(sympy.Pow)) and not _counts(expression):
+        value = expression.evalf(digits, subs=point)
+    else:
+        value = expression.subs(point).doit()
+        if value.is_Rational:
+            return value
+        if value.has(sympy.floor, sympy.ceiling):
+            # floor(log(8)/log(2)) has no digits to round before it is seen to be an integer
+            value = sympy.simplify(value)
+        value = value.evalf(digits)
+    if not value.is_number or not value.is_finite or value.has(sympy.nan) or value.free_symbols:
+        return None
+    # of a value that is zero no digit is left after the terms have cancelled each other
+    lost = {f: sympy.Integer(0) for f in value.atoms(sympy.Float) if f._prec < 10}
+    return value.xreplace(lost) if lost else value
+
+
+def _is_costly(power: sympy.Pow) -> bool:
+    """Whether sympy would spend seconds on the exact value of a power at a point with fractions."""
+    exponent = power.exp
+    return bool(exponent.free_symbols and power.base != sympy.E) or bool(
+        exponent.is_number and abs(exponent) > MAX_EXPONENT
     )
 
 
-def _close(x: sympy.Expr, y: sympy.Expr, tolerance: sympy.Float) -> bool:
-    """Whether two numbers differ by no more than the tolerance, relative to the larger one."""
+def _close(x: sympy.Expr, y: sympy.Expr, digits: int = DIGITS) -> bool:
+    """Whether two numbers agree in all but the last ten of the digits that were computed; fractions agree in all."""
+    if x.is_Rational and y.is_Rational:
+        return bool(x == y)
     scale = max(abs(x), abs(y))
-    return bool(scale == 0 or abs(x - y) <= tolerance * scale)
+    return bool(scale == 0 or abs(x - y) <= sympy.Float(10, 30) ** (10 - digits) * scale)
 
-
-def _refuse_giants(expression: sympy.Expr) -> None:
-    """Raise TooLarge before sympy computes a power or a factorial with more than MAX_BITS bits."""
-    for node in sympy.preorder_traversal(expression):
-        # 2^13! has 10^5 bits
-        if isinstance(node, sympy.factorial) and node.args[0].is_number and _size(node.args[0]) > 13:
-            raise TooLarge("a factorial")
-        if isinstance(node, sympy.Pow) and node.args[1].is_number and node.args[0].is_number:
-            exponent = _size(node.args[1])
-            if exponent > 40 or _size(node.args[0]) * 2.0**exponent > MAX_BITS:
-                raise TooLarge("a power")
-
-
-def _size(expression: sympy.Expr) -> float:
-    """Upper bound of log2 of a number's absolute value, without computing the number."""
-    if expression.is_Rational:
-        return float(max(abs(expression.p).bit_length(), 1))
-    if isinstance(expression, sympy.Pow):
-        exponent = _size(expression.args[1])
-        return float("inf") if exponent > 40 else _size(expression.args[0]) * 2.0**exponent
-    if isinstance(expression, sympy.factorial):
-        inside = _size(expression.args[0])
-        return float("inf") if inside > 13 else inside * 2.0**inside
-    if isinstance(expression, sympy.Add | sympy.Mul):
-        return float(sum(_size(arg) for arg in expression.args)) + 1
-    return 8.0

@@ -21,7 +21,7 @@ _SPELLINGS_OF_UNITS = (
     "eV", "keV", "MeV", "GeV", "erg ergs", "C coulomb coulombs", "F", "T tesla", "rad radian radians",
     "deg degree degrees", "AU", "pc", "kpc", "Mpc", "dyne dynes", "u amu", "atm", "am AM", "pm PM", "north", "south",
     "east", "west", "euros euro EUR", "GBP", "Msun", "Lsun", "Rsun", "ohm ohms", "bar", "M", "cal", "kcal",
-    "angstrom angstroms", "unit units", "square", "cubic", "per", "percent",
+    "angstrom angstroms AA Å", "unit units", "square sq", "cubic cu", "per", "percent",
 )  # fmt: skip
 UNITS = {word: names.split()[0] for names in _SPELLINGS_OF_UNITS for word in names.split()}
 """Spelling of a unit -> its one name."""
@@ -43,10 +43,38 @@ PREFIXED = {
     for base in ("m", "g", "s", "Hz", "N", "J", "W", "V", "A", "Pa", "eV", "K", "mol", "F", "T", "C", "pc", "ohm")
 } - set(UNITS)
 """Units with a prefix, such as kV."""
-NO_UNITS = {
+CHANGING = {
     "hundred", "hundreds", "thousand", "thousands", "million", "millions", "billion", "billions", "trillion", "dozen",
     "dozens", "squared", "cubed", "factorial", "not", "no", "none", "never", "neither", "or", "and", "is", "isn",
     "wrong", "more", "less", "fewer", "greater", "smaller", "larger", "than", "least", "most", "over", "under", "above",
-    "below", "up", "half", "twice", "double", "triple", "times", "plus", "minus", "negative", "between",
+    "below", "up", "half", "twice", "double", "triple", "times", "plus", "minus", "negative", "between", "all", "any",
+    "every", "except", "but", "multiple", "multiples", "divisible", "root", "power", "powers", "halves", "thirds", "fourths", "quarters", "fifths", "sixths", "sevenths", "eighths", "ninths",
+    "tenths", "hundredths", "thousandths", "tens", "scores", "gross", "if", "when", "where", "unless", "until", "mod",
+    "modulo", "odd", "even", "prime", "false", "incorrect", "impossible", "excluding", "without", "divided", "inverse",
+    "reciprocal", "opposite", "cannot", "otherwise", "beyond", "after", "before", "exceeds", "anything",
+    "other", "others", "percents",
 }  # fmt: skip
 """Words behind or before a number that make it another one."""
+COUNTED = {
+    "people", "men", "women", "children", "mice", "geese", "feet", "teeth", "fish", "sheep", "deer", "dice", "vertices",
+    "matrices", "indices", "radii", "person", "child", "man", "woman", "way", "solution", "point", "student", "pair",
+    "triple", "term", "value", "number", "element", "integer", "digit", "set", "subset", "sequence", "function", "unit",
+    "time", "game", "card", "ball", "coin", "apple", "item", "player", "team", "step", "move", "edge", "vertex", "face",
+    "side", "triangle", "square", "circle", "line", "block", "tile", "cell", "box", "book", "page", "word", "letter",
+    "year", "month", "week", "hour", "minute", "second", "degree", "marble", "ticket", "seat", "candy", "money",
+    "water", "rice", "flour", "sugar", "milk", "juice", "old", "long", "tall", "wide", "high", "deep", "away", "each",
+    "total", "altogether", "left", "remaining", "respectively", "ago", "later", "faster", "slower", "older", "younger",
+    "clockwise", "counterclockwise",
+}  # fmt: skip
+"""Counted things whose names do not end in s, and what may stand behind a number without changing it."""
+PREPOSITIONS = {"of", "in", "per", "for", "on", "at", "to", "from", "with", "each", "every", "long", "tall", "wide"}
+"""Words behind which a counted thing is only described: "ways to go", "pounds of rice"."""
+LABELS = {
+    "the", "a", "an", "so", "thus", "hence", "therefore", "we", "have", "get", "it", "is", "are", "be", "final",
+    "answer", "answers", "correct", "option", "choice", "solution", "solutions", "result", "value", "values", "total",
+    "exactly", "approximately", "about", "approx", "equals", "equal", "to", "of", "in", "our", "required", "minimum",
+    "maximum", "smallest", "largest", "greatest", "least", "sum", "area", "volume", "length", "perimeter", "number",
+    "probability", "there", "will", "must", "following", "that", "ans", "these", "this", "x", "y", "n", "interval",
+    "set", "range", "domain", "simplified",
+}  # fmt: skip
+"""Words of which what stands before an answer is made, where they say no more than that it is the answer."""

@@ -1,0 +1,91 @@
+"""Comparison of sets of real numbers that are written in different ways: unions, differences, conditions.
+
+Both sets are cut at all of their ends: an end is a position, and so is each gap between two of them. On these positions
+a set is a set of integers, and union, intersection and difference are Python's.
+"""
+
+import functools
+from collections.abc import Callable
+
+from scope_openrlhf.verifier.forms import Bracket, Form, Items, Math, Named, SetMeet, SetMinus, SetUnion
+from scope_openrlhf.verifier.numbers import Number
+
+Order = Callable[[Form, Form], int]
+"""Sign of first - second. Raises NoOrder where that cannot be told."""
+
+MAX_ENDS = 60
+_ENDLESS = {r"\infty": 1, r"+\infty": 1, r"-\infty": -1, r"- \infty": -1, r"+ \infty": 1}
+
+
+class NoOrder(Exception):
+    """Ends of which nobody can tell which is larger, or a form that is no set of real numbers."""
+
+
+def is_set(form: Form) -> bool:
+    """Whether a form can only be a set of real numbers."""
+    return isinstance(form, SetUnion | SetMinus | SetMeet) or form == Math(r"\mathbb{R}")
+
+
+def same_sets(g: Form, a: Form, order: Order) -> bool:
+    """Whether two forms are the same set of real numbers. Raises NoOrder."""
+    ends: list[Form] = []
+    for form in (*_ends(g), *_ends(a)):
+        if form not in ends:
+            ends.append(form)
+    if len(ends) > MAX_ENDS:
+        raise NoOrder
+    ends.sort(key=functools.cmp_to_key(order))
+    rank: dict[Form, int] = {}
+    place = -1
+    for i, end in enumerate(ends):
+        place += 2 if i == 0 or order(ends[i - 1], end) else 0
+        rank[end] = place
+    everything = frozenset(range(place + 2))
+    return _positions(g, rank, everything) == _positions(a, rank, everything)
+
+
+def _endless(form: Form) -> int:
+    """1 and -1 for the infinities, 0 for anything else."""
+    return _ENDLESS.get(form.text.strip(), 0) if isinstance(form, Math) else 0
+
+
+def _ends(form: Form) -> list[Form]:
+    """All ends and single elements of a set. Raises NoOrder for what is no set of real numbers."""
+    if isinstance(form, SetUnion | SetMeet):
+        return [end for part in form.parts for end in _ends(part)]
+    if isinstance(form, SetMinus):
+        return [*_ends(form.whole), *_ends(form.removed)]
+    if isinstance(form, Bracket):
+        if len(form.items) != 2 or not all(isinstance(i, Number | Math) for i in form.items):
+            raise NoOrder
+        return [i for i in form.items if not _endless(i)]
+    if isinstance(form, Items) and not form.names:
+        return [end for item in form.items for end in _ends(item)]
+    if isinstance(form, Named):
+        return _ends(form.value)
+    if form in (Math(r"\mathbb{R}"), Math(r"\emptyset")):
+        return []
+    if isinstance(form, Number) or (isinstance(form, Math) and not _endless(form) and r"\mathbb" not in form.text):
+        return [form]
+    raise NoOrder
+
+
+def _positions(form: Form, rank: dict[Form, int], everything: frozenset[int]) -> frozenset[int]:
+    """Positions of the ends and gaps that lie in a set."""
+    if isinstance(form, SetUnion | Items):
+        parts = form.parts if isinstance(form, SetUnion) else form.items
+        return frozenset().union(*(_positions(part, rank, everything) for part in parts))
+    if isinstance(form, SetMeet):
+        return everything.intersection(*(_positions(part, rank, everything) for part in form.parts))
+    if isinstance(form, SetMinus):
+        return _positions(form.whole, rank, everything) - _positions(form.removed, rank, everything)
+    if isinstance(form, Bracket):
+        low, high = form.items
+        start = -1 if _endless(low) else rank[low] + (form.opened == "(")
+        stop = max(everything) if _endless(high) else rank[high] - (form.closed == ")")
+        return everything & frozenset(range(start, stop + 1))
+    if isinstance(form, Named):
+        return _positions(form.value, rank, everything)
+    if form == Math(r"\mathbb{R}"):
+        return everything
+    return frozenset() if form == Math(r"\emptyset") else frozenset({rank[form]})

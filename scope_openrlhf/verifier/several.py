@@ -1,0 +1,90 @@
+"""Comparison of lists, sets, named solutions, tuples and matrices, given the comparison of their parts."""
+
+import re
+from collections.abc import Callable, Sequence
+
+from scope_openrlhf.verifier.forms import Bracket, Form, Items, Math, Matrix
+
+Again = Callable[[Form, Form], bool]
+"""Comparison of a part of the gold with a part of the answer."""
+
+MAX_ITEMS = 100
+
+
+def same_items(g: Form, a: Form, again: Again) -> bool:
+    """Compare where one side or both are lists."""
+    if isinstance(g, Items) and isinstance(a, Items) and g.names and a.names:
+        named = dict(zip(a.names, a.items, strict=True))
+        return set(g.names) == set(a.names) and all(again(x, named[n]) for n, x in zip(g.names, g.items, strict=True))
+    for one, other in ((g, a), (a, g)):  # x = 1, y = 2 is (1, 2)
+        if isinstance(one, Items) and one.names and isinstance(other, Bracket):
+            items = _in_order(one)
+            pairs = zip(other.items, items, strict=False) if one is a else zip(items, other.items, strict=False)
+            return len(items) == len(other.items) and all(again(x, y) for x, y in pairs)
+    if isinstance(g, Bracket | Matrix) and isinstance(a, Items) and len(a.items) != 1:
+        return False
+    gold, answer = (f.items if isinstance(f, Items) else (f,) for f in (g, a))
+    if isinstance(g, Items) and isinstance(a, Items) and g.braced and a.braced:
+        return same_unordered(gold, answer, lambda x, y: _same_element(x, y, again))
+    if _is_nested(g) != _is_nested(a):
+        return False
+    if any(f == Math(r"\ldots") for f in gold):  # 1, 2, ..., n says how it goes on by its order
+        return len(gold) == len(answer) and all(map(again, gold, answer))
+    return same_unordered(gold, answer, again)
+
+
+def same_unordered(gold: Sequence[Form], answer: Sequence[Form], again: Again) -> bool:
+    """Compare as sets: an answer given twice is one answer."""
+    if len(gold) > MAX_ITEMS or len(answer) > MAX_ITEMS or bool(gold) != bool(answer):
+        return False
+    return all(any(again(g, a) for a in answer) for g in gold) and all(any(again(g, a) for g in gold) for a in answer)
+
+
+def _is_nested(form: Form) -> bool:
+    """Whether a form is a set of sets."""
+    return isinstance(form, Items) and form.braced and any(isinstance(i, Items) and i.braced for i in form.items)
+
+
+def _same_element(x: Form, y: Form, again: Again) -> bool:
+    """Compare elements of two sets, where {1} is not 1."""
+    braced = [isinstance(f, Items) and f.braced for f in (x, y)]
+    return braced[0] == braced[1] and again(x, y)
+
+
+def _in_order(items: Items) -> tuple[Form, ...]:
+    """Values of named solutions in the order of a tuple: by name where these follow each other, else as written."""
+    keys = [re.sub(r"[\\{}_\s]", "", name) for name in items.names]
+    ordered = sorted(zip(keys, items.items, strict=True), key=lambda pair: pair[0])
+    names = [key for key, _ in ordered]
+    follow = all(
+        len(a) == len(b) and a[:-1] == b[:-1] and ord(b[-1]) - ord(a[-1]) == 1
+        for a, b in zip(names, names[1:], strict=False)
+    )
+    return tuple(value for _, value in ordered) if follow else items.items
+
+
+def same_matrices(g: Form, a: Form, again: Again) -> bool:
+    """Compare where one side or both are a matrix; a row or a column may be written as a tuple."""
+    if isinstance(g, Matrix) and isinstance(a, Matrix):
+        if [len(r) for r in g.rows] == [len(r) for r in a.rows]:
+            return all(map(again, _flat(g), _flat(a)))
+        return False
+    gold, answer = _as_vector(g), _as_vector(a)
+    if gold is None or answer is None or len(gold) != len(answer):
+        return False
+    return all(map(again, gold, answer))
+
+
+def _as_vector(form: Form) -> Sequence[Form] | None:
+    """Components of a tuple, a row or a column; None for anything else."""
+    if isinstance(form, Bracket):
+        return form.items
+    if isinstance(form, Matrix) and (len(form.rows) == 1 or all(len(r) == 1 for r in form.rows)):
+        return _flat(form)
+    return None
+
+
+def _flat(matrix: Matrix) -> list[Form]:
+    """Cells of a matrix, row by row."""
+    return [cell for row in matrix.rows for cell in row]
+

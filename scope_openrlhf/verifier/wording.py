@@ -1,0 +1,97 @@
+"""Words, times of day, ratios and geometric names of a cleaned answer."""
+
+import re
+from collections.abc import Callable
+
+from scope_openrlhf.verifier.brackets import split_top
+from scope_openrlhf.verifier.forms import Clock, Form, Math, Phrase, Ratio, SetMinus, Words
+from scope_openrlhf.verifier.numbers import Number
+
+_CLOCK = re.compile(
+    r"(\d{1,2}):([0-5]\d)(?::([0-5]\d))?\s*(?:⟦?\s*\(?([ap])\.?\s?m\.?\)?\s*⟧?|⟦[^⟧]*⟧)?(?:\s*⟦[^⟧]*⟧)?", re.IGNORECASE
+)
+_GEOMETRY = re.compile(
+    r"\\(angle|measuredangle|triangle|overline|overrightarrow|overleftrightarrow|vec|widehat|overparen|odot)\s*"
+    r"\{?\s*([A-Z]'?(?:[A-Z]'?){0,5})\s*\}?"
+)
+_ONLY_WORDS = re.compile(r"(?:⟦[^⟧]*⟧|[\s.,!?()])*")
+_PLAIN_WORDS = re.compile(r"\(?[^\W\d_][^\W\d_ '\-.!?]*(?:[ '\-.!?]+[^\W\d_]+)*[.!?]?\)?")
+_MEANING = {
+    "all real numbers": r"\mathbb{R}", "all reals": r"\mathbb{R}", "all real values": r"\mathbb{R}",
+    "real numbers": r"\mathbb{R}", "any real number": r"\mathbb{R}", "every real number": r"\mathbb{R}",
+    "all real": r"\mathbb{R}", "set of all real numbers": r"\mathbb{R}", "set of real numbers": r"\mathbb{R}",
+    "no solution": r"\emptyset", "no solutions": r"\emptyset", "no real solution": r"\emptyset",
+    "no real solutions": r"\emptyset", "empty set": r"\emptyset", "there no solution": r"\emptyset",
+    "infinity": r"\infty", "positive infinity": r"\infty", "negative infinity": r"-\infty",
+}  # fmt: skip
+_ALL_BUT = re.compile(r"(?:x (?:is|can be) )?all reals?(?: numbers| values)?(?: x)? (?:except|but|other than|except for)")
+_FILLERS = {"a", "an", "the", "is", "are", "answer"}
+_LEADING = {"option", "choice", "options", "answer", "statement"}
+
+
+def parse_words(text: str, inner: Callable[[str], Form]) -> Form | None:
+    """Read a name, a choice or a sentence, and words with mathematics between them; None for anything else."""
+    if "⟦" in text:
+        if _ONLY_WORDS.fullmatch(text):
+            return _meaning(fold(re.sub("[⟦⟧]", " ", text)))
+        return _phrase(text, inner)
+    if (
+        _PLAIN_WORDS.fullmatch(text)
+        and (re.search(r"[^\W\d_]{2}", text) or not text.isascii())
+        and not re.search(" -|- ", text)
+    ):
+        return _meaning(fold(text), text)
+    return None
+
+
+def _meaning(folded: str, plain: str = "") -> Form:
+    """What words mean: a set or infinity where they name one, else themselves."""
+    return Math(_MEANING[folded]) if folded in _MEANING else Words(folded, plain)
+
+
+def _phrase(text: str, inner: Callable[[str], Form]) -> Form | None:
+    """Read words with mathematics between them, piece by piece; None where the words stand inside a formula."""
+    pieces = [p for p in re.split(r"(⟦[^⟧]*⟧)", text) if p.strip(" .,")]
+    if any(p[0] != "⟦" and p.count("{") != p.count("}") for p in pieces):
+        return None
+    forms = [Words(fold(p[1:-1])) if p[0] == "⟦" else inner(p.strip()) for p in pieces]
+    if isinstance(forms[0], Words) and _ALL_BUT.fullmatch(forms[0].text) and len(forms) == 2:
+        return SetMinus(Math(r"\mathbb{R}"), forms[1])
+    forms = [f for f in forms if not (isinstance(f, Words) and f.text in ("", "is", "are", "a", "the"))]
+    return forms[0] if len(forms) == 1 else Phrase(tuple(forms))
+
+
+def fold(text: str) -> str:
+    """Lower case without punctuation, articles, "is" and a leading "option"; a word that stands alone is kept."""
+    words = re.sub(r"[^\w\s]", " ", text.casefold()).split()
+    while len(words) > 1 and words[0] in _LEADING:
+        words = words[1:]
+    return " ".join(w for w in words if w not in _FILLERS or len(words) == 1)
+
+
+def parse_clock(text: str) -> Clock | None:
+    """Read 3:20, 3:20 p.m. and 22:25:27; None for anything else."""
+    if not (match := _CLOCK.fullmatch(text)):
+        return None
+    return Clock(tuple(int(p) for p in match.groups()[:3] if p), (match[4] or "").lower())
+
+
+def parse_ratio(text: str, inner: Callable[[str], Form]) -> Ratio | None:
+    """Read 3:4 and the like, whose parts are values; None for anything else."""
+    parts = split_top(text, re.compile(":"))
+    if len(parts) < 2 or not all(p.strip() for p in parts):
+        return None
+    forms = tuple(inner(p) for p in parts)
+    return Ratio(forms) if all(isinstance(f, Number | Math) for f in forms) else None
+
+
+def parse_geometry(text: str) -> Words | None:
+    """Read the name of an angle, a triangle or a line; an angle may be read from either side."""
+    if not (match := _GEOMETRY.fullmatch(text)):
+        return None
+    kind, points = match[1], re.findall("[A-Z]'?", match[2])
+    if kind in ("overline", "overleftrightarrow", "triangle", "widehat", "overparen"):
+        points = sorted(points) if len(points) in (2, 3) else points
+    elif kind in ("angle", "measuredangle") and len(points) == 3:
+        points = min(points, points[::-1])
+    return Words(f"{kind} {''.join(points)}")
