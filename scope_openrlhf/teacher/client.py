@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from scope_openrlhf.settings.resolved import Teacher
 from scope_openrlhf.teacher.connect import connect
-from scope_openrlhf.teacher.contract import Completion, Endpoint, Score, TeacherError, check_score
+from scope_openrlhf.teacher.contract import Completion, Endpoint, Score, TeacherError, check_completion, check_score
 from scope_openrlhf.teacher.identity import teacher_identity
 from scope_openrlhf.teacher.score_log import ScoreLog
 
@@ -42,8 +42,8 @@ class TeacherClient:
         """Make a client of these replicas.
 
         deadline_seconds: longest wait for one answer, over all replicas and attempts. pause_seconds: for which a
-        replica rests that has failed. log: where scores are looked up first and kept; without endpoints it is all
-        there is.
+        replica rests that has failed; one that was silent rests as long as it was. log: where scores are looked up
+        first and kept; without endpoints it is all there is.
         """
         self.endpoints, self.log = endpoints, log
         self.deadline_seconds, self.pause_seconds = deadline_seconds, pause_seconds
@@ -82,8 +82,13 @@ class TeacherClient:
 
         Raises TeacherError, naming each failure, if no replica gave a sample by the deadline.
         """
-        num_tokens = len(prompt_ids) + max_tokens
-        return await self._ask("continued", num_tokens, lambda e: e.generate(prompt_ids, max_tokens, seed))
+
+        async def checked(replica: Endpoint) -> Completion:
+            completion = await replica.generate(prompt_ids, max_tokens, seed)
+            check_completion(completion, max_tokens, replica.name)
+            return completion
+
+        return await self._ask("continued", len(prompt_ids) + max_tokens, checked)
 
     async def _score(self, token_ids: list[int], top_k: int) -> Score:
         async def checked(replica: Endpoint) -> Score:
@@ -97,17 +102,22 @@ class TeacherClient:
         """done: what a replica did to a request that it answered, for the error."""
         give_up = time.monotonic() + self.deadline_seconds
         failures: list[str] = []
-        while (left := give_up - time.monotonic()) > 0:
-            now = time.monotonic()
-            # a replica that failed rests while others can answer; else the one that rests the shortest is asked
+        silent: set[str] = set()
+        while (left := give_up - (now := time.monotonic())) > 0:
+            # a replica that failed rests while others can answer; else the one that rests the shortest is asked soon
             resting = {name: max(until - now, 0.0) for name, until in self.resting_until.items()}
             endpoint = min(self.endpoints, key=lambda e: (resting[e.name], self.load[e.name]))
+            # silence costs half of what is left while there is another that may speak, and all of it else
+            patience = left / 2 if self.load.keys() - silent - {endpoint.name} else left
             self.load[endpoint.name] += num_tokens
             try:
-                await asyncio.sleep(min(resting[endpoint.name], left))
-                return await asyncio.wait_for(ask(endpoint), give_up - time.monotonic())
+                await asyncio.sleep(min(resting[endpoint.name], self.pause_seconds))
+                return await asyncio.wait_for(ask(endpoint), now + patience - time.monotonic())
             except TimeoutError:
-                failures.append(f"{endpoint.name} was still silent at the deadline")
+                silent.add(endpoint.name)
+                how_long = "still silent at the deadline" if patience == left else f"silent for {patience:.3g} s"
+                failures.append(f"{endpoint.name} was {how_long}")
+                self.resting_until[endpoint.name] = time.monotonic() + patience
             except TeacherError as error:
                 failures.append(str(error))
                 self.resting_until[endpoint.name] = time.monotonic() + self.pause_seconds

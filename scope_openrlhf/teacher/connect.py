@@ -19,5 +19,5 @@ def connect(teacher: Teacher) -> list[Endpoint]:
     if teacher.replay:
         return []
     if teacher.urls:
-        return [HttpEndpoint(url, teacher.temperature) for url in teacher.urls]
+        return [HttpEndpoint(url, teacher.temperature, teacher.deadline_seconds) for url in teacher.urls]
     return [RayEndpoint(actor, teacher.max_num_batched_tokens) for actor in actor_names(teacher)]

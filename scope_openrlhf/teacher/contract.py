@@ -5,6 +5,8 @@ from typing import Protocol
 
 import numpy as np
 
+from scope_openrlhf.models.replies import ROUNDING, SENTINEL
+
 
 class TeacherError(RuntimeError):
     """No usable answer from the teacher. The message says which replica, which request and what to do."""
@@ -67,12 +69,15 @@ class Endpoint(Protocol):
 def check_score(token_ids: list[int], score: Score, top_k: int, replica: str) -> None:
     """Raise TeacherError unless a score is a sound answer to the request: it must never become a number of a weight.
 
-    Sound: one finite log-prob of each of token_ids[1:], not all of them zero, and as many top-k ones as asked for.
+    Sound: one log-prob of each of token_ids[1:], not all of them zero, and as many top-k ones as asked for; all of them
+    finite, above vLLM's sentinel, and at most 0 but for rounding.
     """
     wanted = f"{replica}, request of {len(token_ids)} tokens"
     due = len(token_ids) - 1
-    if len(score.logprobs) != due:
-        raise TeacherError(f"{wanted}: {len(score.logprobs)} log-probs came back, {due} were due")
+    if score.logprobs.shape != (due,):
+        raise TeacherError(f"{wanted}: {score.logprobs.size} log-probs came back, {due} were due")
+    if score.token_ids.shape != (due,):
+        raise TeacherError(f"{wanted}: {score.token_ids.size} token ids came back, {due} were due")
     other = np.flatnonzero(score.token_ids != np.array(token_ids[1:]))
     if len(other):
         at = other[0]
@@ -85,11 +90,18 @@ def check_score(token_ids: list[int], score: Score, top_k: int, replica: str) ->
             f"due was {(due, top_k)}"
         )
     for logprobs in (score.logprobs, *score.topk_logprobs.T):
-        bad = np.flatnonzero(~(np.isfinite(logprobs) & (logprobs <= 1e-6)))
+        # NaN compares as false
+        bad = np.flatnonzero(~((logprobs > SENTINEL) & (logprobs <= ROUNDING)))
         if len(bad):
             raise TeacherError(
-                f"{wanted}: log-prob {logprobs[bad[0]]} at position {bad[0] + 1} is not a finite number <= 0; "
-                "are the teacher's params sound?"
+                f"{wanted}: log-prob {logprobs[bad[0]]} at position {bad[0] + 1} is not a number above {SENTINEL:g} "
+                "and at most 0; are the teacher's params sound?"
             )
     if due > 1 and not score.logprobs.any():
         raise TeacherError(f"{wanted}: every log-prob is exactly 0, which no model says of a whole sequence")
+
+
+def check_completion(completion: Completion, max_tokens: int, replica: str) -> None:
+    """Raise TeacherError if a completion is longer than it may be."""
+    if len(completion.token_ids) > max_tokens:
+        raise TeacherError(f"{replica} wrote {len(completion.token_ids)} tokens where {max_tokens} were asked for")

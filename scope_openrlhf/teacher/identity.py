@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from scope_openrlhf.files.fingerprint import files_fingerprint
+from scope_openrlhf.models.served import root
 from scope_openrlhf.settings.resolved import Teacher
 from scope_openrlhf.teacher.contract import TeacherError
 
@@ -14,7 +15,7 @@ def teacher_identity(teacher: Teacher) -> dict[str, str]:
     """
     who = {
         "path": teacher.path,
-        "urls": " ".join(teacher.urls),
+        "urls": " ".join(map(root, teacher.urls)),
         "dtype": teacher.dtype,
         "temperature": f"{teacher.temperature:g}",
     }

@@ -115,6 +115,8 @@ class TeacherReplica:
             (new,) = output.outputs
             ids.extend(new.token_ids)
             end = new.finish_reason
+        if end not in ("stop", "length"):
+            raise RuntimeError(f"the completion ended by {end}, which is no answer")
         return Completion(ids, truncated=end != "stop")
 
     async def stalled_seconds(self) -> float:

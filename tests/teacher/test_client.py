@@ -25,6 +25,9 @@ def answer(ids, logprobs, topk=None) -> Score:
         ([6, 8], [-1.0, -2.0], "position 2 was scored as token 8, sent was 7"),
         ([6, 7], [-1.0, math.nan], "log-prob nan at position 2"),
         ([6, 7], [-math.inf, -1.0], "log-prob -inf at position 1"),
+        ([6, 7], [-1.0, -9999.0], "log-prob -9999.0 at position 2 is not a number above -9999 and at most 0"),
+        ([6, 7], [-1.0, 2e-6], "log-prob .* at position 2"),
+        ([6], [-1.0, -1.0], "1 token ids came back, 2 were due"),
         ([6, 7], [-1.0, 0.5], "log-prob 0.5 at position 2"),
         ([6, 7], [0.0, 0.0], "every log-prob is exactly 0"),
     ],
@@ -36,11 +39,13 @@ def test_a_broken_answer_never_becomes_a_number(ids, logprobs, message):
 
 def test_a_sound_answer_passes_and_a_broken_top_k_does_not():
     check_score([5, 6, 7], answer([6, 7], [-0.5, 0.0]), 0, "scope-teacher-0")
+    check_score([5, 6, 7], answer([6, 7], [-9998.0, 5e-7]), 0, "scope-teacher-0")  # rounding above 0
     check_score([5, 6, 7], answer([6, 7], [-0.5, 0.0], [[-0.5], [0.0]]), 1, "scope-teacher-0")
     with pytest.raises(TeacherError, match=r"its top-k has the shapes \(2, 0\), \(2, 0\), due was \(2, 1\)"):
         check_score([5, 6, 7], answer([6, 7], [-0.5, 0.0]), 1, "scope-teacher-0")
-    with pytest.raises(TeacherError, match="log-prob nan at position 2"):
-        check_score([5, 6, 7], answer([6, 7], [-0.5, 0.0], [[-0.5], [math.nan]]), 1, "scope-teacher-0")
+    for broken in (math.nan, -math.inf, -9999.0):
+        with pytest.raises(TeacherError, match=f"log-prob {broken} at position 2"):
+            check_score([5, 6, 7], answer([6, 7], [-0.5, 0.0], [[-0.5], [broken]]), 1, "scope-teacher-0")
 
 
 class Fake:
@@ -96,6 +101,21 @@ def test_where_no_replica_gives_a_sound_answer_the_error_names_each_failure():
 def test_a_silent_replica_is_an_error_at_the_deadline():
     with pytest.raises(TeacherError, match="a was still silent at the deadline"):
         ask(Fake("a", 60.0), deadline=0.2)
+
+
+def test_a_silent_replica_costs_half_of_the_deadline_and_rests_as_long_as_it_was_silent():
+    silent, good = Fake("a", 60.0), Fake("b", GOOD)
+    door = TeacherClient([silent, good], deadline_seconds=1.0)
+
+    async def twice():
+        start = time.monotonic()
+        await door.score([5, 6, 7])
+        first = time.monotonic()
+        await door.score([5, 6, 7])
+        return first - start, time.monotonic() - first
+
+    first, second = asyncio.run(twice())
+    assert 0.5 <= first < 0.9 and second < 0.2 and (silent.asked, good.asked) == (1, 2)
 
 
 def test_requests_go_where_the_fewest_tokens_are_outstanding():
