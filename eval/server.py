@@ -1,13 +1,13 @@
 """Sampling from a server that speaks OpenAI's protocol, for instance `vllm serve`."""
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from scope_eval.sampler import Request, SamplingError
 from scope_eval.store import Sample
+from scope_openrlhf.models.replies import CountedCompletion, ModelCard, ModelList
+from scope_openrlhf.models.served import ModelServer, ServerError, room
 from scope_openrlhf.settings import api_keys
 from scope_openrlhf.settings.errors import ConfigError
 
@@ -16,6 +16,12 @@ class Server:
     """A server of OpenAI's completions. The API key is read from SCOPE_EVAL_API_KEY."""
 
     requests_at_once = 256
+    attempts = 6
+    """How often a request is asked; whoever stands behind the address may be another one the next time."""
+    pause_seconds = 0.5
+    """Before the second attempt; before each further one twice as long."""
+    patience_seconds = 3600.0
+    """Longest wait for one response."""
 
     def __init__(self, url: str, model: str) -> None:
         """Ask the server what it serves.
@@ -23,24 +29,20 @@ class Server:
         model: as the server calls it; empty: the only one that it serves.
         Raises ConfigError if the server does not answer or has no such model.
         """
-        from openai import OpenAI, OpenAIError  # half a second of start-up, also of runs with engines
-
         if api_keys.with_secret(url):
             raise ConfigError(
                 "--base-url must be an address alone, for instance http://machine:8000: no user, no password, no "
                 f"parameters. The API key is read from {api_keys.EVAL}"
             )
-        url = url.rstrip("/")
-        self.url = url if url.endswith("/v1") else f"{url}/v1"
-        self.access: dict[str, Any] = {"base_url": self.url, "api_key": os.environ.get(api_keys.EVAL) or "none"}
+        self.address = url
         try:
-            answered = OpenAI(**self.access, timeout=10.0, max_retries=1).models.list()
-            served = {m.id: getattr(m, "root", None) for m in answered}
-        except OpenAIError as error:
-            said = api_keys.masked(str(error))
+            served = {card.id: card for card in asyncio.run(self._models())}
+        except ServerError as error:
             raise ConfigError(
-                f"--base-url {url} does not answer ({said}); is it up, and is {api_keys.EVAL} set if it wants a key?"
+                f"--base-url {url} does not answer ({error}); is it up, and is {api_keys.EVAL} set if it wants a key?"
             ) from None
+        if not served:
+            raise ConfigError(f"--base-url {url} serves no model")
         if not model and len(served) == 1:
             (model,) = served
         if model not in served:
@@ -48,57 +50,78 @@ class Server:
                 f"--base-url {url} serves {', '.join(served)}, not {model!r}; name one with --served-model"
             )
         self.model = model
-        self.identity = {"served": model, "root": str(served[model])}
+        self.identity = {"served": model, "root": str(served[model].root)}
         """Which model answers, as far as the server tells."""
+        self.answers_as: str | None = None
+        """What its first answer called the model, which every other one must."""
 
     def sample(self, requests: Sequence[Request]) -> Iterator[list[tuple[int, Sample]]]:
         """(key, sample) of each request, as they finish. Raises SamplingError once one is refused or unanswered."""
-        from openai import AsyncOpenAI, BadRequestError, OpenAIError  # as above
-
         loop = asyncio.new_event_loop()
-        client = AsyncOpenAI(**self.access, max_retries=5, timeout=3600.0)
+        server = self._reached(self.patience_seconds)
         pending = deque(requests)
         running: dict[asyncio.Task[Sample], int] = {}
-        failure: OpenAIError | None = None
+        failure: ServerError | None = None
         try:
             while running or (pending and not failure):
                 while pending and len(running) < self.requests_at_once and not failure:
                     request = pending.popleft()
-                    running[loop.create_task(self._ask(client, request))] = request.key
+                    running[loop.create_task(self._ask(server, request))] = request.key
                 loop.run_until_complete(asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED))
                 loop.run_until_complete(asyncio.sleep(0.1))  # what ends at the same moment travels together
                 finished = []
                 for task in [t for t in running if t.done()]:
                     key = running.pop(task)
-                    if isinstance(error := task.exception(), OpenAIError):
+                    if isinstance(error := task.exception(), ServerError):
                         failure = error  # the others are waited for: what they cost is not lost
                     else:
                         finished.append((key, task.result()))
                 yield finished
             if failure:
-                refused = isinstance(failure, BadRequestError)
-                again = "" if refused else "; run the same again, it continues where it was"
-                raise SamplingError(api_keys.masked(f"{self.url}: {failure}{again}")) from None
+                again = "" if failure.refused else "; run the same again, it continues where it was"
+                raise SamplingError(f"{failure}{again}")
         finally:
             for task in running:
                 task.cancel()
             if running:
                 loop.run_until_complete(asyncio.wait(running))
-            loop.run_until_complete(client.close())
+            loop.run_until_complete(server.close())
             loop.close()
 
-    async def _ask(self, client: Any, request: Request) -> Sample:
-        from openai import OpenAIError  # as above
+    async def _ask(self, server: ModelServer, request: Request) -> Sample:
+        """Ask until there is a sample, or no attempt is left. Raises ServerError."""
+        for attempt in range(1, self.attempts):
+            try:
+                return await self._ask_once(server, request)
+            except ServerError as error:
+                if error.refused:
+                    raise
+            await asyncio.sleep(self.pause_seconds * 2 ** (attempt - 1))
+        return await self._ask_once(server, request)
 
-        params = dict(request.params)
-        # vLLM's, not OpenAI's; left out, a server would take the model's own
-        own = {k: params.pop(k) for k in ("top_k", "min_p", "repetition_penalty") if k in params}
-        answer = await client.completions.create(model=self.model, prompt=request.token_ids, extra_body=own, **params)
-        said, used = answer.choices[0], answer.usage
-        if used is None:
-            raise OpenAIError("its answers do not count their tokens (usage)")
-        tokens, reason = used.completion_tokens, str(said.finish_reason)
-        return Sample(request.item, request.number, said.text, tokens, reason, params["seed"], self.url)
+    async def _ask_once(self, server: ModelServer, request: Request) -> Sample:
+        most_tokens, seed = request.params.get("max_tokens", 16), request.params["seed"]  # 16: the protocol's default
+        body = {"model": self.model, "prompt": request.token_ids, **request.params}
+        most_bytes = room(len(request.token_ids) + most_tokens)
+        answer = await server.ask(CountedCompletion, "POST", "/v1/completions", body, most_bytes)
+        self.answers_as = self.answers_as or answer.model
+        if answer.model != self.answers_as:
+            raise ServerError(f"{server.root} answered by the model {answer.model}, and before by {self.answers_as}")
+        said, tokens = answer.choices[0], answer.usage.completion_tokens
+        if tokens > most_tokens:
+            raise ServerError(f"{server.root} counts {tokens} tokens where {most_tokens} were asked for")
+        return Sample(request.item, request.number, said.text, tokens, said.finish_reason, seed, f"{server.root}/v1")
+
+    async def _models(self) -> list[ModelCard]:
+        """Cards of all models that are served. Raises ServerError."""
+        server = self._reached(patience_seconds=10.0)
+        try:
+            return (await server.ask(ModelList, "GET", "/v1/models")).data
+        finally:
+            await server.close()
+
+    def _reached(self, patience_seconds: float) -> ModelServer:
+        return ModelServer(self.address, api_keys.EVAL, patience_seconds, through_proxy=True)
 
     def close(self) -> None:
         """Leave the server as it is."""
