@@ -3,11 +3,11 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
+from scope_openrlhf.data.benchmark import check
 from scope_openrlhf.data.files import read_jsonl
 from scope_openrlhf.settings.errors import ConfigError, nearest
-from scope_openrlhf.verifier.extract import extract_answers
+from scope_openrlhf.verifier.gold import read_golds
 
 TASKS = Path(__file__).parent / "tasks"
 
@@ -57,51 +57,11 @@ def dataset(
     return {"test": datasets.Dataset.from_list(check(rows, file or benchmark))}
 
 
-def check(rows: list[Any], where: str) -> list[dict]:
-    """The rows with id, problem, answer and stratum as texts.
-
-    where: they come from, for messages. Raises ConfigError naming the first row that lacks one, or has another's id.
-    """
-    if not rows:
-        raise ConfigError(f"{where} holds no problems")
-    seen: set[str] = set()
-    checked = []
-    for number, row in enumerate(rows, 1):
-        for key in ("id", "problem", "answer"):
-            if not isinstance(row, dict) or row.get(key) is None or not str(row[key]).strip():
-                raise ConfigError(
-                    f"{where}, row {number}: {key} is missing; a problem without it cannot be scored: repair or remove "
-                    "the row"
-                )
-        texts = {
-            "id": str(row["id"]),
-            "problem": str(row["problem"]),
-            "answer": gold_text(row["answer"]),
-            "stratum": str(row.get("stratum") or "all"),
-        }
-        try:
-            json.dumps(texts, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            raise ConfigError(
-                f"{where}, row {number}: it holds half a surrogate pair, which is no text; repair or remove the row"
-            ) from None
-        row = texts
-        if row["id"] in seen:
-            raise ConfigError(f"{where}, row {number}: the id {row['id']} was there before; ids must differ")
-        seen.add(row["id"])
-        checked.append(row)
-    return checked
-
-
-def gold_text(answer: Any) -> str:
-    """A gold as text. It comes as text, number or list of them; ConfigError for anything else."""
-    if isinstance(answer, list):
-        return ", ".join(map(gold_text, answer))
-    if isinstance(answer, float) and answer.is_integer():
-        answer = int(answer)
-    if isinstance(answer, bool) or not isinstance(answer, str | int | float):
-        raise ConfigError(f"a gold must be a text, a number or a list of them, got {answer!r}")
-    return str(answer)
+def gold_notes(rows: list[dict]) -> list[str]:
+    """What to say of golds that cannot be graded. Nothing is left out: a benchmark is scored over all its problems."""
+    golds = read_golds(row["answer"] for row in rows)
+    unlike = "an answer that is not spelled like such a gold counts as failed"
+    return [f"{golds.told}: {unlike}"] if golds.faults else []
 
 
 def content_hash(rows: list[dict]) -> str:
@@ -125,12 +85,10 @@ def _from_hub(benchmark: str, hub: dict) -> list[dict]:
 
 
 def hub_row(benchmark: str, number: int, row: dict, hub: dict) -> dict:
-    """A hub's row under our names. hub: the columns, as in `dataset`. Some golds stand in a box."""
-    answer = row.get(hub["answer"])
-    boxed = extract_answers(answer) if isinstance(answer, str) else []
+    """A hub's row under our names. hub: the columns, as in `dataset`."""
     name = row.get(hub["id"], number) if "id" in hub else number
     return {
         "id": str(name) if "/" in str(name) else f"{benchmark}-{name}",
         "problem": row.get(hub["problem"]),
-        "answer": boxed[-1] if boxed else answer,
+        "answer": row.get(hub["answer"]),
     }

@@ -212,7 +212,7 @@ def begin(
     about = {
         "model": model,
         "data": {"from": "file" if of_a_file else f"{hub['path']} at {hub['revision']}", "of": len(rows)},
-        "notes": [*metadata.get("notes", []), *notes],
+        "notes": [*metadata.get("notes", []), *notes, *benchmarks.gold_notes(rows)],
         "without": metadata.get("without"),
         "significant": bool(metadata.get("significant")),
         "published": "file" not in source,

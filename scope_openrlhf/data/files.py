@@ -1,28 +1,28 @@
 """The rows of a dataset as they are: from a file, or from the hub."""
 
-import json
+import csv
+import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from scope_openrlhf.files.rows import DECODER, check_row, may_hold_halves, read_json, read_row, read_text
 from scope_openrlhf.settings.errors import ConfigError
+
+WRAPPERS = ("data", "rows", "train", "examples")
+"""Keys under which the object in a .json may hold its rows."""
+_BETWEEN = re.compile(r"\s*[\[,]\s*")
 
 
 def read(path: str) -> list[dict]:
-    """All rows. path: a .jsonl, .json or .parquet file, or owner/name on the hub. Raises ConfigError."""
-    suffix = Path(path).suffix
-    if suffix in (".jsonl", ".json", ".parquet"):
-        if not Path(path).is_file():
-            raise ConfigError(f"data.path {path} does not exist")
-        if suffix == ".jsonl":
-            return read_jsonl(Path(path))
-        import datasets  # takes a second, which a .jsonl need not wait for
-
-        kind = "json" if suffix == ".json" else "parquet"
-        return datasets.load_dataset(kind, data_files=path, split="train").to_list()
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", path) or Path(path).exists():
+    """All rows. path: a .jsonl, .json, .parquet or .csv file, or owner/name on the hub. Raises ConfigError."""
+    file, called = Path(path), f"data.path {path}"
+    if "://" not in path and (reader := READERS.get(file.suffix)):
+        return reader(file, called)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", path) or file.exists():
         raise ConfigError(
-            f"data.path {path} is neither a .jsonl, .json or .parquet file nor a dataset of the hub, owner/name; "
+            f"{called} is neither a .jsonl, .json or .parquet file nor a dataset of the hub, owner/name (nor a .csv); "
             "name one of them"
         )
     return _from_hub(path)
@@ -30,7 +30,7 @@ def read(path: str) -> list[dict]:
 
 def _from_hub(path: str) -> list[dict]:
     """The train split of a dataset. Its scripts never run: this version of datasets has no door for them."""
-    import datasets  # takes a second, as above
+    import datasets  # takes a second, which a file need not wait for
 
     try:
         builder = datasets.load_dataset_builder(path)
@@ -51,24 +51,155 @@ def refuse_foreign_files(path: str, files: Any) -> None:
             )
 
 
-def read_jsonl(file: Path) -> list[dict]:
-    """All rows of a file that somebody wrote. Raises ConfigError for a line that is not JSON, or a text not UTF-8."""
+def read_jsonl(file: Path, called: str = "") -> list[dict]:
+    """All rows of a file of JSON lines. called: the file, in messages. Raises ConfigError naming the line."""
+    called = called or str(file)
+    return _rows_of_lines(read_text(file, called), called)
+
+
+def _rows_of_lines(text: str, called: str) -> list[dict]:
     rows = []
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file} is not UTF-8 ({error}); convert it") from None
     for number, line in enumerate(text.split("\n"), 1):  # JSON may hold other line separators inside its texts
         if line.strip():
             try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise ConfigError(f"{file}, line {number} is not JSON: {error}") from None
+                rows.append(read_row(line))
+            except ValueError as error:
+                raise ConfigError(f"{called}, line {number} {error}; repair or remove it") from None
     return rows
+
+
+def read_json_file(file: Path, called: str) -> list[dict]:
+    """All rows of a .json: a list of them, also under one of WRAPPERS, an object of columns, or JSON lines.
+
+    Raises ConfigError naming the row, counted from 0.
+    """
+    text = read_text(file, called)
+    if not text.strip():
+        raise ConfigError(f"{called} is empty")
+    if _is_json_lines(text):
+        return _rows_of_lines(text, called)
+    try:
+        value = read_json(text)
+    except ValueError as error:
+        row = _broken_row(text)
+        where = "" if row is None else f" in row {row}, counted from 0"
+        raise ConfigError(f"{called} {error}{where}; repair it") from None
+    rows, halves = [], may_hold_halves(text)
+    for number, row in enumerate(_rows_in(value, called)):
+        try:
+            rows.append(check_row(row, halves))
+        except ValueError as error:
+            raise ConfigError(f"{called}, row {number} (counted from 0) {error}; repair or remove it") from None
+    return rows
+
+
+def _is_json_lines(text: str) -> bool:
+    """Whether a text that begins with an object has more lines behind it, which begin with objects of their own."""
+    lines = [line for line in text.split("\n") if line.strip()]
+    return len(lines) > 1 and all(line.lstrip().startswith("{") for line in lines)
+
+
+def _rows_in(value: Any, called: str) -> list:
+    """The rows in what a .json holds. Raises ConfigError if it holds none of the forms that are known."""
+    if isinstance(value, dict):
+        held = [value[key] for key in WRAPPERS if isinstance(value.get(key), list)]
+        if len(held) == 1 and all(isinstance(row, dict) for row in held[0]):
+            return held[0]
+        if value and all(isinstance(column, list) for column in value.values()):
+            if len(sizes := {len(column) for column in value.values()}) > 1:
+                raise ConfigError(f"{called} is an object of columns of different lengths, {sorted(sizes)}; repair it")
+            return [dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)]
+        if any(not isinstance(column, list | dict) for column in value.values()):
+            return [value]  # JSON lines, one of them
+    if not isinstance(value, list):
+        shown = f"an object with {', '.join(value)[:80]}" if isinstance(value, dict) else f"the value {value!r:.40}"
+        raise ConfigError(
+            f"{called} holds {shown}; a .json holds a list of rows, that list under {' or '.join(WRAPPERS)}, or an "
+            "object of columns, each a list"
+        )
+    return value
+
+
+def _broken_row(text: str) -> int | None:
+    """Number of the first row of a list, counted from 0, that cannot be read; None where the fault is in no row."""
+    at, number = text.find("["), 0
+    while (behind := _BETWEEN.match(text, at)) and text[behind.end() : behind.end() + 1] not in ("]", ""):
+        try:
+            _, at = DECODER.raw_decode(text, behind.end())
+        except (ValueError, RecursionError):
+            return number
+        number += 1
+    return None
+
+
+def read_parquet(file: Path, called: str) -> list[dict]:
+    """All rows of a .parquet file. Raises ConfigError."""
+    import pyarrow  # these two take half a second, which a .jsonl need not wait for
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.ParquetFile(file).read()
+        _check_names(table.column_names, called)
+        return _shortest_floats(table).to_pylist()
+    except FileNotFoundError:
+        raise ConfigError(f"{called} does not exist") from None
+    except ConfigError:
+        raise
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
+        said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise ConfigError(f"{called} cannot be read as parquet: {said}; write it anew") from None
+
+
+def _shortest_floats(table: Any) -> Any:
+    """The table with single floats as they are written: 0.1, which Python would show as 0.10000000149011612."""
+    import pyarrow  # as above
+
+    for number, field in enumerate(table.schema):
+        if field.type == pyarrow.float32():
+            written = table.column(number).cast(pyarrow.string()).cast(pyarrow.float64())
+            table = table.set_column(number, field.name, written)
+    return table
+
+
+def read_csv(file: Path, called: str) -> list[dict]:
+    """All rows of a .csv file, each value the text that stands there: 007 is no 7. Raises ConfigError."""
+    csv.field_size_limit(2**31 - 1)  # a worked solution may be longer than the 131,072 characters of the default
+    lines = csv.reader(io.StringIO(read_text(file, called), newline=""), strict=True)
+    rows = []
+    try:
+        header = next(lines, [])
+        _check_names(header, called)
+        for row in lines:
+            if row and len(row) != len(header):
+                raise ConfigError(
+                    f"{called}, line {lines.line_num} has {len(row)} fields, its first line {len(header)}; repair it: "
+                    "a field with a comma or a line break in it stands in quotes"
+                )
+            if row:
+                rows.append(dict(zip(header, row, strict=True)))
+    except csv.Error as error:
+        raise ConfigError(f"{called}, line {lines.line_num} is not CSV: {error}; repair it") from None
+    return rows
+
+
+def _check_names(names: list[str], called: str) -> None:
+    """Raise ConfigError if two columns have one name."""
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ConfigError(f"{called} has two columns with the name {', '.join(twice)}; rename one")
+
+
+READERS: dict[str, Callable[[Path, str], list[dict]]] = {
+    ".jsonl": read_jsonl,
+    ".json": read_json_file,
+    ".parquet": read_parquet,
+    ".csv": read_csv,
+}
 
 
 def column(row: dict, key: str) -> Any:
     """A row's value at a key whose dots reach inside; None where there is none."""
+    if key in row:
+        return row[key]
     value: Any = row
     for part in key.split("."):
         value = value.get(part) if isinstance(value, dict) else None

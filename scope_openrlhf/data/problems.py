@@ -2,29 +2,45 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 from scope_openrlhf.data.files import column, read
 from scope_openrlhf.data.problem import Problem
-from scope_openrlhf.data.prompts import with_hint, with_system
+from scope_openrlhf.data.prompts import Prompt, read_prompt, with_hint, with_system
 from scope_openrlhf.settings.config import section_of
-from scope_openrlhf.settings.errors import ConfigError, nearest
+from scope_openrlhf.settings.errors import ConfigError, nearest, rows_named
 from scope_openrlhf.settings.sections import DataConfig
+from scope_openrlhf.verifier.gold import MOST_BY_ALGEBRA, MOST_UNGRADABLE, Golds, read_golds
 
 
-def load_problems(config: DataConfig, teachers: Collection[str] = (), traces: bool = False) -> list[Problem]:
-    """The problems of a dataset, in its order. Raises ConfigError naming the rows without prompt or answer.
+class Problems(list[Problem]):
+    """The problems of a dataset in its order, which know the rows that they stand in."""
 
+    def __init__(self, by_row: dict[int, Problem], notes: Sequence[str] = ()) -> None:
+        """by_row: each by the number of its row, counted from 0. notes: what the user should know of the others."""
+        super().__init__(by_row.values())
+        self.rows, self.notes = list(by_row), list(notes)
+
+
+def load_problems(config: DataConfig, teachers: Collection[str] = (), traces: bool = False) -> Problems:
+    """The problems of a dataset. Raises ConfigError naming the rows whose prompt or gold answer cannot be used.
+
+    Rows whose gold cannot be graded are left out if they are few, or if the config says so.
     teachers: the names of several, "" being the one of rows that name none. Problems then name one of them.
     traces: problems then carry a worked solution, or an empty one; ConfigError if all are empty.
     """
     raw = read(config.path)
     if not raw:
         raise ConfigError(f"data.path {config.path} holds no rows")
-    _check_filled(raw, config)
-    problems = [_problem(number, row, config, bool(teachers), traces) for number, row in enumerate(raw)]
+    _check_columns(raw, config)
+    prompts = _read_prompts(raw, config)
+    golds = read_golds(column(row, config.answer_key) for row in raw)
+    problems = Problems(
+        {n: _problem(n, raw[n], prompts[n], gold, config, bool(teachers), traces) for n, gold in golds.texts.items()},
+        _gold_notes(golds, config),
+    )
     _refuse_pictures(problems, config.path)
     if teachers:
         _check_teachers(problems, teachers, config.teacher_key)
@@ -36,37 +52,62 @@ def load_problems(config: DataConfig, teachers: Collection[str] = (), traces: bo
     return problems
 
 
-def _problem(number: int, row: dict, config: DataConfig, named: bool, traces: bool) -> Problem:
+def _problem(
+    number: int, row: dict, prompt: Prompt, gold: str, config: DataConfig, named: bool, traces: bool
+) -> Problem:
     teacher, trace = column(row, config.teacher_key), column(row, config.trace_key)
     return Problem(
         id=str(row.get("id", number)),
-        prompt=with_system(column(row, config.prompt_key), config.system),
-        answer=str(column(row, config.answer_key)),
+        prompt=prompt,
+        answer=gold,
         teacher=("" if teacher is None else str(teacher)) if named else None,
         trace=(trace if has_trace(trace) else "") if traces else None,
     )
 
 
-def _check_filled(raw: list[dict], config: DataConfig) -> None:
-    """Raise ConfigError unless every row has a prompt and an answer."""
-
-    def empty(row: dict) -> bool:
-        prompt, answer = column(row, config.prompt_key), column(row, config.answer_key)
-        return prompt in (None, "", []) or answer is None or not str(answer).strip()
-
-    bad = [number for number, row in enumerate(raw) if empty(row)]
-    if len(bad) == len(raw):
+def _check_columns(raw: list[dict], config: DataConfig) -> None:
+    """Raise ConfigError unless some row has a prompt and an answer."""
+    if not any(
+        column(row, config.prompt_key) is not None and column(row, config.answer_key) is not None for row in raw
+    ):
         columns = ", ".join(map(str, raw[0]))
         raise ConfigError(
             f"no row of {config.path} has both {config.prompt_key!r} and {config.answer_key!r}; its columns are "
             f"{columns}: set data.prompt_key and data.answer_key"
         )
-    if bad:
+
+
+def _read_prompts(raw: list[dict], config: DataConfig) -> list[Prompt]:
+    """The prompt of each row, after the system prompt. Raises ConfigError naming the rows that have none."""
+    prompts: list[Prompt] = []
+    faults = {}
+    for number, row in enumerate(raw):
+        try:
+            prompts.append(with_system(read_prompt(column(row, config.prompt_key)), config.system))
+        except ValueError as error:
+            faults[number] = str(error)
+    if faults:
         raise ConfigError(
-            f"{len(bad)} of {len(raw)} rows of {config.path} have an empty {config.prompt_key!r} or "
-            f"{config.answer_key!r} (the first: rows {bad[:5]}, counted from 0); a rollout without a gold answer "
-            "cannot be routed: remove or repair them"
+            f"{len(faults)} of {len(raw)} rows of {config.path} have no prompt in {config.prompt_key!r} (counted from "
+            f"0; {rows_named(faults)}); repair or remove them, or set data.prompt_key"
         )
+    return prompts
+
+
+def _gold_notes(golds: Golds, config: DataConfig) -> list[str]:
+    """What to say of the golds that cannot be graded. Raises ConfigError if they are too many to be left out."""
+    notes = []
+    if golds.faults and (not golds.texts or (golds.too_many and not config.skip_ungradable)):
+        skip = ", or set data.skip_ungradable=true, which leaves them out" if golds.texts else ""
+        raise ConfigError(
+            f"data.path {config.path}, {config.answer_key!r}: {golds.told}, and at most {MOST_UNGRADABLE:.0%} "
+            f"may be: set data.answer_key to the column of the answers, repair the rows{skip}"
+        )
+    if golds.faults:
+        notes.append(f"left out: {golds.told}")
+    if golds.untried:
+        notes.append(f"gold answers: {golds.untried} different formulas more than {MOST_BY_ALGEBRA} were not tried")
+    return notes
 
 
 def _refuse_pictures(problems: list[Problem], path: str) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from scope_openrlhf.algorithms.base.contract import Algorithm
+from scope_openrlhf.data.benchmark import check as check_rows
+from scope_openrlhf.data.files import read_jsonl
 from scope_openrlhf.data.problem import Problem
 from scope_openrlhf.data.prompts import Prompt, as_text, lengths, with_hint
 from scope_openrlhf.data.templates import QUESTION
@@ -42,11 +44,13 @@ def check_address(address: str) -> None:
 
 
 def check_eval(path: str) -> None:
-    """Raise ConfigError if held-out problems are wanted and are not there. path: eval.path, empty for none."""
-    if path and not Path(path).is_file():
-        raise ConfigError(f"eval.path {path} does not exist")
-    if path and Path(path).suffix != ".jsonl":
+    """Raise ConfigError if held-out problems are wanted and cannot be scored. path: eval.path, empty for none."""
+    if not path:
+        return
+    if Path(path).is_file() and Path(path).suffix != ".jsonl":
         raise ConfigError(f"eval.path {path} must be a .jsonl of id, problem and answer")
+    called = f"eval.path {path}"
+    check_rows(read_jsonl(Path(path), called), called)
 
 
 def check_groups(config: Config, algorithm: Algorithm) -> None:

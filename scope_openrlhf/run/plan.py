@@ -139,11 +139,12 @@ def title_of(name: str, algorithm: Algorithm) -> str:
 def read_problems(
     config: Config, algorithm: Algorithm, teachers: dict[str, TeacherConfig]
 ) -> tuple[list[Problem], list[str]]:
-    """The problems, with the algorithm's hints in their prompts, and notes on those that come twice and on traces."""
+    """The problems, with the algorithm's hints in their prompts, and notes: on rows left out, repeats and traces."""
     asks = algorithm.asks
     named = teachers if config.teachers and asks.context_scorer != "initial" else ()
-    problems = load_problems(config.data, named, asks.traces)
-    notes = overlap_notes(problems, config.eval)
+    loaded = load_problems(config.data, named, asks.traces)
+    problems: list[Problem] = loaded
+    notes = [*loaded.notes, *overlap_notes(problems, config.eval)]
     if asks.traces:
         traced = sum(bool(problem.trace) for problem in problems)
         notes += [f"worked solutions: {traced} of {len(problems)} problems have one in {config.data.trace_key!r}"]

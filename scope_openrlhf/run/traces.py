@@ -1,7 +1,7 @@
 """Worked solutions for problems that come without one: sampled from the teacher, verified, kept. `scope-train traces`
 
-OUT.jsonl        the data as they are, with a solution in column data.trace_key, or null where no try was right; written
-                 once all were asked
+OUT.jsonl        the rows of the data that train, as they are, with a solution in column data.trace_key, or null where
+                 no try was right; written once all were asked
 OUT.jsonl.cache  whose answers these are, then a line for each problem as it is answered; the same command goes on from
                  here
 """
@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -74,14 +75,16 @@ class Question:
 
 
 class Traces:
-    """The rows of the data, the question in each, and what the teacher has answered so far."""
+    """The rows of the data that train, the question in each, and what the teacher has answered so far."""
 
     def __init__(self, file: Path, plan: Plan, tries: int) -> None:
         """Raises ConfigError if file, or the cache beside it, belongs to something else."""
         self.file, self.tries, self.teachers, self.seed = file, tries, plan.run.teachers, plan.run.seed
         source, self.key = plan.config.data.path, plan.config.data.trace_key
         check_target(file, source)
-        self.rows = read(source)
+        problems = load_problems(plan.config.data, plan.run.teachers if plan.config.teachers else ())
+        rows = read(source)
+        self.rows = [rows[number] for number in problems.rows]
         try:  # what could not be written is told before the teacher works
             json.dumps([placed(row, self.key, None) for row in self.rows])
         except TypeError as error:
@@ -90,7 +93,7 @@ class Traces:
             ) from None
         student = plan.run.student
         self.tokenizer = load_tokenizer(student.path, trust_remote_code=student.trust_remote_code)
-        self.questions = questions(plan, self.tokenizer)
+        self.questions = questions(problems, plan, self.tokenizer)
         self.given = [has_trace(column(row, self.key)) for row in self.rows]
         self.cache = file.with_name(file.name + ".cache")
         self.answers = open_cache(self.cache, file, identity(plan, self.questions))
@@ -166,10 +169,9 @@ def check_target(file: Path, source: str) -> None:
         raise ConfigError(f"--out {file} is data.path itself, which is never overwritten; choose another file")
 
 
-def questions(plan: Plan, tokenizer: Any) -> list[Question]:
-    """A question for each row of the data, its prompt and its longest response as training has them."""
+def questions(problems: Sequence[Problem], plan: Plan, tokenizer: Any) -> list[Question]:
+    """A question for each problem, its prompt and its longest response as training has them."""
     config, args = plan.config, plan.args
-    problems = load_problems(config.data, plan.run.teachers if config.teachers else ())
     texts = [as_text(tokenizer, p.prompt, config.student) for p in problems]
     prompts = tokenizer(texts, add_special_tokens=False)["input_ids"]
     longest = args.rollout.max_new_tokens or args.data.max_len

@@ -24,11 +24,15 @@ def check_date(text: str, key: str) -> None:
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     path: str
-    """Training problems: a .jsonl, .json or .parquet file, or a Hugging Face dataset id."""
+    """Training problems: a .jsonl, .json, .parquet or .csv file, or a Hugging Face dataset id."""
     prompt_key: str = "problem"
     """Column of the problem: text, or chat messages. Dots reach inside: `extra.question`."""
     answer_key: str = "answer"
-    """Column of the gold answer. Dots reach inside: `reward_model.ground_truth`."""
+    """Column of the gold answer: text, a number, or a list of which all are required; of a worked solution what
+    follows `####` on its last line, or stands in its last box. Dots reach inside: `reward_model.ground_truth`."""
+    skip_ungradable: bool = False
+    """Leave out rows whose gold answer cannot be graded (empty, NaN, "proof", nothing that rules can read), however
+    many. Otherwise data with more than 5% of them are refused. They are counted and named."""
     system: str = ""
     """System prompt of every problem that brings none of its own, in training and in evaluation. Empty: none."""
     teacher_key: str = "teacher"

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
 
 from scope_openrlhf.verifier.forms import Based, Items, Math, Matrix, Words
+from scope_openrlhf.verifier.gold import NoGold, read_gold, why_no_answer, why_ungradable
 from scope_openrlhf.verifier.grader import Grader
 from scope_openrlhf.verifier.numbers import Number
 from scope_openrlhf.verifier.parse import parse
@@ -23,22 +24,28 @@ class Finding:
     kind: str
     """One of three.
 
-    no mathematics: it is graded as text alone. not readable: an answer in other words cannot be graded.
-    spelling: a common spelling is refused.
+    no mathematics: it is graded as text alone. not readable: it is no answer, or an answer in other words cannot be
+    graded. spelling: a common spelling is refused.
     """
     example: str
 
 
-def audit(rows: Iterable[tuple[str, str]], grader: Grader) -> list[Finding]:
-    """List what is wrong with golds. rows: (id, gold) pairs."""
+def audit(rows: Iterable[tuple[str, object]], grader: Grader) -> list[Finding]:
+    """List what is wrong with golds. rows: (id, gold) pairs, each gold as the data have it."""
     findings = []
-    for name, gold in rows:
-        form = parse(clean(gold))
-        if _has_words(form):
+    for name, value in rows:
+        try:
+            gold = read_gold(value)
+        except NoGold as error:
+            findings.append(Finding(name, f"{value!r:.200}", "not readable", str(error)))
+            continue
+        if why := why_no_answer(gold):
+            findings.append(Finding(name, gold, "not readable", why))
+            continue
+        if _has_words(parse(clean(gold))):
             findings.append(Finding(name, gold, "no mathematics", ""))
-        verdict = grader.verify(gold, r"\boxed{\sqrt{7919}}")  # a sound answer that nobody's gold is
-        if verdict.verdict == "failed":
-            findings.append(Finding(name, gold, "not readable", verdict.reason))
+        if why := why_ungradable(gold, grader):
+            findings.append(Finding(name, gold, "not readable", why))
         for spelling in spellings(gold):
             verdict = grader.verify(gold, rf"\boxed{{{spelling}}}")
             if not verdict.right:

@@ -15,9 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from scope_openrlhf.files.rows import read_row, read_text
 from scope_openrlhf.settings.command_line import CommandLine
+from scope_openrlhf.settings.errors import ConfigError
 from scope_openrlhf.verifier.audit import audit
-from scope_openrlhf.verifier.grader import Grader
+from scope_openrlhf.verifier.gold import HOLDERS, NoGold, read_gold
+from scope_openrlhf.verifier.grader import Grader, Verdict
 from scope_openrlhf.verifier.pool import GraderError
 
 CHUNK = 2_000
@@ -32,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     grader = Grader(options.workers, options.timeout, options.memory)
     try:
         return print_audit(options.input, grader) if options.command == "audit" else grade(options, grader)
-    except (OSError, UnicodeDecodeError, GraderError) as error:
+    except (OSError, ConfigError, GraderError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     finally:
@@ -68,7 +71,7 @@ def command_line() -> CommandLine:
         'scope-grade audit benchmark.jsonl\n  where benchmark.jsonl has rows {"id": "7", "answer": "1/2"}',
         "grader.md",
     )
-    check.add_argument("input", type=Path, metavar="FILE.jsonl", help='rows {"answer"} or {"gold"}')
+    check.add_argument("input", type=Path, metavar="FILE.jsonl", help='rows {"answer"}, {"gold"} or verl\'s')
     for command in (run, check):
         _add_limits(command)
     run.add_argument(
@@ -144,9 +147,11 @@ def grade(options: argparse.Namespace, grader: Grader) -> int:
 
     def verdict(row: dict[str, Any]) -> dict[str, Any]:
         start = time.perf_counter()
-        v = grader.verify(
-            row["gold"], row["response"], lenient=options.lenient, significant=options.significant_figures
-        )
+        try:
+            gold = read_gold(row["gold"])
+            v = grader.verify(gold, row["response"], lenient=options.lenient, significant=options.significant_figures)
+        except NoGold as error:
+            v = Verdict("failed", None, f"gold: {error}")
         seconds = round(time.perf_counter() - start, 6)
         return row | {"verdict": v.verdict, "extracted": v.extracted, "reason": v.reason, "seconds": seconds}
 
@@ -181,8 +186,8 @@ def chunks(file: Path) -> Iterator[tuple[list[dict[str, Any]], int, int]]:
             size += len(line)
             if line.strip():
                 try:
-                    rows.append(_sound(json.loads(line)))
-                except (ValueError, TypeError) as error:
+                    rows.append(_sound(read_row(line.decode("utf-8-sig"))))
+                except ValueError as error:
                     bad += 1
                     _say_left_out(file, number, '{"gold", "response"}', error)
             if len(rows) >= CHUNK:
@@ -191,26 +196,27 @@ def chunks(file: Path) -> Iterator[tuple[list[dict[str, Any]], int, int]]:
     yield rows, bad, size
 
 
-def _sound(row: object) -> dict[str, Any]:
-    """Return the row where it is one; raises TypeError where it is no object or gold or response is no text."""
-    if not isinstance(row, dict):
-        raise TypeError(f"it is a {type(row).__name__}")
-    for key in ("gold", "response"):
-        if not isinstance(row.get(key), str):
-            raise TypeError(f"{key} must be text" if key in row else f"{key} is missing")
+def _sound(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row where it is one; raises ValueError where it has no gold or the response is no text."""
+    if "gold" not in row:
+        raise ValueError("gold is missing")
+    if not isinstance(row.get("response"), str):
+        raise ValueError("response must be text" if "response" in row else "response is missing")
     return row
 
 
 def print_audit(file: Path, grader: Grader) -> int:
     """Audit a file of gold answers; returns the exit code."""
-    golds = []
-    for number, line in enumerate(file.read_text().split("\n"), 1):
+    golds: list[tuple[str, object]] = []
+    for number, line in enumerate(read_text(file, str(file)).split("\n"), 1):
         if line.strip():
             try:
-                row = json.loads(line)
-                golds.append((str(row.get("id", number)), str(row["answer"] if "answer" in row else row["gold"])))
-            except (ValueError, KeyError, AttributeError) as error:
-                _say_left_out(file, number, 'with "answer" or "gold"', repr(error))
+                row = read_row(line)
+                if not row.keys() & set(HOLDERS):
+                    raise ValueError(f"has none of {', '.join(HOLDERS)}")
+                golds.append((str(row.get("id", number)), row))
+            except ValueError as error:
+                _say_left_out(file, number, 'with "answer" or "gold"', error)
     findings = audit(golds, grader)
     for f in findings:
         print(f"{f.id}\t{f.kind}\t{f.gold!r}\t{f.example}")

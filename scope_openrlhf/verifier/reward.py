@@ -3,20 +3,20 @@
 This plugin itself grades in host/rollout.py, where it also knows whether a response was cut short.
 """
 
-import json
-
 import torch
 
 from scope_openrlhf.verifier import verify
+from scope_openrlhf.verifier.gold import NoGold, read_gold, why_no_answer
 
 
 def reward_func(queries: list[str], prompts: list[str], labels: list[str]) -> dict:
     """Reward of each response: 1 for right, 0 for wrong or undecided, as tensors of shape (N,).
 
-    queries: prompt and response. labels: the gold answer, or a JSON object with "answer".
+    queries: prompt and response. labels: gold answers as training reads them, or rows as JSON with "answer", "gold" or
+    verl's "reward_model". grader_failed is 1 where the grader could not decide or the label is no answer.
     """
     verdicts = [
-        verify(gold_of(label), query.removeprefix(prompt)).verdict
+        verdict_of(label, query.removeprefix(prompt))
         for query, prompt, label in zip(queries, prompts, labels, strict=True)
     ]
     rewards = torch.tensor([float(v == "right") for v in verdicts])
@@ -24,10 +24,10 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[str]) -> di
     return {"rewards": rewards, "scores": rewards, "extra_logs": {"grader_failed": failed}}
 
 
-def gold_of(label: str) -> str:
-    """Gold answer of a label, which is that answer or a row as JSON."""
+def verdict_of(label: object, response: str) -> str:
+    """The verdict on a response: right, wrong or failed."""
     try:
-        row = json.loads(label)
-    except ValueError:
-        return label
-    return str(row["answer"]) if isinstance(row, dict) and "answer" in row else label
+        gold = read_gold(label)
+    except NoGold:
+        return "failed"
+    return "failed" if why_no_answer(gold) else verify(gold, response).verdict

@@ -31,6 +31,39 @@ def test_rows_come_back_in_order_with_their_verdict_and_a_malformed_line_is_name
     )
 
 
+def test_golds_of_a_run_are_read_as_in_training_and_one_that_is_none_fails(tmp_path):
+    golds = [["2", "3"], 4, '["2", "3"]', "9*2\\n#### 18", "", float("nan")]
+    responses = [r"\boxed{3,2}", r"\boxed{4}", r"\boxed{2, 3}", r"\boxed{18}", r"\boxed{}", r"\boxed{nan}"]
+    file, out = tmp_path / "cases.jsonl", tmp_path / "out.jsonl"
+    rows = [{"gold": gold, "response": response} for gold, response in zip(golds, responses, strict=True)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["run", str(file), "--out", str(out)]) == 0
+    graded = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["verdict"] for row in graded] == ["right"] * 4 + ["failed"] * 2
+    assert graded[4]["reason"] == "gold: it is empty" and graded[0]["gold"] == ["2", "3"]
+
+
+def test_an_audit_reads_golds_as_training_does_and_says_what_is_none(tmp_path, capsys):
+    golds = [["2", "3"], '["2", "3"]', "9*2\n#### 18", 9007199254740993, "proof", float("nan"), [""], {"value": 1}]
+    lines = [json.dumps({"id": f"p{i}", "answer": gold}) for i, gold in enumerate(golds)]
+    lines += [json.dumps({"reward_model": {"ground_truth": "5"}}), "[1]", '{"id": 1}', '{"answer": ' + "9" * 5000 + "}"]
+    file = tmp_path / "golds.jsonl"
+    file.write_text("\ufeff" + "\r\n".join(lines))
+    assert main(["audit", str(file)]) == 0
+    said = capsys.readouterr()
+    found = [line.split("\t")[:2] for line in said.out.splitlines()[:-1]]
+    assert found == [[f"p{i}", "not readable"] for i in range(4, 8)]
+    assert "'proof' is no answer" in said.out and "it is NaN" in said.out
+    assert "golds.jsonl: 9 golds; no mathematics 0, not readable 4, spelling 0" in said.out
+    assert [f"line {n}: not a row" in said.err for n in (10, 11, 12)] == [True] * 3
+
+
+def test_an_audit_of_no_text_ends_with_two_and_says_what_it_is(tmp_path, capsys):
+    (tmp_path / "golds.jsonl").write_bytes(b"\x1f\x8b\x08\xff")
+    assert main(["audit", str(tmp_path / "golds.jsonl")]) == 2 == main(["audit", str(tmp_path)])
+    assert "is not UTF-8 (it begins as gzip does)" in capsys.readouterr().err
+
+
 def test_a_file_of_sound_rows_exits_zero_and_a_missing_file_two(tmp_path):
     file = tmp_path / "cases.jsonl"
     file.write_text(json.dumps({"gold": "4", "response": r"\boxed{4}"}) + "\n")
