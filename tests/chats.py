@@ -40,5 +40,5 @@ def tokenizer(template: str):
 def model(folder: Path, template: str, of: Path = TINY) -> str:
     """A copy of a model under one of the templates."""
     shutil.copytree(of, folder)
-    tokenizer(template).save_pretrained(folder)
+    (folder / "chat_template.jinja").write_text(TEMPLATES[template])
     return str(folder)

@@ -53,7 +53,7 @@ def _system_note(problems: list[Problem], system: str) -> list[str]:
     own = sum(first["role"] == "system" and first["content"] != system for first in messages)
     if not (system and own):
         return []
-    return [f"{own} of {len(problems)} problems bring a system prompt of their own, and do not get data.system"]
+    return [f"{own} of {len(problems)} problems bring a system prompt of their own and do not get data.system"]
 
 
 def length_notes(prompts: Prompts, max_len: int) -> list[str]:

@@ -9,6 +9,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
+import chats
 import pytest
 from stores import ABOUT
 
@@ -17,6 +18,7 @@ from scope_eval.grade import process_results
 from scope_eval.sampler import Request, SamplingError
 from scope_eval.server import Server
 from scope_eval.store import Sample, Store
+from scope_openrlhf.data.prompts import folded
 from scope_openrlhf.settings.errors import ConfigError
 
 OPTIONS = {"until": [], "do_sample": True, "temperature": 0.6, "top_p": 0.95, "top_k": 20, "max_gen_toks": 8}
@@ -64,6 +66,22 @@ def test_a_sample_depends_on_seed_task_item_and_number_alone(tmp_path):
     assert backend(tmp_path).generate_until(requests(range(3), 4)) == texts
     assert not set(backend(seed=2).generate_until(requests(range(3), 4))) & set(texts)
     assert not set(backend().generate_until(requests(range(3), 4, task="scope_other"))) & set(texts)
+
+
+def test_a_problem_may_be_a_chat_and_its_own_system_prompt_comes_first():
+    lm = backend(template_args={"enable_thinking": False})
+    lm.tokenizer.chat_template = chats.TEMPLATES["thinks"]
+    chat = folded([{"role": "system", "content": "7"}, {"role": "user", "content": "1+1?"}])
+    turns = folded(
+        [{"role": role, "content": said} for role, said in (("user", "1"), ("assistant", "2"), ("user", "3"))]
+    )
+    for problem, prompt in {
+        "1+1?": "<|system|>5<|user|>1+1? Think.<|assistant|><think></think>",
+        chat: "<|system|>7<|user|>1+1? Think.<|assistant|><think></think>",
+        turns: "<|system|>5<|user|>1<|assistant|>2<|user|>3 Think.<|assistant|><think></think>",
+    }.items():
+        asked = [{"role": "system", "content": "5"}, {"role": "user", "content": f"{problem} Think."}]
+        assert lm.apply_chat_template(asked) == prompt
 
 
 def test_what_a_death_left_is_not_drawn_again_and_8_samples_grow_to_32(tmp_path):

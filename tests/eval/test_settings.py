@@ -12,6 +12,7 @@ FLAGS = {"run": None, "before": None, "after": None, "benchmarks": None, "out": 
 def run(tmp_path):
     """The folder of a training run whose config asks for 3 samples at temperature 0.8."""
     overrides = ["seed=7", "eval.samples=3", "eval.temperature=0.8", "eval.path=held.jsonl", "student.path=before"]
+    overrides += ["data.system=Be brief.", "student.template_args.a=1", "student.template_date=2030-01-02"]
     folder = tmp_path / "run"
     folder.mkdir()
     config = Config.load("examples/cpu_tiny.yaml", overrides)
@@ -36,6 +37,8 @@ def test_a_training_run_says_what_flags_do_not(run):
     assert (pair.before, pair.after, pair.out) == ("before", str(run / "model"), run / "eval")
     assert (pair.asked.benchmarks, pair.asked.samples, pair.asked.seed) == ("held.jsonl", 3, 7)
     assert pair.asked.sampling["temperature"] == 0.8
+    asked = pair.asked
+    assert (asked.system, asked.template_args, asked.template_date) == ("Be brief.", {"a": 1}, "2030-01-02")
     asked = PairSettings.of(FLAGS | {"run": run, "samples": 5, "after": "other", "temperature": 0.0}).asked
     assert (asked.samples, asked.sampling["temperature"]) == (5, 0.0)
 
