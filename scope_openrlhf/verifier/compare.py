@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from scope_openrlhf.verifier.several import same_items, same_matrices, same_unordered
@@ -25,6 +25,7 @@ from scope_openrlhf.verifier.forms import (
     SetUnion,
     Words,
 )
+from scope_openrlhf.verifier.matrix_words import order_matters, same_products
 from scope_openrlhf.verifier.numbers import Number
 from scope_openrlhf.verifier.parse import parse
 from scope_openrlhf.verifier.relations import asks_for_one_value
@@ -48,6 +49,9 @@ _KNOWN = set(UNITS.values()) | PREFIXED
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!,?\d)")
 _LABEL = re.compile(r"[⟦(]*\s*(?:(?:option|choice|answer)\s*)?([A-E])\s*(?:\)?[.:]|\)?\s*⟧|\)(?=[\s⟧]))[⟧).: ]*(.+)", re.IGNORECASE)
 """A choice with its text: (C) 42, C. 42."""
+
+_LINEAR = re.compile(r"(\d+)\s*[a-z]\s*([+-]\s*\d+)?|(\d+)\s*\+\s*(\d+)\s*[a-z]")
+"""All numbers with one residue: 12k + 5, or 5 + 12k."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,9 @@ def _one(gold: str, answer: str, leaf: Leaf, rules: Rules) -> bool:
     """Whether one cleaned answer is the gold one, in one of its readings."""
     if squeeze(gold) == squeeze(answer) and not re.search(r"\d [eE]\b|[eE] \d", answer):
         return bool(answer)
+    choices = [_LABEL.fullmatch(text) for text in (gold, answer)]
+    if choices[0] and choices[1] and choices[0][1] != choices[1][1]:
+        return False  # (D) 48 is not (E) 48
     return any(_same(g, a, leaf, rules) for g in readings(gold, gold=True) for a in readings(answer))
 
 
@@ -101,7 +108,7 @@ def readings(text: str, gold: bool = False) -> Iterator[Form]:
                 yield form
     if (label := _LABEL.fullmatch(text)) and label[1].isupper():
         rest = label[2].strip("⟧ ")
-        if rest and not re.search(r"\(?\b[A-E]\b\)|⟦\s*(?:or|and)\b|\bor\b", rest):
+        if rest and not re.fullmatch(r"\(?[A-E]\)?", rest) and not re.search(r"\(?\b[A-E]\b\)|⟦\s*(?:or|and)\b|\bor\b", rest):
             yield parse(rest)
             yield parse(label[1])
 
@@ -136,6 +143,8 @@ def _same(g: Form, a: Form, leaf: Leaf, rules: Rules) -> bool:
         return _congruences(g, a, leaf, again)
     if isinstance(g, Clock | Ratio) or isinstance(a, Clock | Ratio):
         return _ratios(g, a, leaf)
+    if isinstance(g, Number) and isinstance(a, Based):
+        return a.base.isdigit() and g.value == _in_tens(a)
     if isinstance(g, Based) or isinstance(a, Based):
         return g == a
     if isinstance(g, Words) or isinstance(a, Words):
@@ -168,17 +177,12 @@ def _values(g: Number | Math, a: Number | Math, leaf: Leaf, rules: Rules) -> boo
     """Compare two values of which one at least is no plain number."""
     if not _units_agree(g.unit, a.unit):
         return False
-    if any(r"\top" in _text(f) for f in (g, a)):  # matrices, whose products have an order
-        return _letters_in_order(_text(g)) == _letters_in_order(_text(a))
+    if order_matters(_text(g)) or r"\top" in _text(a):
+        return same_products(_text(g), _text(a))
     kind = "value"
     if rules.significant and isinstance(g, Number) and g.places:
         kind = f"near {g.places / 2}"
     return leaf(_text(g), _text(a), kind)
-
-
-def _letters_in_order(text: str) -> str:
-    """A product of matrices without its spelling: X^T X and X^{\\top} \\cdot X."""
-    return re.sub(r"\\cdot|\\top|[{}\s]|(?<=\^)T", lambda m: "T" if m[0] in ("T", r"\top") else "", text)
 
 
 def _units_agree(gold: str, answer: str) -> bool:
@@ -238,12 +242,16 @@ def _parts(form: Form) -> tuple[Form, ...]:
 def _relations(g: Form, a: Form, leaf: Leaf, again: Again) -> bool:
     """Compare where one side or both are relations, which may be turned into one another by algebra."""
     if not isinstance(g, Relation):
-        if isinstance(g, Bracket):
-            return bool(g.variable) and _relations(_as_relation(g), a, leaf, again)
+        if isinstance(g, Bracket) and isinstance(a, Relation):
+            letters = set(re.findall(r"(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])", a.left + a.right))
+            variable = g.variable or (letters.pop() if len(letters) == 1 else "")
+            return bool(variable) and _relations(_as_relation(replace(g, variable=variable)), a, leaf, again)
         # "m + n = 3" where the question asks for m + n
         return isinstance(a, Relation) and a.sign == "=" and asks_for_one_value(a.left) and again(g, parse(a.right))
-    if isinstance(a, Bracket) and a.variable:
-        a = _as_relation(a)
+    if isinstance(a, Bracket):
+        letters = set(re.findall(r"(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])", g.left + g.right))
+        variable = a.variable or (letters.pop() if len(letters) == 1 else "")
+        a = _as_relation(replace(a, variable=variable)) if variable and len(a.items) == 2 else a
     if not isinstance(a, Relation):
         return g.sign == "=" and asks_for_one_value(g.left) and again(parse(g.right), a)
     if g.sign != a.sign:
@@ -253,8 +261,12 @@ def _relations(g: Form, a: Form, leaf: Leaf, again: Again) -> bool:
         return True
     if g.sign in ("=", "!=", "<", "<="):
         return leaf(f"({g.left})-({g.right})", f"({a.left})-({a.right})", "=" if g.sign in ("=", "!=") else "<")
-    if g.sign in ("parallel", "perpendicular") and sides[0] == sides[1][::-1]:
-        return True
+    if g.sign in ("parallel", "perpendicular"):
+        plain = [sorted(re.sub(r"\\overline|[{}]", "", side) for side in pair) for pair in sides]
+        return plain[0] == plain[1]
+    if g.sign in ("similar", "congruent"):  # vertex by vertex
+        pairs = [set(zip(*(re.findall("[A-Z]'?", side) for side in pair), strict=False)) for pair in sides]
+        return pairs[0] in (pairs[1], {(y, x) for x, y in pairs[1]})
     return g.left == a.left and again(parse(g.right), parse(a.right)) if g.sign in ("in", "notin") else False
 
 
@@ -287,14 +299,16 @@ def _cases(g: Form, a: Form, leaf: Leaf, again: Again) -> bool:
         return True
     cases, other = (g, a) if isinstance(g, Cases) else (a, g)
     assert isinstance(cases, Cases)
-    if not isinstance(other, Number | Math) or not all(isinstance(c, Bracket) and c.variable for _, c in cases.branches):
+    intervals = [c for _, c in cases.branches if isinstance(c, Bracket) and c.variable]
+    others = [c for _, c in cases.branches if c not in intervals]
+    if not isinstance(other, Number | Math) or not intervals or others not in ([], [Words("otherwise")]):
         return False
-    return all(
-        leaf(_text(value), _text(other), f"at {condition.variable}={point}")
-        for value, condition in cases.branches
-        if isinstance(condition, Bracket)
-        for point in _points_in(condition)
-    )
+    points = [(value, p) for value, c in cases.branches if isinstance(c, Bracket) for p in _points_in(c)]
+    for value, condition in cases.branches:
+        if condition == Words("otherwise"):
+            left = (Fraction(k, 7) for k in range(-300, 300, 23))
+            points += [(value, p) for p in left if not any(_lies_in(p, i) for i in intervals)]
+    return all(leaf(_text(v), _text(other), f"at {intervals[0].variable}={p}") for v, p in points)
 
 
 def _points_in(interval: Bracket) -> list[Fraction]:
@@ -312,12 +326,25 @@ def _points_in(interval: Bracket) -> list[Fraction]:
     return ends + [low + (high - low) * Fraction(k, 11) for k in (1, 3, 5, 8, 10)]
 
 
+def _lies_in(point: Fraction, interval: Bracket) -> bool:
+    """Whether a number lies in an interval; one whose ends are no plain numbers has no end there."""
+    low, high = interval.items
+    above = not isinstance(low, Number) or point > low.value or (point == low.value and interval.opened == "[")
+    below = not isinstance(high, Number) or point < high.value or (point == high.value and interval.closed == "]")
+    return above and below
+
+
 def _congruences(g: Form, a: Form, leaf: Leaf, again: Again) -> bool:
     """Compare n = 3 (mod 7) with another congruence: the same letter and modulus, residues that are the same in it."""
+    if isinstance(g, Congruence) and isinstance(a, Math) and (linear := _LINEAR.fullmatch(a.text)):  # 12k + 5
+        number, rest = linear[1] or linear[4], (linear[2] or linear[3] or "0").replace(" ", "")
+        a = Congruence(g.left, Number(Fraction(rest)), Number(Fraction(number)))
     if not (isinstance(g, Congruence) and isinstance(a, Congruence)):
         return False
-    if squeeze(g.left) != squeeze(a.left) or not again(g.modulus, a.modulus):
+    if not again(g.modulus, a.modulus):
         return False
+    if squeeze(g.left) != squeeze(a.left):  # a = b (mod m) is b = a (mod m)
+        return (squeeze(g.left), _text(g.residue)) == (_text(a.residue), squeeze(a.left))
 
     def same_residue(x: Form, y: Form) -> bool:
         if isinstance(x, Number) and isinstance(y, Number) and isinstance(g.modulus, Number):
@@ -331,6 +358,10 @@ def _ratios(g: Form, a: Form, leaf: Leaf) -> bool:
     """Compare times of day, part by part, and ratios up to a factor that is not zero."""
     if isinstance(g, Clock) and isinstance(a, Clock):
         return g.parts == a.parts and (g.half == a.half or not g.half or not a.half)
+    if isinstance(g, Number) or isinstance(a, Number):  # 2:5 for 2/5
+        number, ratio = (g, a) if isinstance(g, Number) else (a, g)
+        values = [p.value for p in ratio.parts if isinstance(p, Number)] if isinstance(ratio, Ratio) else []
+        return len(values) == 2 and bool(values[1]) and values[0] / values[1] == number.value and not number.mark
     ratios = [Ratio(tuple(Number(Fraction(p)) for p in f.parts)) if isinstance(f, Clock) else f for f in (g, a)]
     x, y = ratios
     if isinstance(g, Clock) or not (isinstance(x, Ratio) and isinstance(y, Ratio) and len(x.parts) == len(y.parts)):
@@ -347,6 +378,14 @@ def _ratios(g: Form, a: Form, leaf: Leaf) -> bool:
         leaf(rf"({_text(p)})\cdot({first[1]})", rf"({_text(q)})\cdot({first[0]})", "value")
         for p, q in zip(x.parts, y.parts, strict=True)
     ) and not any(leaf(_text(p), "0", "value") for p in y.parts)
+
+
+def _in_tens(number: Based) -> int:
+    """Value of a number in a base; -1 where its digits do not belong to the base."""
+    try:
+        return int(number.digits, int(number.base))
+    except ValueError:
+        return -1
 
 
 def _words(g: Form, a: Form, leaf: Leaf) -> bool:

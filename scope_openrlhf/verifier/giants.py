@@ -34,7 +34,18 @@ def same_giants(g: sympy.Expr, a: sympy.Expr) -> bool:
         return residues[0] == residues[1]
     if any(is_surely_larger(x, y) for x, y in ((g, a), (a, g))):
         return False
+    if all(_is_computable(e) for e in (g, a)):  # with an exponent that a machine holds, though without all digits
+        x, y = g.evalf(60), a.evalf(60)
+        if x.is_number and y.is_number and abs(x - y) > sympy.Float(10, 30) ** -50 * max(abs(x), abs(y)):
+            return False
     raise TooLarge("a power or a factorial that is too large to compute")
+
+
+def _is_computable(expression: sympy.Expr) -> bool:
+    """Whether the leading digits of a number can be computed: no exponent has more than 40 bits."""
+    if expression.free_symbols or expression.has(sympy.factorial):
+        return False
+    return all(_size(p.exp) <= 40 for p in expression.atoms(sympy.Pow))
 
 
 def is_surely_larger(large: sympy.Expr, small: sympy.Expr) -> bool:

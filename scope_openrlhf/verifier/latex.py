@@ -37,8 +37,11 @@ _KNOWN = {
 }  # fmt: skip
 """Commands that the parser knows; any other one is a symbol of its own."""
 _COMMAND = re.compile(r"\\([a-zA-Z]+)(?:_\{([^{}]*)\})?")
-_NORM = re.compile(r"\\\|([^|]*)\\\|")
+_NORM = re.compile(r"\\\|([^|]*)\\\|(_\{[^{}]*\})?")
 _DOUBLE_FACTORIAL = re.compile(r"(?<![\d.])(\d{1,4})!!(?!!)")
+_OPERATOR = re.compile(
+    r"\\(det|arg|deg|Re|Im|sup|inf|mod)(?![a-zA-Z])(?!\s*\(?\\begin)\s*(?:\(([^()]*)\)|([a-zA-Z])(?![a-zA-Z]))?"
+)
 _GCD = re.compile(r"\\(gcd|lcm)\s*\(([^()]*)\)")
 _DECIMAL = re.compile(r"(?<![\d.\w])(\d*)\.(\d+)(?![\d.])|(?<![\d.\w])(\d+)\.(?![\d.])")
 _GEOMETRIC = re.compile(r"\\(angle|triangle)\s*\{?([A-Z]{1,4})\}?")
@@ -81,9 +84,13 @@ def _plain_symbols(text: str) -> str:
     text = _DECIMAL.sub(_fraction, text)
     text = _DOUBLE_FACTORIAL.sub(lambda m: _double_factorial(int(m[1])), text)
     text = re.sub(r"⟦([^⟧]*)⟧", lambda m: _symbol("word", m[1].casefold()), text)
-    text = _NORM.sub(lambda m: _symbol("norm", m[1]), text)
+    text = _NORM.sub(lambda m: _symbol("norm", _even(m[1]) + (m[2] or "")), text)
     text = _GCD.sub(_of_letters, text)
-    text = re.sub(r"\\(det|arg|deg|Re|Im|sup|inf|mod)(?![a-zA-Z])(?!\s*\(?\\begin)", lambda m: _symbol(m[1], ""), text)
+    text = _OPERATOR.sub(lambda m: _symbol(m[1], m[2] or m[3] or ""), text)
+    text = re.sub(r"(?<![a-zA-Z\\])C\s*\((\w+),\s*(\w+)\)", r"(\\binom{\1}{\2})", text)
+    text = re.sub(r"\\binom\{[^{}]*\}\{[^{}]*\}", r"(\g<0>)", text)  # side by side the parser would add them
+    text = re.sub(r"\(([^()]*)\)!!(?!!)|(?<![\w}])([a-z])!!(?!!)", rf"{_symbol('factorial2', '')}(\1\2)", text)
+    text = re.sub(r"\\(log|ln|sin|cos|tan)\s*([a-zA-Z])\s*\\cdot", r"\\\1(\2)\\cdot", text)
     text = _GEOMETRIC.sub(lambda m: _symbol(m[1], min(m[2], m[2][::-1]) if m[1] == "angle" else m[2]), text)
     return _COMMAND.sub(lambda m: m[0] if m[1] in _KNOWN else _symbol(m[1], m[2] or ""), text)
 
@@ -103,6 +110,16 @@ def _symbol(kind: str, content: str) -> str:
     """One symbol for what the parser cannot read, the same for the same content."""
     # in digits, since the parser finds words in a subscript
     return f" Z_{{q{''.join(f'{ord(c):03d}' for c in (kind + content).replace(' ', ''))}}}"
+
+
+FACTORIAL2 = _symbol("factorial2", "").strip()
+"""Function that stands for !!."""
+
+
+def _even(content: str) -> str:
+    """What stands in a norm, where y - x is x - y."""
+    terms = content.replace(" ", "").split("-")
+    return "-".join(sorted(terms)) if len(terms) == 2 and all(terms) else content
 
 
 def _of_letters(match: re.Match[str]) -> str:
@@ -140,6 +157,8 @@ def _rename(match: re.Match[str]) -> str:
     if not match[1]:
         return match[0]
     subscript = match[2] or match[3] or ""
-    terms = sorted(re.findall(r"[+-]?[^+-]+", re.sub(r"\s", "", subscript)))  # n-k-1 is n-1-k
+    subscript = re.sub(r"\s", "", subscript)
+    signed = subscript if subscript[:1] in ("+", "-") else f"+{subscript}"
+    terms = sorted(re.findall(r"[+-][^+-]+", signed))  # n-k-1 is n-1-k
     subscript = re.sub(r"[^0-9a-zA-Z]", "", "".join(t.replace("-", "m").replace("+", "") for t in terms))
     return f" Z_{{q{match[1]}{subscript}}}" if match[1] in "EIei" else f" {match[1]}_{{{subscript}}}"

@@ -12,16 +12,18 @@ from scope_openrlhf.verifier.forms import (
     Form,
     Items,
     Math,
+    Phrase,
     SetMeet,
     SetMinus,
     SetUnion,
+    Words,
 )
 from scope_openrlhf.verifier.numbers import Number, parse_number
-from scope_openrlhf.verifier.relations import NAME, REALS, is_condition, parse_relation
-from scope_openrlhf.verifier.tables import parse_table, vector_of
+from scope_openrlhf.verifier.relations import NAME, REALS, is_condition, parse_congruence, parse_relation
+from scope_openrlhf.verifier.tables import parse_table, spoken_cases, vector_of
 from scope_openrlhf.verifier.units import split_unit
-from scope_openrlhf.verifier.vocabulary import BASES, CHANGING, LABELS
-from scope_openrlhf.verifier.wording import parse_clock, parse_geometry, parse_ratio, parse_words
+from scope_openrlhf.verifier.vocabulary import BASES, CHANGING, LABELS, MULTIPLIERS
+from scope_openrlhf.verifier.wording import parse_clock, parse_date, parse_geometry, parse_ratio, parse_words
 
 MAX_DEPTH = 30
 
@@ -42,6 +44,9 @@ _UNION, _MINUS, _MEET = (
 )
 _LANGLE = re.compile(r"\\langle(?![a-zA-Z])(.*)\\rangle$")
 _SAID = re.compile(r"(?:the answer is|answer|approximately|about|exactly|equals|is)\s*:?\s+(?=\S)(.*)", re.IGNORECASE)
+_MULTIPLIED = re.compile(
+    rf"(.*\d)\s*⟦?\s*({'|'.join(MULTIPLIERS)})\s*((?<=\s)[a-z ]+⟧|⟧?(?:\s*⟦[^⟧]*⟧)?)", re.IGNORECASE
+)
 _LEAD = re.compile(r"⟦([^⟧]*)⟧\s*([:=]?)\s*(?=[^\s⟦])")
 
 Inner = Callable[[str], Form]
@@ -79,6 +84,8 @@ def parse(text: str, plain_units: bool = True, depth: int = 0) -> Form:
         return Based(match[1].lstrip("0").upper() or "0", BASES.get(base.lower(), base))
     if number := _quantity(text, plain_units):
         return number
+    if form := parse_date(text) or parse_congruence(text, inner) or spoken_cases(text, inner):
+        return form
     if form := _set_operation(text, inner):
         return form
     items = split_top(text, _SEMICOLON)
@@ -102,6 +109,9 @@ def _quantity(text: str, plain_units: bool) -> Number | None:
         number := parse_number(lead[1] + text[lead.end() :])
     ):
         return replace(number, unit=lead[2])
+    if many := _MULTIPLIED.fullmatch(text):
+        times, number = MULTIPLIERS[many[2].lower()], _quantity(f"{many[1]}{many[3]}", plain_units)
+        return number and replace(number, value=number.value * times, places=number.places and number.places * times)
     value, unit = split_unit(text, plain_units)
     number = parse_number(value) if value != text else None
     return number and replace(number, unit=unit)
@@ -166,16 +176,36 @@ def _several(text: str, pieces: list[str], inner: Inner) -> Form:
     if names[0] and all(n in ("", names[0]) for n in names) and not any(is_condition(p) for p in pieces):
         return Items(tuple(itertools.chain.from_iterable(_spread(inner(s[-1])) for s in sides)))
     if all(names) and len(set(names)) == len(names):
-        return Items(tuple(inner(s[1]) for s in sides), tuple(names))
+        values = [inner(s[1]) for s in sides]
+        if len(split_top(text, _OR)) > 1:  # x = 2 or y = 3 says less than both
+            return Phrase((Items(tuple(values), tuple(names)), Words("or")))
+        if any(isinstance(v, Items) and not v.names for v in values) and len(values) <= 3:  # x = 0, y = ±1
+            return _with_signs("(", values, ")")
+        return Items(tuple(values), tuple(names))
     forms = tuple(itertools.chain.from_iterable(_spread(inner(p)) for p in pieces))
     conditions = [is_condition(p) for p in pieces]
     if any(conditions) and len(split_top(text, _OR)) > 1:
         return SetUnion(forms)
     if all(conditions) and (len(split_top(text, _AND)) > 1 or any(isinstance(f, SetMinus) for f in forms)):
         return SetMeet(forms)
+    if conditions[0] and isinstance(forms[0], SetMinus) and not any(conditions[1:]):  # x != 1, 4
+        return SetMinus(forms[0].whole, Items((forms[0].removed, *forms[1:])))
+    if all(conditions) and len(forms) == 2 and (meet := _both_bounds(forms)):  # x > -2, x < 6
+        return meet
     if all(isinstance(f, Bracket | SetUnion) for f in forms) and len(split_top(text, _OR)) > 1:
         return SetUnion(forms)
     return Items(forms)
+
+
+def _both_bounds(forms: tuple[Form, ...]) -> SetMeet | None:
+    """Two inequalities that bound a letter from both sides; None where they are two separate parts of a set."""
+    low, high = sorted(forms, key=lambda f: isinstance(f, Bracket) and f.items[0] == Math(r"-\infty"))
+    if not (isinstance(low, Bracket) and isinstance(high, Bracket) and low.variable == high.variable):
+        return None
+    a, b = low.items[0], high.items[1]
+    if high.items[0] != Math(r"-\infty") or low.items[1] != Math(r"\infty"):
+        return None
+    return SetMeet(forms) if isinstance(a, Number) and isinstance(b, Number) and a.value < b.value else None
 
 
 def _spread(form: Form) -> tuple[Form, ...]:

@@ -9,7 +9,7 @@ from scope_openrlhf.verifier.numbers import parse_number
 
 NAME = re.compile(
     r"(?:\\[a-zA-Z]+(?:\{[a-zA-Z]+\})?|[a-zA-Z])(?:_(?:\{[^{}]*\}|\w))?'*(?:\([^()=]*\))?"
-    r"|\\frac\{d\^?\{?\d?\}?\s*\w*\}\{d\s*\w\^?\{?\d?\}?\}"
+    r"|[a-zA-Z]\^\{-1\}\([^()=]*\)|[a-zA-Z](?:\s*:\s*[a-zA-Z])+|\\frac\{d\^?\{?\d?\}?\s*\w*\}\{d\s*\w\^?\{?\d?\}?\}"
     r"|\\(?:sin|cos|tan|cot|sec|csc|ln|log|angle|overline|triangle|vec)\s*\{?\s*\\?\w+\s*\}?"
     r"|\|?[A-Z]{1,4}\|?|\[[A-Z]+\]|P\([^()=]*\)|⟦[^⟧]*⟧|[a-zA-Z]{3,}"
 )
@@ -26,10 +26,11 @@ _EVALUATION = re.compile(
 _SIGNS = {
     "=": "=", "<": "<", ">": ">", r"\le": "<=", r"\ge": ">=", r"\ne": "!=", r"\in": "in", r"\notin": "notin",
     r"\approx": "~", r"\equiv": "=", r"\parallel": "parallel", r"\perp": "perpendicular", r"\subset": "subset",
-    r"\subseteq": "subset", r"\mid": "divides", r"\to": "to", r"\rightarrow": "to",
+    r"\subseteq": "subset", r"\mid": "divides", r"\similar": "similar",
+    r"\congruent": "congruent", r"\to": "to", r"\rightarrow": "to",
 }  # fmt: skip
 _SIGN = re.compile(
-    r"\\(?:le|ge|ne|in|notin|approx|equiv|parallel|perp|subseteq|subset|mid|to|rightarrow)(?![a-zA-Z])|[=<>]"
+    r"\\(?:le|ge|ne|in|notin|approx|equiv|parallel|perp|subseteq|subset|mid|similar|congruent|to|rightarrow)(?![a-zA-Z])|[=<>]"
 )
 _MIRRORED = {">": "<", ">=": "<="}
 _COORDINATES = re.compile(r"\([a-zA-Z\s,_{}\d\\]+\)")
@@ -45,8 +46,6 @@ def parse_relation(text: str, inner: Inner) -> Form | None:
 
     inner: reads one side. None where there is no relation sign outside brackets.
     """
-    if modulo := _MODULO.fullmatch(text):
-        return Congruence(modulo[1].strip(), inner(modulo[2]), inner(modulo[3] or modulo[4] or modulo[5]))
     pieces = split_top(text, _SIGN)
     if len(pieces) < 2:
         return None
@@ -57,6 +56,8 @@ def parse_relation(text: str, inner: Inner) -> Form | None:
         signs.append(_SIGNS[match[0]])
         at = match.end() + len(piece)
     pieces = [p.strip() for p in pieces]
+    if signs == ["divides"]:
+        return Congruence(pieces[1], inner("0"), inner(pieces[0]))
     if signs in (["in"], ["notin"]):
         if not _VARIABLE.fullmatch(pieces[0]):
             return Relation(pieces[0], signs[0], pieces[1])
@@ -67,6 +68,14 @@ def parse_relation(text: str, inner: Inner) -> Form | None:
     if all(s == "=" for s in signs):
         return _equation(pieces, inner)
     return _inequality(text, pieces, signs, inner)
+
+
+def parse_congruence(text: str, inner: Inner) -> Congruence | None:
+    """Read n = 1, 4 (mod 5); None for anything else."""
+    if "mod" not in text or not (match := _MODULO.fullmatch(text)):
+        return None
+    modulus = match[3] or match[4] or match[5]
+    return Congruence(match[1].strip(), inner(match[2].strip(" ,")), inner(modulus)) if modulus else None
 
 
 def is_condition(text: str) -> bool:
@@ -104,6 +113,8 @@ def _equation(sides: list[str], inner: Inner) -> Form:
     if not letters and parse_number(last):  # arithmetic: 1 + 2 = 3
         number = parse_number(first)
         return inner(last) if number is None or number == parse_number(last) else Relation(first, "=", last)
+    if not letters and parse_number(first) and len(sides) == 2:  # 6 = 2 * 3: whoever says so says that both are it
+        return Items((inner(first), inner(last)))
     return Relation(first, "=", last)
 
 

@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Callable, Sequence
+from fractions import Fraction
+from itertools import pairwise
 
 from scope_openrlhf.verifier.forms import Bracket, Form, Items, Math, Matrix
+from scope_openrlhf.verifier.numbers import Number
 
 Again = Callable[[Form, Form], bool]
 """Comparison of a part of the gold with a part of the answer."""
 
 MAX_ITEMS = 100
+_DOTS = Math(r"\ldots")
 
 
 def same_items(g: Form, a: Form, again: Again) -> bool:
@@ -21,6 +25,8 @@ def same_items(g: Form, a: Form, again: Again) -> bool:
             items = _in_order(one)
             pairs = zip(other.items, items, strict=False) if one is a else zip(items, other.items, strict=False)
             return len(items) == len(other.items) and all(again(x, y) for x, y in pairs)
+    if Math(r"\emptyset") in (g, a):
+        return False
     if isinstance(g, Bracket | Matrix) and isinstance(a, Items) and len(a.items) != 1:
         return False
     gold, answer = (f.items if isinstance(f, Items) else (f,) for f in (g, a))
@@ -28,9 +34,36 @@ def same_items(g: Form, a: Form, again: Again) -> bool:
         return same_unordered(gold, answer, lambda x, y: _same_element(x, y, again))
     if _is_nested(g) != _is_nested(a):
         return False
-    if any(f == Math(r"\ldots") for f in gold):  # 1, 2, ..., n says how it goes on by its order
+    if _DOTS in gold or _DOTS in answer:  # 1, 2, ..., n says how it goes on by its order
+        series = _progression(gold), _progression(answer)
+        if all(series):
+            return series[0] == series[1]
         return len(gold) == len(answer) and all(map(again, gold, answer))
+    if _counts_things(gold) and _counts_things(answer):
+        return same_unordered(gold, answer, lambda x, y: _same_things(x, y) and again(x, y))
     return same_unordered(gold, answer, again)
+
+
+def _progression(items: Sequence[Form]) -> tuple[Fraction, Fraction, Fraction | None] | None:
+    """(first, step, last) of numbers that go on in equal steps, with or without dots; last None where they never end."""
+    values = [i.value for i in items if isinstance(i, Number)]
+    at = next((i for i, item in enumerate(items) if item == _DOTS), len(items))
+    if len(values) != len(items) - items.count(_DOTS) or at < 2 or len(items) - at > 2 or len(values) < 3:
+        return None
+    first, step = values[0], values[1] - values[0]
+    if not step or any(y - x != step for x, y in pairwise(values[:at])) or (values[-1] - first) % step:
+        return None
+    return first, step, (None if at == len(items) - 1 else values[-1])
+
+
+def _counts_things(items: Sequence[Form]) -> bool:
+    """Whether items are numbers of different things: 12 chickens and 7 rabbits."""
+    units = [i.unit for i in items if isinstance(i, Number) and i.unit]
+    return len(units) == len(items) > 1 and len(set(units)) == len(units)
+
+
+def _same_things(x: Form, y: Form) -> bool:
+    return isinstance(x, Number) and isinstance(y, Number) and x.unit.rstrip("s") == y.unit.rstrip("s")
 
 
 def same_unordered(gold: Sequence[Form], answer: Sequence[Form], again: Again) -> bool:
@@ -70,9 +103,15 @@ def same_matrices(g: Form, a: Form, again: Again) -> bool:
             return all(map(again, _flat(g), _flat(a)))
         return False
     gold, answer = _as_vector(g), _as_vector(a)
-    if gold is None or answer is None or len(gold) != len(answer):
+    if gold is None or answer is None:
         return False
-    return all(map(again, gold, answer))
+    if len(answer) == len(gold) + 1 == 3 and _is_zero(answer[-1]):  # i - 4j in the plane
+        answer = answer[:-1]
+    return len(gold) == len(answer) and all(map(again, gold, answer))
+
+
+def _is_zero(form: Form) -> bool:
+    return isinstance(form, Number) and form.value == 0
 
 
 def _as_vector(form: Form) -> Sequence[Form] | None:

@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable
 
 from scope_openrlhf.verifier.characters import plain_characters
-from scope_openrlhf.verifier.vocabulary import FUNCTIONS, UNITS
+from scope_openrlhf.verifier.vocabulary import FUNCTIONS, LABELS, UNITS
 
 MAX_ANSWER_CHARS = 2_000
-_TEXT = re.compile(r"\\(?:text|textbf|textrm|textit|texttt|textsf|textnormal|mbox|hbox)\s*\{([^{}]*)\}")
-_ROMAN = re.compile(r"\\(?:mathrm|operatorname\*?|mathbf|mathit|mathsf|mathtt|boldsymbol|bm|rm|bf)\s*\{([^{}]*)\}")
+_TEXT = re.compile(r"\\(?:text|textbf|textrm|textit|texttt|textsf|textnormal|mbox|hbox)\s*\{((?:[^{}]|\^\{-?\d+\})*)\}")
+_ROMAN = re.compile(r"\\(?:mathrm|operatorname\*?|mathbf|mathit|mathsf|mathtt|boldsymbol|bm|rm|bf)\s*\{((?:[^{}]|\^\{-?\d+\})*)\}")
 _SPACES = re.compile(
     r"\\(?:quad|qquad|thinspace|enspace|displaystyle|textstyle|limits|nolimits|nobreak|hfill)(?![a-zA-Z])"
     r"|\\[;: ]|~|\\hspace\*?\{[^{}]*\}|\\(?:phantom|hphantom|vphantom)\{[^{}]*\}"
@@ -31,7 +31,7 @@ _SYNONYMS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = 
     (re.compile(r"\\(?:dots[a-z]?|ldots|cdots|hdots)(?![a-zA-Z])|\.\.\.+"), r"\\ldots "),
     (re.compile(r"\\mathcal\s*\{?O\}?(?=\s*\()"), "O"),
     (re.compile(r"\\(?:coloneqq|triangleq|equals|colon\s*=)(?![a-zA-Z])|:="), "="),
-    (re.compile(r"\\(max|min|gcd|lcm|operatorname\{lcm\})\s*\\\{([^{}]*)\\\}"), r"\\\1(\2)"),
+    *[(re.compile(r"\\(max|min|gcd|lcm)\s*\\\{([^{}]*)\\\}"), r"\\\1(\2)")] * 3,  # one inside another
     (re.compile(r"\^\s*(?:\{\s*(?:\\(?:top|intercal|mathsf\{T\}|mathrm\{T\})|⟦T⟧)\s*\}|\\(?:top|intercal)(?![a-zA-Z]))"), r"^{\\top}"),
     (re.compile(r"\\(?:leqslant|leq|leqq)(?![a-zA-Z])"), r"\\le "),
     (re.compile(r"\\(?:geqslant|geq|geqq)(?![a-zA-Z])"), r"\\ge "),
@@ -52,14 +52,18 @@ _SYNONYMS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = 
     (re.compile(r"\\(?:land|wedge)(?![a-zA-Z])"), "⟦and⟧"),
     (re.compile(r"\\(?:lor|vee)(?![a-zA-Z])"), "⟦or⟧"),
     (re.compile(r"\\(?:therefore|implies|Rightarrow|because)(?![a-zA-Z])"), " "),
+    (re.compile(r"(\\triangle[^\\]*)\\sim(?![a-zA-Z])"), r"\1\\similar "),
+    (re.compile(r"(\\triangle[^\\]*)\\cong(?![a-zA-Z])"), r"\1\\congruent "),
     (re.compile(r"\\(?:simeq|cong|sim)(?![a-zA-Z])"), r"\\approx "),
+    (re.compile(r"\\bot(?![a-zA-Z])"), r"\\perp "),
+    (re.compile(r"(?<=[a-zA-Z}]) ?// ?(?=[a-zA-Z\\])|^([^|]*)\\\|(?=[^|]*$)"), r"\1\\parallel "),
     (re.compile(r"\\bigcup(?![a-zA-Z])"), r"\\cup "),
     (re.compile(r"\\ast(?![a-zA-Z])"), r"\\cdot "),
     (re.compile(r"\\colon(?![a-zA-Z])"), ":"),
     (re.compile(r"\*\*"), "^"),
 ]
 _FRAC = re.compile(r"\\(?:frac|binom)(?![a-zA-Z])\s*")
-_COMMAND = re.compile(r"\\[a-zA-Z]+(?:\{[^{}]*\})?|[0-9a-zA-Z]")
+_COMMAND = re.compile(r"\\(?:sqrt|text|mathrm|overline|bar|vec|hat)\s*\{[^{}]*\}|\\[a-zA-Z]+|[0-9a-zA-Z]")
 _THOUSANDS = re.compile(
     r"(?<![\d.,])(\d{1,3})"
     r"((?:(?:\{,\}|\\[,;:]|\\!|,\s*\\!\s*|~|\{\\[,;:]\}|\\ |(?<=\d) (?=\d{3}(?!\d))|')\d{3})+)(?![\d])"
@@ -82,6 +86,10 @@ _NARROWS = re.compile(r"\b(?:odd|even|prime|only|except|not|no|negative|multiple
 _RANGE = re.compile(r"(?:, ?|\s)⟦?\(?([a-zA-Z])⟦?\)? ?\\in ?\\mathbb\{[A-Z]\}[^,=]*$")
 _ALIGNED = re.compile(r"\\(?:begin|end)\{(?:aligned|alignedat|align|gathered|gather|split|equation|eqnarray|math)\*?\}(?:\{\d\})?")
 
+_COUNTS = re.compile(r"-?\d[\d.,]*(?: [a-zA-Z]+)*(?:(?:,\s*| )(?:(?:and|or) )?-?\d[\d.,]*(?: (?!and\b|or\b)[a-zA-Z]+)*)+")
+_CHOICES = re.compile(r"\(?[A-Z]\)?(?:(?:,\s*| )(?:(?:and|or) )?\(?[A-Z]\)?)+")
+_FOREIGN = re.compile(r"⟦[^⟧]*⟧|(?<![^\W\d_]|\\)[a-zA-Z]*[^\W\d_a-zA-Z][^\W\d_]*(?: [^\W\d_]+)*")
+
 
 def clean(text: str) -> str:
     """Write an answer in the one spelling; ⟦...⟧ holds what was \\text{...}."""
@@ -96,7 +104,7 @@ def clean(text: str) -> str:
     text = re.sub(r"(?<=\d)\s*\^\s*(?:\{\s*o\s*\}|⟦o⟧|o(?![a-z]))", r"^\\circ", text)
     text = re.sub(r"(?<=\d)\s*⟦to⟧\s*(?=\d)", ":", text)
     text = re.sub(r"\s+", " ", text).strip()
-    if (found := _CONDITION.search(text)) and not _NARROWS.search(found[0]):  # "2n for all n" is 2n
+    if r"\begin" not in text and (found := _CONDITION.search(text)) and not _NARROWS.search(found[0]):  # "2n for all n" is 2n
         text = text[: found.start()]
     if (found := _RANGE.search(text)) and found[1] in text[: found.start()]:  # "3k, k in Z" is 3k
         text = text[: found.start()]
@@ -121,6 +129,10 @@ def _undecorated(text: str) -> str:
     """Take away boxes, colours and typefaces; write unit vectors, sets of numbers and binomials in one way."""
     text = re.sub(r"\\(?:x?cancel|bcancel|sout)\s*\{[^{}]*\}", "", text)
     text = re.sub(r"\\(?:boxed|fbox|mathop|ensuremath|underline|underbrace|mathopen|mathclose)\s*\{", "{", text)
+    text = re.sub(r"\\math(?:bin|rel|ord|op|inner|punct)\s*\{([^{}]*)\}", r"\1", text)
+    text = re.sub(r"\\(mathrm|mathbf|mathsf|vec|hat)\s+([a-zA-Z])(?![a-zA-Z])", r"\\\1{\2}", text)
+    text = re.sub(r"(?<![a-zA-Z_^}\]])\{ ?(\\?[a-zA-Z]+) ?\}(?=[_^])", r"\1", text)
+    text = re.sub(r"\{\{([^{}]*)\}\}", r"{\1}", text)
     text = re.sub(r"\\color\s*\{[^{}]*\}|\\textcolor\s*\{[^{}]*\}", "", text)
     text = _TYPEFACE.sub("", text)
     text = _UNIT_VECTOR.sub(lambda m: rf"\hat{{{m[1] or m[2] or m[3]}}}", text)
@@ -128,7 +140,8 @@ def _undecorated(text: str) -> str:
     text = re.sub(r"\{([^{}]*)\\choose(?![a-zA-Z])([^{}]*)\}", r"\\binom{\1}{\2}", text)
     text = re.sub(r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}", r"\\frac{\1}{\2}", text)
     text = re.sub(r"\\(?:text)?(?:mu|micro)\s*(?=[a-zA-Z]{1,2}\s*\})", "u", text)
-    return text.replace("{.}", ".").replace("{:}", ":").replace("{}", "").replace(r"{^\circ}", r"^\circ")
+    text = re.sub(r"(?<=\d)\{\.\}(?=\d)", ".", text)
+    return text.replace("{:}", ":").replace("{}", "").replace(r"{^\circ}", r"^\circ")
 
 
 def _marked_words(text: str) -> str:
@@ -139,6 +152,8 @@ def _marked_words(text: str) -> str:
     text = _SOLAR.sub(lambda m: f"⟦{m[2] or m[3]}sun⟧", text)
     text = re.sub(r"(?<=\d)(?:\s|~|\\[,;])*\\Omega\s*\.?$", "⟦ohm⟧", text)
     text = re.sub(r"_\s*(?:\{\s*⟦([^⟧]*)⟧\s*\}|⟦([^⟧]*)⟧)", lambda m: f"_{{{m[1] or m[2]}}}", text)
+    text = re.sub(r"(?:故?选|答案[是为]?)\s*:?\s*(?=[A-Z]\b)", "", text)
+    text = _FOREIGN.sub(lambda m: m[0] if m[0][0] == "⟦" else f"⟦{m[0]}⟧", text)
     text = re.sub(r"\\\$|\\textdollar(?![a-zA-Z])", "⟦dollars⟧", text)
     text = re.sub(r"£|\\(?:text|pound)?sterling(?![a-zA-Z])|\\pounds(?![a-zA-Z])", "⟦GBP⟧", text)
     return re.sub(r"€|\\(?:text)?euro(?![a-zA-Z])", "⟦euros⟧", text)
@@ -160,7 +175,7 @@ def _plain_mathematics(text: str) -> str:
     text = re.sub(r"_\{⟦base ?⟧ ?(\w+)\}", r"_{\1}", text)
     text = re.sub(r"_\s*(\\[a-zA-Z]+|[0-9a-zA-Z])", r"_{\1}", text)
     text = re.sub(r"_\{\s*([^{}]*?)\s*\}", r"_{\1}", text)
-    text = re.sub(r"\(\s*(?:\\[bp]?mod|⟦mod⟧|mod)\s*(?=[^a-zA-Z])\{?([^(){}]*)\}?\s*\)|\\pmod\s*(\d|[a-z])", r"\\pmod{\1\2}", text)
+    text = re.sub(r"\(\s*(?:\\[bp]?mod|⟦mod⟧|mod)\s*(?=[^a-zA-Z])\{?([^(){}]*)\}?\s*\)|\\p?mod\s*(\d+|[a-z])(?![a-zA-Z])", r"\\pmod{\1\2}", text)
     text = re.sub(r"\\frac\{⟦([^⟧]*)⟧\}\{⟦([^⟧]*)⟧\}", r"⟦\1⟧/⟦\2⟧", text)
     return re.sub(r"\\(bar|overline|dot)\s*(\d)", r"\\overline{\2}", text)
 
@@ -203,16 +218,25 @@ def _end_of_braces(text: str, start: int) -> int:
 
 
 def _word(content: str) -> str:
-    """Content of \\text{}: numbers as they are, words in ⟦...⟧."""
+    """Content of \\text{}: numbers as they are, words in ⟦...⟧, with what joins them and commas outside."""
     content = content.replace("$", "").strip(" ~").replace("~", " ").replace("\\⟦dollars⟧", "⟦dollars⟧")
+    content = re.sub(r"\\mu\s*(?=[a-zA-Z])", "u", content)
     if re.fullmatch(r"[-+=\d.,:;/%\\\s]*", content) and content:  # numbers and signs in \text{} are what they are
         return content.strip("\\")
-    if re.fullmatch(r"[\d\s.,;]+\b(and|or)\b[\d\s.]+", content):
-        return re.sub(r"(and|or)", r"⟦\1⟧", content)
-    if joined := re.fullmatch(r"(,?\s*(?:and|or)\s+)?(.*?)(,?\s+(?:and|or)\s*)?", content):
+    if content in (r"\&", "&"):
+        return "⟦and⟧"
+    if edge := re.fullmatch(r"([,;]\s*)?(.*?)(\s*[,;])?", content, re.DOTALL):
+        if edge[2] and (edge[1] or edge[3]):
+            return (edge[1] or "") + _word(edge[2]) + (edge[3] or "")
+    if joined := re.fullmatch(r"((?:and|or)\s+)?(.*?)(,?\s+(?:and|or)\s*)?", content, re.DOTALL):
         before, inside, behind = joined[1], joined[2], joined[3]
         if inside and (before or behind):
-            return (f"⟦{before.strip()}⟧" if before else "") + _word(inside) + (f"⟦{behind.strip()}⟧" if behind else "")
+            return (f"⟦{before.strip()}⟧" if before else "") + _word(inside) + (f"⟦{behind.strip(' ,')}⟧" if behind else "")
+    if _COUNTS.fullmatch(content) or _CHOICES.fullmatch(content):
+        pieces = re.split(r"(?:,\s*)?\b(and|or)\b|,\s+(?=[\dA-Z])", content)
+        return "".join(f"⟦{p}⟧" if p in ("and", "or") else "," if p is None else _word(p) for p in pieces if p != "")
+    if (said := re.fullmatch(r"([^\d:]{1,40}):\s*(\S.*)", content)) and set(said[1].lower().split()) <= LABELS:
+        return _word(said[2])
     if match := re.fullmatch(r"(-?[\d.,:/]*\d)\s*([a-zA-Z][a-zA-Z.\s]*)", content):
         return f"{match[1]}⟦{match[2].strip()}⟧"
     return f"⟦{content.strip()}⟧" if content.strip() else " "

@@ -8,7 +8,7 @@ from math_verify import verify as same_by_math_verify
 
 from scope_openrlhf.verifier.compare import Rules, same
 from scope_openrlhf.verifier.giants import TooLarge, has_giants, same_giants
-from scope_openrlhf.verifier.latex import Unreadable, read
+from scope_openrlhf.verifier.latex import FACTORIAL2, Unreadable, read
 from scope_openrlhf.verifier.sets import NoOrder
 from scope_openrlhf.verifier.spelling import squeeze
 
@@ -102,11 +102,20 @@ def same_relation(g: sympy.Expr, a: sympy.Expr, kind: str) -> bool:
         x, y = _at(g, point), _at(a, point)
         if x is not None and y is not None and x != 0 and y != 0:
             ratios.append(x / y)
-    return (
-        len(ratios) >= 3
-        and all(_close(r, ratios[0]) for r in ratios)
-        and (kind == "=" or bool(sympy.re(ratios[0]) > 0))
-    )
+    if len(ratios) >= 3 and all(_close(r, ratios[0]) for r in ratios):
+        return kind == "=" or bool(sympy.re(ratios[0]) > 0)
+    return kind == "=" and any(_solves(x, y, s) for s in free for x, y in ((g, a), (a, g)))
+
+
+def _solves(solved: sympy.Expr, other: sympy.Expr, letter: sympy.Symbol) -> bool:
+    """Whether one equation says what a letter is, and the other one, in which that letter is no power, says the same.
+
+    y = 4/x for xy = 4.
+    """
+    slope = sympy.diff(solved, letter)
+    if not slope.is_number or slope == 0 or sympy.diff(other, letter, 2) != 0 or sympy.diff(other, letter) == 0:
+        return False
+    return same_value(other.subs(letter, sympy.expand(letter - solved / slope).subs(letter, 0)), sympy.Integer(0))
 
 
 def _is_less(g: sympy.Expr, a: sympy.Expr) -> bool:
@@ -144,7 +153,8 @@ def _equal_numbers(g: sympy.Expr, a: sympy.Expr) -> bool:
 def _letters(expression: sympy.Expr) -> sympy.Expr:
     """Make i the imaginary unit, and x(t), dv/dt and other unknown functions letters of their own."""
     unknown = expression.atoms(sympy.core.function.AppliedUndef, sympy.Derivative)
-    named = {f: sympy.zeta(*f.args) if str(f.func) == r"\zeta" else sympy.Symbol(f"[{f}]") for f in unknown}
+    known = {r"\zeta": sympy.zeta, FACTORIAL2: sympy.factorial2}
+    named = {f: known[str(f.func)](*f.args) if str(f.func) in known else sympy.Symbol(f"[{f}]") for f in unknown}
     expression = expression.xreplace(named)
     return expression.subs(sympy.Symbol("i"), sympy.I) if sympy.Symbol("i") in expression.free_symbols else expression
 
@@ -176,7 +186,7 @@ def _points(free: list[sympy.Symbol], *expressions: sympy.Expr) -> Iterator[Poin
 
 def _counts(expression: sympy.Expr) -> bool:
     """Whether letters of an expression count something: the terms of a sum, a sign that changes."""
-    if expression.has(sympy.Sum, sympy.Product, sympy.factorial, sympy.binomial):
+    if expression.has(sympy.Sum, sympy.Product, sympy.factorial, sympy.factorial2, sympy.binomial):
         return True
     powers = expression.atoms(sympy.Pow)
     return any(p.base.is_negative and p.exp.free_symbols for p in powers)

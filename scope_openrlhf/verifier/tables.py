@@ -17,7 +17,7 @@ Inner = Callable[[str], Form]
 
 def parse_table(text: str, inner: Inner) -> Form | None:
     """Read a matrix, a transposed row, or values by cases; None for anything else."""
-    if "cases}" in text and (match := _CASES.fullmatch(text)):
+    if ("cases}" in text or text.startswith(r"\{")) and (match := _CASES.fullmatch(text)):
         return _cases(match[2], inner)
     if behind := _TRANSPOSED.search(text):
         rows = inner(text[: behind.start()]) if text[0] in "([\\" and _whole(text[: behind.start()]) else None
@@ -34,7 +34,7 @@ def _whole(text: str) -> bool:
     return bool(_MATRIX.fullmatch(text.strip())) or closes_at_end(text.strip())
 
 
-def _matrix(text: str, inner: Inner) -> Matrix | None:
+def _matrix(text: str, inner: Inner) -> Form | None:
     """Read a matrix, with the factor before it multiplied into its cells; None for anything else."""
     match = _MATRIX.search(text)
     if not match:
@@ -43,15 +43,20 @@ def _matrix(text: str, inner: Inner) -> Matrix | None:
     rows = tuple(tuple(inner(cell) for cell in row) for row in cells)
     factor, behind = text[: match.start()].strip().rstrip("([ "), text[match.end() :].strip(" )].")
     if not factor and not behind:
-        return Matrix(rows)
+        return rows[0][0] if match[1] == "array" and len(rows) == 1 and len(rows[0]) == 1 else Matrix(rows)
     if behind or re.search(r"[=<>⟦]|\\begin|\\in(?![a-z])|\\equiv", factor):
         return None
     scale = "-1" if factor == "-" else factor.removesuffix(r"\cdot").removesuffix(r"\times").strip()
     return Matrix(tuple(tuple(Math(rf"({scale})\cdot({cell.strip()})") for cell in row) for row in cells))
 
 
-def _cases(content: str, inner: Inner) -> Cases | None:
-    """Read the rows "value & condition"; the condition may also stand behind a comma or an "if"."""
+def _cases(content: str, inner: Inner) -> Form | None:
+    """Read the rows "value & condition"; the condition may also stand behind a comma or an "if".
+
+    Equations below each other are a list.
+    """
+    if "&" not in content and "⟦" not in content and all("=" in row for row in content.split("⏎") if row.strip()):
+        return inner(", ".join(row.strip(" ,.;") for row in content.split("⏎") if row.strip()))
     branches = []
     for row in content.split("⏎"):
         if not row.strip(" ,.;&"):
@@ -67,6 +72,20 @@ def _cases(content: str, inner: Inner) -> Cases | None:
         condition = re.sub(r"⟦\s*(?:if|for|when)\s+", "⟦", condition)
         branches.append((inner(cells[0].strip(" ,;")), inner(condition) if condition else Words("otherwise")))
     return Cases(tuple(branches)) if branches else None
+
+
+def spoken_cases(text: str, inner: Inner) -> Cases | None:
+    """Read "2 if n is even, 7 if n is odd" as cases; None for anything else."""
+    if "⟦if" not in text and "⟦when" not in text:
+        return None
+    pieces = [p for p in split_top(text, re.compile(r"[,;]|⟦\s*(?:and|otherwise)\s*⟧")) if p.strip()]
+    rows = [re.fullmatch(r"(.+?)⟦\s*(?:if|when)\b\s*([^⟧]*)⟧(.*)", p.strip()) for p in pieces]
+    if len(rows) < 2 or not all(rows):
+        return None
+    branches = [
+        (inner(row[1]), inner(f"⟦{row[2]}⟧{row[3]}".removeprefix("⟦⟧").strip())) for row in rows if row
+    ]
+    return Cases(tuple(branches))
 
 
 def vector_of(text: str, inner: Inner) -> Matrix | None:

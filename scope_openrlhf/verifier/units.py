@@ -21,14 +21,17 @@ def decorates(words: str) -> bool:
     words = re.sub("[⟦⟧]", " ", words)
     found = re.findall(r"[^\W\d_]+", words)
     lowered = [w.lower() for w in found]
-    if not CHANGING.isdisjoint(lowered):
+    remark = words.strip().startswith("(") and words.strip().endswith(")") and "no" in lowered
+    if not CHANGING.isdisjoint(set(lowered) - ({"no"} if remark else set())):
         return False
+    if remark or lowered[:2] == ["of", "the"] or (words.strip().startswith("(") and all(len(w) > 2 for w in found)):
+        return True
     if not found:
+        return True
+    if all(_is_unit(w) for w in found):
         return True
     if not words.isascii():  # a counted thing in another script or with an accent: 个, mètres
         return len(found) == 1
-    if all(_is_unit(w) for w in found):
-        return True
     head = next((i for i, w in enumerate(lowered) if i and w in PREPOSITIONS), len(found))
     return _is_noun(found[head - 1]) and all(len(w) > 2 or _is_unit(w) for w in found[: head - 1])
 
@@ -45,15 +48,24 @@ def _is_noun(word: str) -> bool:
 
 
 def unit_of(text: str) -> str:
-    """One spelling of a unit: km/h for "kilometers per hour". Words that are no units stay as they are."""
+    """One spelling of a unit: "h^-1 km" for "kilometers per hour". Words that are no units stay as they are."""
     text = re.sub(
         r"[⟦⟧{}()]|\\cdot|\\", " ", re.sub(r"\^\s*\{?\s*(-?\d+)\s*\}?", r" ^\1 ", text.replace(".", ""))
     ).replace("/", " / ")
     text = re.sub(r"\b(?:square|sq) (\w+)", r"\1 ^2", re.sub(r"\b(?:cubic|cu) (\w+)", r"\1 ^3", text))
-    words = [
-        UNITS.get(w, (UNITS.get(w.lower()) if len(w) > 2 else None) or w) for w in text.replace(" per ", " / ").split()
-    ]
-    return " ".join(w for w in words if w not in _SAYS_NOTHING)
+    text = re.sub(r"\bmph\b", "mile / h", re.sub(r"\bk(?:ph|mh)\b", "km / h", text)).replace(" per ", " / ")
+    powers: list[tuple[str, int]] = []
+    sign = 1
+    for word in text.split():
+        if word == "/":
+            sign = -1
+        elif word[0] == "^" and powers and re.fullmatch(r"\^-?\d+", word):
+            powers[-1] = powers[-1][0], powers[-1][1] * int(word[1:])
+        elif (name := UNITS.get(word, (UNITS.get(word.lower()) if len(word) > 2 else None) or word)) not in _SAYS_NOTHING:
+            powers.append((name, sign))
+    if all(name in UNITS.values() or name in PREFIXED for name, _ in powers):
+        powers.sort()
+    return " ".join(name if power == 1 else f"{name}^{power}" for name, power in powers)
 
 
 def split_unit(text: str, plain: bool) -> tuple[str, str]:

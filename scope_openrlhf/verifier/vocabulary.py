@@ -10,18 +10,19 @@ GREEK = [
     "pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega",
 ]  # fmt: skip
 _SPELLINGS_OF_UNITS = (
-    "m meter meters metre metres", "cm centimeter centimeters centimetre centimetres", "mm millimeter millimeters",
-    "km kilometer kilometers kilometre kilometres", "nm nanometer nanometers", "kg kilogram kilograms",
-    "g gram grams gm", "mg milligram milligrams", "s sec secs second seconds", "min mins minute minutes",
-    "ms millisecond milliseconds", "h hr hrs hour hours", "day days", "week weeks", "month months", "yr year years",
-    "inch inches in", "ft foot feet", "yd yard yards", "mile miles mi", "mph", "kph", "dollars dollar USD bucks",
+    "m meter meters metre metres 米", "cm centimeter centimeters centimetre centimetres 厘米",
+    "mm millimeter millimeters 毫米", "km kilometer kilometers kilometre kilometres 千米 公里", "nm nanometer nanometers", "kg kilogram kilograms 千克 公斤",
+    "g gram grams gm 克", "mg milligram milligrams", "s sec secs second seconds 秒", "min mins minute minutes 分钟",
+    "ms millisecond milliseconds", "h hr hrs hour hours 小时", "day days 天", "week weeks", "month months", "yr year years",
+    "inch inches in", "ft foot feet", "yd yard yards", "mile miles mi", "dollars dollar USD bucks",
     "cents cent", "lb lbs pound pounds", "oz ounce ounces", "Hz hertz", "kHz", "MHz", "GHz", "N newton newtons",
     "J joule joules", "kJ", "W watt watts", "kW", "MW", "V volt volts", "A amp amps ampere amperes", "K kelvin",
     "Pa pascal pascals", "kPa", "mol mole moles", "L l liter liters litre litres", "ml mL milliliter milliliters",
     "eV", "keV", "MeV", "GeV", "erg ergs", "C coulomb coulombs", "F", "T tesla", "rad radian radians",
-    "deg degree degrees", "AU", "pc", "kpc", "Mpc", "dyne dynes", "u amu", "atm", "am AM", "pm PM", "north", "south",
+    "deg degree degrees 度", "AU", "pc", "kpc", "Mpc", "dyne dynes", "u amu", "atm", "am AM", "pm PM", "north", "south",
     "east", "west", "euros euro EUR", "GBP", "Msun", "Lsun", "Rsun", "ohm ohms", "bar", "M", "cal", "kcal",
-    "angstrom angstroms AA Å", "unit units", "square sq", "cubic cu", "per", "percent",
+    "angstrom angstroms AA Å", "rupees rupee Rs INR", "yen JPY", "yuan RMB CNY 元 块", "jiao 角", "pesos peso",
+    "rubles ruble", "francs franc", "pence penny", "shillings shilling", "won", "unit units", "square sq", "cubic cu", "per", "percent",
 )  # fmt: skip
 UNITS = {word: names.split()[0] for names in _SPELLINGS_OF_UNITS for word in names.split()}
 """Spelling of a unit -> its one name."""
@@ -43,6 +44,12 @@ PREFIXED = {
     for base in ("m", "g", "s", "Hz", "N", "J", "W", "V", "A", "Pa", "eV", "K", "mol", "F", "T", "C", "pc", "ohm")
 } - set(UNITS)
 """Units with a prefix, such as kV."""
+MULTIPLIERS = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
+"""Words behind a number that multiply it."""
+MONTHS = (
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "december",
+)  # fmt: skip
 CHANGING = {
     "hundred", "hundreds", "thousand", "thousands", "million", "millions", "billion", "billions", "trillion", "dozen",
     "dozens", "squared", "cubed", "factorial", "not", "no", "none", "never", "neither", "or", "and", "is", "isn",
@@ -63,7 +70,7 @@ COUNTED = {
     "side", "triangle", "square", "circle", "line", "block", "tile", "cell", "box", "book", "page", "word", "letter",
     "year", "month", "week", "hour", "minute", "second", "degree", "marble", "ticket", "seat", "candy", "money",
     "water", "rice", "flour", "sugar", "milk", "juice", "old", "long", "tall", "wide", "high", "deep", "away", "each",
-    "total", "altogether", "left", "remaining", "respectively", "ago", "later", "faster", "slower", "older", "younger",
+    "cup", "gallon", "piece", "slice", "mile", "liter", "litre", "pound", "dollar", "cent", "total", "altogether", "left", "remaining", "respectively", "ago", "later", "faster", "slower", "older", "younger",
     "clockwise", "counterclockwise",
 }  # fmt: skip
 """Counted things whose names do not end in s, and what may stand behind a number without changing it."""
@@ -75,6 +82,7 @@ LABELS = {
     "exactly", "approximately", "about", "approx", "equals", "equal", "to", "of", "in", "our", "required", "minimum",
     "maximum", "smallest", "largest", "greatest", "least", "sum", "area", "volume", "length", "perimeter", "number",
     "probability", "there", "will", "must", "following", "that", "ans", "these", "this", "x", "y", "n", "interval",
-    "set", "range", "domain", "simplified",
+    "set", "range", "domain", "simplified", "year", "pairs", "triangle", "segment", "point", "points", "line", "答案",
+    "选", "故选", "答", "应选", "所以", "因此", "所求", "结果", "答案是", "答案为",
 }  # fmt: skip
 """Words of which what stands before an answer is made, where they say no more than that it is the answer."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from scope_openrlhf.verifier.brackets import split_top
 from scope_openrlhf.verifier.forms import Clock, Form, Math, Phrase, Ratio, SetMinus, Words
 from scope_openrlhf.verifier.numbers import Number
+from scope_openrlhf.verifier.vocabulary import MONTHS
 
 _CLOCK = re.compile(
     r"(\d{1,2}):([0-5]\d)(?::([0-5]\d))?\s*(?:⟦?\s*\(?([ap])\.?\s?m\.?\)?\s*⟧?|⟦[^⟧]*⟧)?(?:\s*⟦[^⟧]*⟧)?", re.IGNORECASE
@@ -13,6 +14,9 @@ _CLOCK = re.compile(
 _GEOMETRY = re.compile(
     r"\\(angle|measuredangle|triangle|overline|overrightarrow|overleftrightarrow|vec|widehat|overparen|odot)\s*"
     r"\{?\s*([A-Z]'?(?:[A-Z]'?){0,5})\s*\}?"
+)
+_NAMED_FIGURE = re.compile(
+    r"⟦(triangle|angle|segment|line segment|line|ray)\s*⟧?\s*([A-Z]'?(?:[A-Z]'?){0,3})\s*⟧?", re.IGNORECASE
 )
 _ONLY_WORDS = re.compile(r"(?:⟦[^⟧]*⟧|[\s.,!?()])*")
 _PLAIN_WORDS = re.compile(r"\(?[^\W\d_][^\W\d_ '\-.!?]*(?:[ '\-.!?]+[^\W\d_]+)*[.!?]?\)?")
@@ -61,6 +65,22 @@ def _phrase(text: str, inner: Callable[[str], Form]) -> Form | None:
     return forms[0] if len(forms) == 1 else Phrase(tuple(forms))
 
 
+def parse_date(text: str) -> Words | None:
+    """Read a day: July 4, 1776, 4 July, 1999-12-31; None for anything else."""
+    plain = re.sub(r"[⟦⟧]", " ", text).strip(" .")
+    if iso := re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)", plain):
+        return Words(f"date {int(iso[1])} {int(iso[2])} {int(iso[3])}")
+    if chinese := re.fullmatch(r"(?:(\d{4}) *年)? *(\d{1,2}) *月 *(\d{1,2}) *[日号]", plain):
+        return Words(f"date {chinese[1] or ''} {int(chinese[2])} {int(chinese[3])}")
+    words = re.findall(r"[a-z]+|\d+", re.sub(r"(?<=\d)(?:st|nd|rd|th)\b|\bof\b|\bthe\b", " ", plain.lower()))
+    months = [MONTHS.index(w) + 1 for w in words if w in MONTHS]
+    numbers = [int(w) for w in words if w.isdigit()]
+    if len(plain) > 40 or len(months) != 1 or len(words) != len(numbers) + 1 or not 1 <= len(numbers) <= 2:
+        return None
+    day, year = (numbers[0], numbers[1:]) if numbers[0] <= 31 else (0, numbers)
+    return Words(f"date {year[0] if year else ''} {months[0]} {day}")
+
+
 def fold(text: str) -> str:
     """Lower case without punctuation, articles, "is" and a leading "option"; a word that stands alone is kept."""
     words = re.sub(r"[^\w\s]", " ", text.casefold()).split()
@@ -86,12 +106,16 @@ def parse_ratio(text: str, inner: Callable[[str], Form]) -> Ratio | None:
 
 
 def parse_geometry(text: str) -> Words | None:
-    """Read the name of an angle, a triangle or a line; an angle may be read from either side."""
-    if not (match := _GEOMETRY.fullmatch(text)):
+    """Read the name of an angle, a triangle or a line; an angle may be read from either side, a segment is its ends."""
+    match = _GEOMETRY.fullmatch(text) or _NAMED_FIGURE.fullmatch(text)
+    if not match:
         return None
-    kind, points = match[1], re.findall("[A-Z]'?", match[2])
-    if kind in ("overline", "overleftrightarrow", "triangle", "widehat", "overparen"):
-        points = sorted(points) if len(points) in (2, 3) else points
+    kind, points = match[1].lower(), re.findall("[A-Z]'?", match[2])
+    if kind in ("overline", "overleftrightarrow", "segment", "line segment", "line") and len(points) == 2:
+        return Words("".join(sorted(points)).lower(), "".join(sorted(points)))
+    if kind in ("triangle", "widehat", "overparen"):
+        points = sorted(points)
     elif kind in ("angle", "measuredangle") and len(points) == 3:
         points = min(points, points[::-1])
+    kind = {"overrightarrow": "vec", "measuredangle": "angle"}.get(kind, kind)
     return Words(f"{kind} {''.join(points)}")
