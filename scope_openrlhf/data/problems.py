@@ -115,7 +115,7 @@ def _refuse_pictures(problems: list[Problem], path: str) -> None:
     if pictures:
         raise ConfigError(
             f"{len(pictures)} of {len(problems)} prompts of {path} hold <image> (the first: rows {pictures[:5]}, "
-            "counted from 0), where OpenRLHF would put a picture and not the text; write it otherwise, or remove them"
+            "counted from 0), the place of a picture that nobody is shown; write it otherwise, or remove them"
         )
 
 
