@@ -64,7 +64,8 @@ def _rows_of_lines(text: str, called: str) -> list[dict]:
             try:
                 rows.append(read_row(line))
             except ValueError as error:
-                raise ConfigError(f"{called}, line {number} {error}; repair or remove it") from None
+                what = "name a file that is one list *.json" if text.lstrip().startswith("[") else "repair or remove it"
+                raise ConfigError(f"{called}, line {number} {error}; {what}") from None
     return rows
 
 
@@ -138,6 +139,8 @@ def read_parquet(file: Path, called: str) -> list[dict]:
     import pyarrow.parquet
 
     try:
+        if file.is_dir():
+            raise ConfigError(f"{called} is a folder; name a file in it")
         table = pyarrow.parquet.ParquetFile(file).read()
         _check_names(table.column_names, called)
         return _shortest_floats(table).to_pylist()

@@ -57,7 +57,7 @@ def _problem(
 ) -> Problem:
     teacher, trace = column(row, config.teacher_key), column(row, config.trace_key)
     return Problem(
-        id=str(row.get("id", number)),
+        id=str(number if row.get("id") is None else row["id"]),
         prompt=prompt,
         answer=gold,
         teacher=("" if teacher is None else str(teacher)) if named else None,

@@ -35,13 +35,16 @@ def read_text(file: Path, called: str) -> str:
         raise ConfigError(f"{called} is a folder; name a file in it") from None
     except (OSError, ValueError) as error:  # no permission; a name that no file can have
         raise ConfigError(f"{called} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    kind = next((name for start, name in PACKED.items() if raw.startswith(start)), "")
     try:
-        return raw.decode("utf-8-sig")
+        text = raw.decode("utf-8-sig")
+        if "\0" not in text[:4]:
+            return text
+        what = "it begins as UTF-16 does"  # without a mark
     except UnicodeDecodeError as error:
-        kind = next((name for start, name in PACKED.items() if raw.startswith(start)), None)
         line = raw.count(b"\n", 0, error.start) + 1
         what = f"it begins as {kind} does" if kind else f"line {line}: {error.reason}"
-        raise ConfigError(f"{called} is not UTF-8 ({what}); convert it, or name the file as what it is") from None
+    raise ConfigError(f"{called} is not UTF-8 ({what}); convert it, or name the file as what it is")
 
 
 def read_row(text: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from scope_openrlhf.files.rows import read_row, read_text
+from scope_openrlhf.files.rows import check_row, read_json, read_row, read_text
 from scope_openrlhf.settings.command_line import CommandLine
 from scope_openrlhf.settings.errors import ConfigError
 from scope_openrlhf.verifier.audit import audit
@@ -186,7 +186,8 @@ def chunks(file: Path) -> Iterator[tuple[list[dict[str, Any]], int, int]]:
             size += len(line)
             if line.strip():
                 try:
-                    rows.append(_sound(read_row(line.decode("utf-8-sig"))))
+                    # half a surrogate in a response is a wrong answer rather than no row
+                    rows.append(_sound(check_row(read_json(line.decode("utf-8-sig")), halves=False)))
                 except ValueError as error:
                     bad += 1
                     _say_left_out(file, number, '{"gold", "response"}', error)

@@ -67,10 +67,7 @@ def read_gold(value: object) -> str:
     if isinstance(value, list | tuple):
         return _read_list(value)
     if isinstance(value, dict):
-        held = [value[key] for key in HOLDERS if key in value]
-        if held:
-            return read_gold(next((inner for inner in held if inner is not None), None))
-        raise NoGold(f"it is an object with {_names(value)} and none of {', '.join(HOLDERS)}; name the one by a dot")
+        return _read_object(value)
     if value is None:
         raise NoGold("it is missing")
     return _read_number(value)
@@ -124,14 +121,25 @@ def _read_list(parts: Sequence[object]) -> str:
     """All the golds of a list in one text, which the grader reads as a list."""
     if not parts:
         raise NoGold("it is an empty list")
-    if len(parts) > 1 and any(isinstance(part, list | tuple) and len(part) > 1 for part in parts):
+    flat = [part[0] if isinstance(part, list | tuple) and len(part) == 1 else part for part in parts]
+    if any(isinstance(part, list | tuple) for part in flat):
         raise NoGold("it is a list of lists, which does not say what belongs together")
     try:
-        return _joined([read_gold(part) for part in parts])
+        return _joined([read_gold(part) for part in flat])
     except NoGold as error:
         raise NoGold(f"it is a list, and of one of its parts: {error}") from None
+
+
+def _read_object(value: dict) -> str:
+    """The gold under one of HOLDERS."""
+    held = [value[key] for key in HOLDERS if key in value]
+    if not held:
+        known = ", ".join(HOLDERS)
+        raise NoGold(f"it is an object with {_names(value)} and none of {known}; name the one that is meant by a dot")
+    try:
+        return read_gold(next((inner for inner in held if inner is not None), None))
     except RecursionError:
-        raise NoGold("it is a list that is nested too deeply") from None
+        raise NoGold("it is nested too deeply") from None
 
 
 def _joined(parts: list[str]) -> str:

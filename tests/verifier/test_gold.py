@@ -71,6 +71,8 @@ def test_a_gold_in_any_form_is_one_text(value, text):
         ("[]", "it is an empty list"),
         ('[""]', "one of its parts: it is empty"),
         ([["1", "2"], ["3", "4"]], "a list of lists"),
+        (json.loads("[" * 900 + "]" * 900), "a list of lists"),
+        (json.loads('{"answer":' * 900 + "2" + "}" * 900), "nested too deeply"),
         (float("nan"), "it is NaN"),
         (float("inf"), "it is inf"),
         (Decimal("nan"), "it is NaN"),
