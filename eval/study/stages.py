@@ -31,7 +31,7 @@ def commands(study: StudySettings, name: str) -> dict[str, list[str]]:
         algorithm, _, seed = name.rpartition("-")
         overrides = study.of_run(algorithm, int(seed))
         found["train"] = ["scope_openrlhf.run", "run", "--config", study.config, *overrides]
-    asked = study.base.eval
+    asked, student = study.base.eval, study.base.student
     flags = {
         "--model": model_of(study, name),
         "--benchmarks": study.heldout,
@@ -42,6 +42,9 @@ def commands(study: StudySettings, name: str) -> dict[str, list[str]]:
         "--top-k": asked.top_k,
         "--max-tokens": asked.max_tokens,
         "--instruction": asked.instruction,
+        "--system": study.base.data.system,
+        "--template-args": json.dumps(student.template_args),
+        "--template-date": student.template_date,
         "--out": study.runs / "eval" / name,
     }
     found["eval"] = ["scope_eval", "run", *(str(text) for flag in flags.items() for text in flag)]

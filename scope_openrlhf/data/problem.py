@@ -1,7 +1,8 @@
 """The noun of this room: one row of the data, checked."""
 
 from dataclasses import dataclass
-from typing import Any
+
+from scope_openrlhf.data.prompts import Prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,8 +13,8 @@ class Problem:
     """
 
     id: str
-    prompt: Any
-    """Text or chat messages as the dataset has them, with the algorithm's hint where it gives one."""
+    prompt: Prompt
+    """Text or chat messages, with `data.system` and the algorithm's hint where they give one."""
     answer: str
     """Gold."""
     teacher: str | None = None
