@@ -22,8 +22,9 @@ from scope_openrlhf.verifier.spelling import MAX_ANSWER_CHARS, clean
 MOST_UNGRADABLE = 0.05
 """Share of a dataset's gold answers that may be ungradable; more look like the wrong column, or data for something
 else."""
-MOST_BY_ALGEBRA = 2_000
-"""Different golds of a dataset that the grader's workers are asked about; more would take minutes before each run."""
+MOST_BY_ALGEBRA = 1_000
+"""Different golds of a dataset that the grader's workers are asked about, a few tens of milliseconds each; more would
+take minutes before each run."""
 MOST_WORDS = 15
 """Words of a gold; no response repeats a longer sentence."""
 HOLDERS = ("ground_truth", "answer", "gold", "reward_model")
@@ -264,7 +265,7 @@ def _judge(golds: Iterable[str]) -> tuple[dict[str, str], int]:
     reasons = {gold: why for gold in unplain if (why := why_no_answer(gold))}
     formulas = [gold for gold in unplain if gold not in reasons and _needs_algebra(gold)]
     if formulas:
-        grader = Grader(workers=os.cpu_count() or 1)
+        grader = Grader(workers=min(8, os.cpu_count() or 1), seconds=2)  # one that takes longer is not counted
         with ThreadPoolExecutor(2 * grader.workers.count) as threads:
             tried = formulas[:MOST_BY_ALGEBRA]
             told = threads.map(lambda gold: _by_algebra(gold, grader), tried)
