@@ -83,8 +83,8 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
     checks.check_gpus(config.ray, gpus, dry)
     run = Run(name=config.name, folder=str(placed.run_dir), seed=config.seed, student=placed.student,
               algorithm=config.algorithm, teachers=teachers)  # fmt: skip
-    notes = (temperature_note(run, args), *scorer_notes(config, algorithm), *data_notes, *prompts.notes,
-             *length_notes(prompts, args.data.max_len))  # fmt: skip
+    notes = (temperature_note(run, args), *data_notes, *prompts.notes, *length_notes(prompts, args.data.max_len),
+             *scorer_notes(config, algorithm))  # fmt: skip
     steps = len(ordered) // args.rollout.batch_size
     plan = Plan(placed, run, algorithm, args, steps, gpus, len(problems), notes)
     if not dry:

@@ -72,11 +72,8 @@ OTHER_PROJECTS = {
     *("data.train_files", "data.val_files", "data.train_batch_size", "data.max_prompt_length", "data.seed"),
     *("data.max_response_length", "data.filter_overlong_prompts", "algorithm.adv_estimator", "algorithm.kl_ctrl"),
     *("algorithm.norm_adv_by_std_in_grpo", "algorithm.use_kl_in_reward", "algorithm.filter_groups.enable"),
-    *(
-        "data.apply_chat_template_kwargs",
-        "algorithm.rollout_correction.rollout_is",
-        "algorithm.rollout_correction.rollout_is_threshold",
-    ),
+    *("algorithm.rollout_correction.rollout_is", "algorithm.rollout_correction.rollout_is_threshold"),
+    "data.apply_chat_template_kwargs",
 }
 """Keys of verl that begin as ours do."""
 
