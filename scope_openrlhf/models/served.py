@@ -63,7 +63,7 @@ class ModelServer:
         try:
             if len(said) > most_bytes:
                 raise ValueError(f"it is longer than {most_bytes} bytes, which no such reply is")
-            if kind != "application/json":
+            if not kind.endswith(("/json", "+json")):
                 raise ValueError(f"it is {kind}, not application/json")
             return parse(reply, said)
         except ValueError as error:
@@ -82,7 +82,9 @@ class ModelServer:
             self.session = aiohttp.ClientSession(
                 headers={"Authorization": f"Bearer {key}"} if key else {},
                 timeout=aiohttp.ClientTimeout(total=self.patience_seconds, sock_connect=CONNECT_SECONDS),
-                connector=aiohttp.TCPConnector(limit=0),  # whoever asks says how much is under way at once
+                # whoever asks says how much is under way at once; vLLM closes connections after some seconds and after
+                # each 500, and the next request down such a one would fail
+                connector=aiohttp.TCPConnector(limit=0, force_close=True),
                 trust_env=self.through_proxy,
             )
         said = bytearray()

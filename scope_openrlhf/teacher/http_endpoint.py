@@ -60,15 +60,7 @@ class HttpEndpoint:
         Raises TeacherError if the server does not answer, serves another model than before, or cannot score at the
         temperature.
         """
-        cards = (await self._call("GET", "/v1/models", None, replies.ModelList)).data
-        if not cards:
-            raise TeacherError(f"{self.name} serves no model")
-        card = self.card = self.card or cards[0]
-        if (cards[0].id, cards[0].root) != (card.id, card.root):
-            raise TeacherError(
-                f"{self.name} serves {cards[0].id} ({cards[0].root}) now, but {card.id} ({card.root}) before; serve "
-                "that one again"
-            )
+        card = await self._served()
         if self.temperature == 1.0:
             await self._require_untouched()
         else:
@@ -81,6 +73,19 @@ class HttpEndpoint:
                 ) from None
         self.believed = True
         return card
+
+    async def _served(self) -> ModelCard:
+        """The card of the server's model. Raises TeacherError if it is another one than at first."""
+        cards = (await self._call("GET", "/v1/models", None, replies.ModelList)).data
+        if not cards:
+            raise TeacherError(f"{self.name} serves no model")
+        self.card = first = self.card or cards[0]
+        if (cards[0].id, cards[0].root) != (first.id, first.root):
+            raise TeacherError(
+                f"{self.name} serves {cards[0].id} ({cards[0].root}) now, but {first.id} ({first.root}) before; serve "
+                "that one again"
+            )
+        return cards[0]
 
     async def _temperature_since(self, method: str, *args: str) -> list[float]:
         """Times at which the workers' engines were started. Raises TeacherError if one is at another temperature."""
@@ -149,8 +154,11 @@ class HttpEndpoint:
             answer = await self._call("POST", "/v1/completions", {"model": card.id, **body}, reply, most_bytes)
             if answer.model not in (None, card.id):
                 raise TeacherError(f"{self.name} answered by the model {answer.model}, asked was {card.id}")
-            # asked after each answer: a server that was started again unseen is back at 1, until somebody sets it
-            if self.temperature != 1.0 and await self._temperature_since("get_temperature") != since:
+            # asked after each answer: a server that was started again unseen may serve another model, and is back at 1
+            # until somebody sets it
+            if self.temperature == 1.0:
+                await self._served()
+            elif await self._temperature_since("get_temperature") != since:
                 raise TeacherError(f"{self.name} was started again while it answered; it is asked again")
         except TeacherError:
             self.believed = False

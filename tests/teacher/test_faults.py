@@ -188,7 +188,7 @@ def test_a_served_teacher_gives_the_same_scores_at_the_same_temperature(served, 
         monkeypatch.setenv("SCOPE_TEACHER_API_KEY", key)
         endpoint = HttpEndpoint(served, 0.6)
         try:
-            await endpoint.open("12+7?", [10, 11, 20, 16, 23], 127) if key != "secret" else None
+            await endpoint.open("12+7?", [6, 7, 15, 12, 20], 127)
             client = TeacherClient([endpoint], deadline_seconds=30)
             await client.score(SEQUENCES[0])
             # as if started again
@@ -203,3 +203,20 @@ def test_a_served_teacher_gives_the_same_scores_at_the_same_temperature(served, 
         assert np.allclose(score_of.topk_logprobs, -np.sort(-logp, axis=1)[:, :3], rtol=1e-3, atol=1e-3)
     with pytest.raises(TeacherError, match="answered 401"):
         asyncio.run(score("wrong"))
+
+
+def test_a_server_without_our_extension_is_taken_at_temperature_1_alone():
+    async def score(url, temperature):
+        endpoint = HttpEndpoint(url, temperature)
+        try:
+            await endpoint.open("12+7?", [6, 7, 15, 12, 20], 127)
+            return await TeacherClient([endpoint], deadline_seconds=30).score(SEQUENCES[0], top_k=2)
+        finally:
+            await endpoint.close()
+
+    with serve("--dtype", "float32") as url:
+        logp = teacher_logprobs(SEQUENCES[0], 1.0)
+        scored = asyncio.run(score(f"{url}/v1", 1.0))
+        assert np.allclose(scored.logprobs, logp[range(len(SEQUENCES[0]) - 1), SEQUENCES[0][1:]], atol=1e-3)
+        with pytest.raises(TeacherError, match=r"cannot be set to 0\.6 .*--worker-extension-cls"):
+            asyncio.run(score(url, 0.6))

@@ -205,6 +205,25 @@ def test_a_server_that_serves_another_model_after_a_restart_is_not_believed():
         assert with_endpoints([url], before_and_after, deadline=0.5).logprobs.tolist() == [-1.0, -1.0]
 
 
+def test_another_model_under_the_same_name_is_seen_at_temperature_1_as_well():
+    roots = iter(["org/m"] * 3 + ["org/n"] * 9)
+
+    def answer(path, body):
+        if path == "/collective_rpc":
+            return http({}, status="404 Not Found")
+        return http({"data": [{"id": "m", "root": next(roots)}]} if path == "/v1/models" else sound(path, body))
+
+    async def twice(endpoint):
+        await endpoint.score(TOKENS, 0)
+        await endpoint.score(TOKENS, 0)
+        with pytest.raises(TeacherError, match=r"serves m \(org/n\) now, but m \(org/m\) before"):
+            await endpoint.score(TOKENS, 0)
+        await endpoint.close()
+
+    with faked(answer) as url:
+        asyncio.run(twice(HttpEndpoint(url, 1.0)))
+
+
 def test_v1_at_the_end_of_an_address_is_taken_and_makes_no_other_teacher():
     with answering({}) as url:
         assert score(f"{url}/v1").logprobs.tolist() == score(f"{url}/v1/").logprobs.tolist() == [-1.0, -1.0]
