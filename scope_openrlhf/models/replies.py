@@ -133,5 +133,5 @@ def parse(reply: type[ReplyT], text: bytes) -> ReplyT:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(map(str, first["loc"])) or "the reply"
-        got = "an object" if isinstance(first["input"], dict | list) else repr(first["input"])
-        raise ValueError(f"{where}: {first['msg']}, got {got}") from None
+        got = "" if isinstance(first["input"], dict | list) else f", got {first['input']!r}"
+        raise ValueError(f"{where}: {first['msg']}{got}") from None
