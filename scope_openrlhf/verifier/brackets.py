@@ -2,11 +2,17 @@
 
 import re
 
+class TooMuch(ValueError):
+    """An answer longer or nested deeper than anybody means."""
+
+
 _OPEN, _CLOSE = {"(", "[", "{"}, {")", "]", "}"}
 
 
 def split_top(text: str, separator: re.Pattern[str]) -> list[str]:
     """Split at the separators that stand in no bracket."""
+    if not separator.search(text):
+        return [text]
     pieces, depth, start, i = [], 0, 0, 0
     while i < len(text):
         c = text[i]

@@ -84,6 +84,8 @@ def _one(gold: str, answer: str, leaf: Leaf, rules: Rules) -> bool:
     """Whether one cleaned answer is the gold one, in one of its readings."""
     if squeeze(gold) == squeeze(answer) and not re.search(r"\d [eE]\b|[eE] \d", answer):
         return bool(answer)
+    if re.fullmatch(r"\\mathbb\{[A-Z]\}", gold) and answer == gold[8]:  # bold instead of doubled
+        return True
     choices = [_LABEL.fullmatch(text) for text in (gold, answer)]
     if choices[0] and choices[1] and choices[0][1] != choices[1][1]:
         return False  # (D) 48 is not (E) 48
@@ -99,7 +101,7 @@ def readings(text: str, gold: bool = False) -> Iterator[Form]:
     # 1,234 is a number where it is the gold; in brackets, or as two numbers of three digits, nobody can tell
     apart = [text] if joined != text and (not gold or re.search(r"[(\[{]|^\d{3},\d{3}$", text)) else []
     seen = set()
-    variants = apart if re.search(r"[(\[]\d+[)\]]", joined) and apart else [joined, *apart]  # (12,345) is a pair
+    variants = apart if re.search(r"[(\[]\s*-?\d+\s*[)\]]", joined) and apart else [joined, *apart]  # (12,345) is a pair
     for variant in variants:
         for plain_units in (True, False):
             form = parse(variant, plain_units)
@@ -123,6 +125,8 @@ def _same(g: Form, a: Form, leaf: Leaf, rules: Rules) -> bool:
         return _numbers(g, a, rules)
     if isinstance(g, Named) or isinstance(a, Named):
         return _named(g, a, again)
+    if isinstance(g, Congruence) or isinstance(a, Congruence):
+        return _congruences(g, a, leaf, again)
     if is_set(g) or is_set(a):
         return _sets(g, a, leaf, again)
     if isinstance(g, Items) or isinstance(a, Items):
@@ -139,10 +143,10 @@ def _same(g: Form, a: Form, leaf: Leaf, rules: Rules) -> bool:
     if isinstance(g, Phrase) or isinstance(a, Phrase):
         pieces = [f.pieces if isinstance(f, Phrase) else () for f in (g, a)]
         return len(pieces[0]) == len(pieces[1]) and all(map(again, *pieces))
-    if isinstance(g, Congruence) or isinstance(a, Congruence):
-        return _congruences(g, a, leaf, again)
+    if any(isinstance(f, Words) and f.plain for f in (g, a)) and order_matters(_text(g)):
+        return same_products(_text(g), _text(a))
     if isinstance(g, Clock | Ratio) or isinstance(a, Clock | Ratio):
-        return _ratios(g, a, leaf)
+        return _ratios(g, a, leaf, again)
     if isinstance(g, Number) and isinstance(a, Based):
         return a.base.isdigit() and g.value == _in_tens(a)
     if isinstance(g, Based) or isinstance(a, Based):
@@ -158,7 +162,7 @@ def _numbers(g: Number, a: Number, rules: Rules) -> bool:
     """Compare two numbers exactly, or to the figures that the gold one states."""
     if not _units_agree(g.unit or _MARKS[g.mark], a.unit or _MARKS[a.mark]):
         return False
-    if {g.mark, a.mark} == {"deg", "%"}:
+    if {g.mark, a.mark} == {"deg", "%"} or (g.unit and a.mark == "%") or (a.unit and g.mark == "%"):
         return False
     close = g.places / 2 * Fraction(1_000_001, 1_000_000) if rules.significant and g.places else Fraction(0)
 
@@ -196,6 +200,9 @@ def _named(g: Form, a: Form, again: Again) -> bool:
     if isinstance(g, Named) and isinstance(a, Named):
         turned = (_text(a.value).replace(" ", ""), a.name) == (g.name, _text(g.value).replace(" ", ""))
         names = {g.name, a.name}
+        sides = [_text(f.value) for f in (g, a)]
+        if len(names) == 2 and all(sides) and g.name in sides[1] and a.name in sides[0]:  # y = x + 1, x = y - 1
+            return again(Relation(g.name, "=", sides[0]), Relation(a.name, "=", sides[1]))
         one_name = len(names) == 1 or len({n.partition("(")[0] for n in names}) == 1 and min(map(len, names)) == 1
         return (one_name and again(g.value, a.value)) or turned  # B = A for A = B, f = 0 for f(x) = 0
     if isinstance(g, Named):
@@ -264,6 +271,8 @@ def _relations(g: Form, a: Form, leaf: Leaf, again: Again) -> bool:
     if g.sign in ("parallel", "perpendicular"):
         plain = [sorted(re.sub(r"\\overline|[{}]", "", side) for side in pair) for pair in sides]
         return plain[0] == plain[1]
+    if g.sign in ("similar", "congruent") and r"\triangle" not in g.left:
+        return sides[0] == sides[1][::-1]
     if g.sign in ("similar", "congruent"):  # vertex by vertex
         pairs = [set(zip(*(re.findall("[A-Z]'?", side) for side in pair), strict=False)) for pair in sides]
         return pairs[0] in (pairs[1], {(y, x) for x, y in pairs[1]})
@@ -336,9 +345,8 @@ def _lies_in(point: Fraction, interval: Bracket) -> bool:
 
 def _congruences(g: Form, a: Form, leaf: Leaf, again: Again) -> bool:
     """Compare n = 3 (mod 7) with another congruence: the same letter and modulus, residues that are the same in it."""
-    if isinstance(g, Congruence) and isinstance(a, Math) and (linear := _LINEAR.fullmatch(a.text)):  # 12k + 5
-        number, rest = linear[1] or linear[4], (linear[2] or linear[3] or "0").replace(" ", "")
-        a = Congruence(g.left, Number(Fraction(rest)), Number(Fraction(number)))
+    if isinstance(g, Congruence) and not isinstance(a, Congruence):
+        a = _as_congruence(g.left, _parts(a)) or a
     if not (isinstance(g, Congruence) and isinstance(a, Congruence)):
         return False
     if not again(g.modulus, a.modulus):
@@ -354,17 +362,30 @@ def _congruences(g: Form, a: Form, leaf: Leaf, again: Again) -> bool:
     return same_unordered(_parts(g.residue), _parts(a.residue), same_residue)
 
 
-def _ratios(g: Form, a: Form, leaf: Leaf) -> bool:
+def _as_congruence(left: str, items: tuple[Form, ...]) -> Congruence | None:
+    """Read 4k, 4k + 1 as residues of one modulus; None for anything else."""
+    values = [i.value if isinstance(i, Named) else i for i in items]
+    found = [_LINEAR.fullmatch(v.text) if isinstance(v, Math) else None for v in values]
+    linear = [(m[1] or m[4], Fraction((m[2] or m[3] or "0").replace(" ", ""))) for m in found if m]
+    if len(linear) != len(items) or len({number for number, _ in linear}) != 1:
+        return None
+    return Congruence(left, Items(tuple(Number(rest) for _, rest in linear)), Number(Fraction(linear[0][0])))
+
+
+def _ratios(g: Form, a: Form, leaf: Leaf, again: Again) -> bool:
     """Compare times of day, part by part, and ratios up to a factor that is not zero."""
-    if isinstance(g, Clock) and isinstance(a, Clock):
+    if isinstance(g, Clock) and isinstance(a, Clock) and (len(g.parts) == 2 or g.parts == a.parts):
         return g.parts == a.parts and (g.half == a.half or not g.half or not a.half)
-    if isinstance(g, Number) or isinstance(a, Number):  # 2:5 for 2/5
-        number, ratio = (g, a) if isinstance(g, Number) else (a, g)
-        values = [p.value for p in ratio.parts if isinstance(p, Number)] if isinstance(ratio, Ratio) else []
-        return len(values) == 2 and bool(values[1]) and values[0] / values[1] == number.value and not number.mark
-    ratios = [Ratio(tuple(Number(Fraction(p)) for p in f.parts)) if isinstance(f, Clock) else f for f in (g, a)]
-    x, y = ratios
-    if isinstance(g, Clock) or not (isinstance(x, Ratio) and isinstance(y, Ratio) and len(x.parts) == len(y.parts)):
+    if isinstance(g, Clock) and len(g.parts) == 2:
+        return False
+    x, y = (Ratio(tuple(Number(Fraction(p)) for p in f.parts)) if isinstance(f, Clock) else f for f in (g, a))
+    for ratio, other in ((x, y), (y, x)):  # 2:5 for 2/5
+        if isinstance(ratio, Ratio) and len(ratio.parts) == 2 and isinstance(other, Number | Math):
+            quotient = rf"\frac{{{_text(ratio.parts[0])}}}{{{_text(ratio.parts[1])}}}"
+            return not (isinstance(other, Number) and other.mark) and again(*(
+                (Math(quotient), other) if ratio is x else (other, Math(quotient))
+            ))
+    if not (isinstance(x, Ratio) and isinstance(y, Ratio) and len(x.parts) == len(y.parts)):
         return False
     if all(isinstance(p, Number) for p in (*x.parts, *y.parts)):
         values = [[p.value for p in r.parts if isinstance(p, Number)] for r in (x, y)]

@@ -45,7 +45,8 @@ def _is_computable(expression: sympy.Expr) -> bool:
     """Whether the leading digits of a number can be computed: no exponent has more than 40 bits."""
     if expression.free_symbols or expression.has(sympy.factorial):
         return False
-    return all(_size(p.exp) <= 40 for p in expression.atoms(sympy.Pow))
+    exponents = [_small_integer(p.exp) for p in expression.atoms(sympy.Pow) if p.exp.is_number]
+    return all(e is not None and abs(e) < 2**40 for e in exponents)
 
 
 def is_surely_larger(large: sympy.Expr, small: sympy.Expr) -> bool:
@@ -74,6 +75,8 @@ def _residue(expression: sympy.Expr, prime: int) -> int | None:
         return total
     if isinstance(expression, sympy.Pow):
         base, exponent = _residue(expression.args[0], prime), _small_integer(expression.args[1])
+        if expression.args[0] == 1:
+            return 1
         if base is None or exponent is None or (exponent < 0 and base == 0):
             return None
         return pow(base, exponent, prime)

@@ -10,9 +10,9 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
+from scope_openrlhf.verifier.brackets import TooMuch
 from scope_openrlhf.verifier.compare import Rules, same
 from scope_openrlhf.verifier.extract import extract_answers
-from scope_openrlhf.verifier.parse import TooDeep
 from scope_openrlhf.verifier.pool import Undecided, Workers
 from scope_openrlhf.verifier.spelling import MAX_ANSWER_CHARS, squeeze
 
@@ -92,7 +92,7 @@ class Grader:
         except _NeedsAlgebra:
             right = self.workers.decide(gold, answers, rules)
             return right, "same by algebra" if right else "different by algebra"
-        except TooDeep as error:
+        except TooMuch as error:
             return False, str(error)
         except (ValueError, ArithmeticError, RecursionError) as error:  # of numbers that no machine holds
             raise Undecided(f"{type(error).__name__}: {error}"[:200]) from None

@@ -42,6 +42,10 @@ _DOUBLE_FACTORIAL = re.compile(r"(?<![\d.])(\d{1,4})!!(?!!)")
 _OPERATOR = re.compile(
     r"\\(det|arg|deg|Re|Im|sup|inf|mod)(?![a-zA-Z])(?!\s*\(?\\begin)\s*(?:\(([^()]*)\)|([a-zA-Z])(?![a-zA-Z]))?"
 )
+_NOTATION = re.compile(r"(?:\\math(?:bb|cal|frak|sf)|[A-Z]|Z_)[^=<>&+]{0,80}")
+"""Names of spaces and groups, such as C([0,1]), which are the same where they are spelled alike."""
+_SPECIAL = re.compile(r"([JYIKPHLTU]_\{[^{}]*\}|(?<![a-zA-Z\\}])[fgh]'*)\s*\(([^()]*[^()a-zA-Z][^()]*)\)")
+_GIVEN = re.compile(r"(?:\\mathbb\{([EP])\}|(?<![a-zA-Z])([EP])|\\(Pr))\s*[\[(]([^()\[\]|]*)(?:\\mid|\|)([^()\[\]|]*)[\])]")
 _GCD = re.compile(r"\\(gcd|lcm)\s*\(([^()]*)\)")
 _DECIMAL = re.compile(r"(?<![\d.\w])(\d*)\.(\d+)(?![\d.])|(?<![\d.\w])(\d+)\.(?![\d.])")
 _GEOMETRIC = re.compile(r"\\(angle|triangle)\s*\{?([A-Z]{1,4})\}?")
@@ -51,13 +55,15 @@ _GEOMETRIC = re.compile(r"\\(angle|triangle)\s*\{?([A-Z]{1,4})\}?")
 def read(text: str) -> sympy.Basic:
     """Read LaTeX without evaluating it: an expression, a relation, a set or a logical formula. Raises Unreadable."""
     text = _plain_letters(_plain_symbols(_plain_functions(text)))
-    if re.search(r"\d\s+\.?\d", text):
+    if re.search(r"\d\s+\.?\d|\d'", text):
         raise Unreadable(text)  # the parser would read "1 2" as 12
     try:
         return latex2sympy(text.strip(), conversion_config=_CONVERSION, normalization_config=_NORMALIZATION)
     except RecursionError:
         raise
     except Exception as error:  # border to a parser: any of its exceptions means that it cannot read this
+        if _NOTATION.fullmatch(text.strip()):
+            return sympy.Symbol(re.sub(r"\s|\\cdot", "", text))
         raise Unreadable(f"{type(error).__name__}: {error}") from error
 
 
@@ -71,6 +77,7 @@ def _plain_functions(text: str) -> str:
         r"\\(sqrt|exp)\s*\(([^()]*)\)", lambda m: rf"\sqrt{{{m[2]}}}" if m[1] == "sqrt" else rf"e^{{{m[2]}}}", text
     )
     text = re.sub(r"\\exp\s*\{([^{}]*)\}", r"e^{\1}", text)
+    text = re.sub(r"\^\s*e(?![a-zA-Z])", "^{e}", text)
     text = re.sub(r"\\lg(?![a-zA-Z])", r"\\log_{10}", text)
     text = re.sub(r"\\log\s*_\s*(?:\{\s*e\s*\}|e)", r"\\ln ", text)
     text = re.sub(r"\\log\s*_\s*(?:\{([^{}]*)\}|(\w))\s*(\d+)", lambda m: rf"\log_{{{m[1] or m[2]}}}({m[3]})", text)
@@ -85,11 +92,19 @@ def _plain_symbols(text: str) -> str:
     text = _DOUBLE_FACTORIAL.sub(lambda m: _double_factorial(int(m[1])), text)
     text = re.sub(r"⟦([^⟧]*)⟧", lambda m: _symbol("word", m[1].casefold()), text)
     text = _NORM.sub(lambda m: _symbol("norm", _even(m[1]) + (m[2] or "")), text)
+    text = re.sub(r"(\\[A-Z][a-z]+|[A-Z])\s*\^\s*\{?0\}?\s*_\{([^{}]*)\}", lambda m: _symbol(m[1], "0" + m[2]), text)
+    text = re.sub(r"(?<![a-zA-Z\\])([a-zA-Z])\s*\[([a-zA-Z,\s]+)\]", lambda m: _symbol(m[1], f"[{m[2]}]"), text)
+    text = _GIVEN.sub(_of_given, text)
+    text = _SPECIAL.sub(lambda m: _symbol(m[1], f"({m[2]})"), text)
+    text = re.sub(r"\\mathbb\{Z\}\s*/\s*\(?(\w+)(?:\s*\\mathbb\{Z\})?\)?|\\mathbb\{Z\}_\{(\w+)\}", _of_residues, text)
+    text = re.sub(r"(?<![a-zA-Z])C_\{(\d+)\}\s*\^\s*(?:\{(\d+)\}|(\d))", r"\\binom{\1}{\2\3}", text)
     text = _GCD.sub(_of_letters, text)
     text = _OPERATOR.sub(lambda m: _symbol(m[1], m[2] or m[3] or ""), text)
     text = re.sub(r"(?<![a-zA-Z\\])C\s*\((\w+),\s*(\w+)\)", r"(\\binom{\1}{\2})", text)
-    text = re.sub(r"\\binom\{[^{}]*\}\{[^{}]*\}", r"(\g<0>)", text)  # side by side the parser would add them
-    text = re.sub(r"\(([^()]*)\)!!(?!!)|(?<![\w}])([a-z])!!(?!!)", rf"{_symbol('factorial2', '')}(\1\2)", text)
+    # side by side the parser would add them
+    text = re.sub(r"(\\binom\{[^{}]*\}\{[^{}]*\})\s*(?=\\binom|\\frac|\\sqrt|[\w(])", r"\1\\cdot ", text)
+    text = re.sub(r"\(([^()]*)\)!!(?!!)|(?<![\w}])([a-z])!!(?!!)", lambda m: _symbol("!!", m[1] or m[2]), text)
+    text = re.sub(r"\\(max|min)\(([^()]*)\\\1\(([^()]*)\)", r"\\\1(\2\3", text)
     text = re.sub(r"\\(log|ln|sin|cos|tan)\s*([a-zA-Z])\s*\\cdot", r"\\\1(\2)\\cdot", text)
     text = _GEOMETRIC.sub(lambda m: _symbol(m[1], min(m[2], m[2][::-1]) if m[1] == "angle" else m[2]), text)
     return _COMMAND.sub(lambda m: m[0] if m[1] in _KNOWN else _symbol(m[1], m[2] or ""), text)
@@ -112,14 +127,20 @@ def _symbol(kind: str, content: str) -> str:
     return f" Z_{{q{''.join(f'{ord(c):03d}' for c in (kind + content).replace(' ', ''))}}}"
 
 
-FACTORIAL2 = _symbol("factorial2", "").strip()
-"""Function that stands for !!."""
-
-
 def _even(content: str) -> str:
     """What stands in a norm, where y - x is x - y."""
     terms = content.replace(" ", "").split("-")
     return "-".join(sorted(terms)) if len(terms) == 2 and all(terms) else content
+
+
+def _of_residues(match: re.Match[str]) -> str:
+    return _symbol("residues", match[1] or match[2])
+
+
+def _of_given(match: re.Match[str]) -> str:
+    """E(XY | Z) as a symbol; in a product of letters their order says nothing."""
+    sides = ("".join(sorted(side.replace(" ", ""))) if side.replace(" ", "").isalpha() else side for side in match.groups()[3:])
+    return _symbol(match[1] or match[2] or "P", "|".join(sides))
 
 
 def _of_letters(match: re.Match[str]) -> str:

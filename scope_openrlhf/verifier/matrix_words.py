@@ -5,7 +5,7 @@ from collections import Counter
 
 from scope_openrlhf.verifier.brackets import split_top
 
-_TELLS = re.compile(r"\\top|[A-Z]\s*\^\s*\{?\s*(?:-1|T|\*|\\ast|\\dagger|H)\s*\}?")
+_TELLS = re.compile(r"([A-Z])\s*([A-Z])\s*-\s*\2\s*\1(?![A-Z])|\\top|[A-Z]\s*\^\s*\{?\s*(?:-1|T|\*|\\ast|\\dagger|H)\s*\}?")
 _TOKEN = re.compile(
     r"([A-Z](?:_\{[^{}]*\})?)\s*(?:\^\s*(?:\{\s*([^{}]*)\s*\}|(\\[a-z]+|\w|\*)))?"
     r"|(\\[a-zA-Z]+|[a-z])(?:_\{[^{}]*\})?(?:\^\{[^{}]*\}|\^\w)?|(\d+(?:/\d+)?|\\frac\{\d+\}\{\d+\})|\\cdot|\s+"
@@ -19,13 +19,14 @@ def order_matters(text: str) -> bool:
 
 def same_products(gold: str, answer: str) -> bool:
     """Whether two sums of products are the same, term by term, with the order of the capital letters kept."""
+    gold, answer = (re.sub(r"\^\s*(?:\{\s*(?:\\top|T)\s*\}|\\top|T)", "^{T}", text) for text in (gold, answer))
     g, a = _terms(gold), _terms(answer)
-    return g is not None and g == a
+    plain = [re.sub(r"\\cdot|\s", "", text) for text in (gold, answer)]
+    return plain[0] == plain[1] or (g is not None and g == a)
 
 
 def _terms(text: str) -> Counter[tuple[str, tuple[str, ...], tuple[str, ...]]] | None:
     """Count of (number, other factors in any order, matrices in their order); None for what is no such sum."""
-    text = re.sub(r"\^\s*\{?\s*(?:\\top|T)\s*\}?", "^{T}", text)
     found: Counter[tuple[str, tuple[str, ...], tuple[str, ...]]] = Counter()
     signs = re.findall(r"[+-]", re.sub(r"\{[^{}]*\}", "", text))
     terms = split_top(text, re.compile("[+-]"))
@@ -39,6 +40,8 @@ def _terms(text: str) -> Counter[tuple[str, tuple[str, ...], tuple[str, ...]]] |
                 return None
             if match[1]:
                 matrices.append(f"{match[1]}^{(match[2] or match[3] or '1').strip()}")
+            elif match[4] and len(match[4]) == 1:
+                matrices.append(match[0].replace(" ", ""))  # a vector, as like as not
             elif match[4]:
                 factors.append(match[0].replace(" ", ""))
             elif match[5]:

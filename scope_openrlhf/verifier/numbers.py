@@ -22,15 +22,16 @@ class Number:
     unit: str = ""
 
 
-_DECIMAL = r"(?:\d+\.?\d*|\.\d+)"
+_DECIMAL = r"(?:\d++(?:\.\d*+)?|\.\d++)"
 _SCIENTIFIC = re.compile(
     rf"(?P<sign>[+-]?)(?:(?P<mantissa>{_DECIMAL})"
     r"(?:(?:\\times|\\cdot|\*|x|X)10\^(?:\{(?P<a>[+-]?\d+)\}|(?P<b>[+-]?\d+))|[eE](?P<c>[+-]?\d+))"
     rf"|10\^(?:\{{(?P<d>[+-]?\d+)\}}|(?P<e>\d+))(?:(?:\\times|\\cdot|\*)(?P<after>{_DECIMAL}))?)"
 )
 _PLAIN_DECIMAL = re.compile(rf"[+-]?{_DECIMAL}")
-_REPEATING = re.compile(r"([+-]?)(\d*)\.(\d*)\\(?:overline|bar|dot)\{(\d+)\}")
-_MIXED = re.compile(r"([+-]?)(\d+)\s*\\frac\{(\d+)\}\{(\d+)\}|([+-]?)(\d+) (\d+)/(\d+)")
+_REPEATING = re.compile(r"([+-]?)(\d*+)\.(\d*+)\\(?:overline|bar|dot)\{(\d+)\}")
+_ANGLE = re.compile(r"(\d+)\s*\^\\circ\s*(\d+)\s*'(?!')(?:\s*(\d+)\s*'')?")
+_MIXED = re.compile(r"([+-]?)(\d++)\s*\\frac\{(\d++)\}\{(\d++)\}|([+-]?)(\d++) (\d++)/(\d++)")
 
 
 def parse_number(text: str) -> Number | None:
@@ -42,8 +43,10 @@ def parse_number(text: str) -> Number | None:
     mark = ""
     if found := re.search(r"\s*(?:\\%|%|⟦\s*(?:\\?%|percent)\s*⟧|\s(?:percent|percentage))\s*$", text):
         text, mark = text[: found.start()], "%"
-    elif found := re.search(r"\s*(?:\^\\circ|⟦\s*degrees?\s*⟧|\sdegrees?)\s*$", text):
+    elif found := re.search(r"\s*(?:\^\\circ|⟦\s*deg(?:rees?)?\s*⟧|\sdeg(?:rees?)?)\s*$", text):
         text, mark = text[: found.start()], "deg"
+    if angle := _ANGLE.fullmatch(text):
+        return Number(sum(Fraction(part or 0) / 60**k for k, part in enumerate(angle.groups())), None, "deg")
     number = _bare_number(text.strip())
     return number and Number(number.value, number.places, mark)
 
@@ -56,7 +59,7 @@ def _bare_number(text: str, depth: int = 0) -> Number | None:
         if 0 < int(top) < int(bottom):
             value = int(whole) + Fraction(int(top), int(bottom))
             return Number(-value if sign == "-" else value)
-    if re.search(r"\d\s+[\d.]|,\s|\s[eE]\b", text):  # two numbers side by side are not one
+    if re.search(r"\d\s+[\d.]|,\s|\s[eE]\b|[eE][+-]?\s", text):  # two numbers side by side are not one
         return None
     text = text.replace(" ", "")
     if not text or depth > 3:

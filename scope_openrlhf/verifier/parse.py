@@ -1,11 +1,13 @@
 """Reading of a cleaned answer as one of the forms, by string work alone: no sympy, nothing evaluated."""
 
 import itertools
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 
-from scope_openrlhf.verifier.brackets import closes_at_end, deepest, split_top
+from scope_openrlhf.verifier.brackets import TooMuch, closes_at_end, deepest, split_top
 from scope_openrlhf.verifier.forms import (
     Based,
     Bracket,
@@ -26,10 +28,11 @@ from scope_openrlhf.verifier.vocabulary import BASES, CHANGING, LABELS, MULTIPLI
 from scope_openrlhf.verifier.wording import parse_clock, parse_date, parse_geometry, parse_ratio, parse_words
 
 MAX_DEPTH = 30
+MAX_PIECES = 300
 
 _SIGNED = re.compile(r"\\pm(?![a-zA-Z])|\\mp(?![a-zA-Z])|\+/-")
 _IN_BASE = re.compile(
-    r"[({⟦]*([0-9A-Za-z]*\d[0-9A-Za-z]*|[A-F]{2,8}(?=[)}⟧]*\s*_\{[⟦(]*1[1-6]))[)}⟧]*\s*"
+    r"[({⟦]*((?=[A-Za-z]*\d)[0-9A-Za-z]++|[A-F]{2,8}(?=[)}⟧]*\s*_\{[⟦(]*1[1-6]))[)}⟧]*\s*"
     r"(?:_\s*(?:\{\s*[⟦(]*\s*(?:base[ -]*)?(\w+)\s*[⟧)]*\s*\}|(\d))(?:\s*⟦[^⟧]*⟧)?"
     r"|⟦?\s*\(?(?:in )?base[ -]*⟧?\s*(\w+)\)?\s*⟧?)"
 )
@@ -44,8 +47,9 @@ _UNION, _MINUS, _MEET = (
 )
 _LANGLE = re.compile(r"\\langle(?![a-zA-Z])(.*)\\rangle$")
 _SAID = re.compile(r"(?:the answer is|answer|approximately|about|exactly|equals|is)\s*:?\s+(?=\S)(.*)", re.IGNORECASE)
+_HALF_LINE = re.compile(r"\\mathbb\{R\}(?:\^\{?\+\}?|_\{\+\}|_\{>\s*0\}|_\{\\ge\s*0\}|_\{>=0\}|_\+)")
 _MULTIPLIED = re.compile(
-    rf"(.*\d)\s*⟦?\s*({'|'.join(MULTIPLIERS)})\s*((?<=\s)[a-z ]+⟧|⟧?(?:\s*⟦[^⟧]*⟧)?)", re.IGNORECASE
+    rf"(-?[\d.,]*\d)\s*⟦?\s*({'|'.join(MULTIPLIERS)})\s*((?:\s[a-z ]+)?⟧?(?:\s*⟦[^⟧]*⟧)?)", re.IGNORECASE
 )
 _LEAD = re.compile(r"⟦([^⟧]*)⟧\s*([:=]?)\s*(?=[^\s⟦])")
 
@@ -53,19 +57,15 @@ Inner = Callable[[str], Form]
 """parse() for a piece of the answer, one level deeper."""
 
 
-class TooDeep(ValueError):
-    """Brackets nested beyond MAX_DEPTH."""
-
-
 def parse(text: str, plain_units: bool = True, depth: int = 0) -> Form:
     """Read a cleaned answer.
 
     plain_units: "5 m" is 5 metres rather than five times m.
     depth: number of forms around this one.
-    Raises TooDeep.
+    Raises TooMuch.
     """
     if depth > MAX_DEPTH or (depth == 0 and deepest(text) > MAX_DEPTH):
-        raise TooDeep(f"nested deeper than {MAX_DEPTH}")
+        raise TooMuch(f"nested deeper than {MAX_DEPTH}")
 
     def inner(piece: str) -> Form:
         return parse(piece, plain_units, depth + 1)
@@ -73,13 +73,15 @@ def parse(text: str, plain_units: bool = True, depth: int = 0) -> Form:
     text = text.strip()
     while (text[:1] == "{" and closes_at_end(text)) or (text[:2] == "((" and _doubled(text)):
         text = text[1:-1].strip()
+    if half := _HALF_LINE.fullmatch(text):
+        return Bracket("[" if r"\ge" in text else "(", (Number(Fraction(0)), Math(r"\infty")), ")")
     if table := parse_table(text, inner):
         return table
     if match := _LANGLE.match(text):
         return Bracket("(", tuple(inner(p) for p in split_top(match[1], _LIST)), ")")
     if text.startswith(r"\{") and text.endswith(r"\}") and closes_at_end(text):
         return _set(text[2:-2], inner)
-    if match := _IN_BASE.fullmatch(text):
+    if ("_" in text or "base" in text) and (match := _IN_BASE.fullmatch(text)):
         base = match[2] or match[3] or match[4]
         return Based(match[1].lstrip("0").upper() or "0", BASES.get(base.lower(), base))
     if number := _quantity(text, plain_units):
@@ -90,10 +92,17 @@ def parse(text: str, plain_units: bool = True, depth: int = 0) -> Form:
         return form
     items = split_top(text, _SEMICOLON)
     items = items if len(items) > 1 else split_top(text, _LIST)
+    _refuse_many(items)
     items = [p for p in items if p.strip(" .")]
     if len(items) > 1:
         return _several(text, items, inner)
     return _bracket(text, inner) or _single(text, plain_units, inner)
+
+
+def _refuse_many(pieces: list[str]) -> None:
+    """Raise TooMuch for a list that nobody means."""
+    if len(pieces) > MAX_PIECES:
+        raise TooMuch(f"a list of more than {MAX_PIECES} parts")
 
 
 def _doubled(text: str) -> bool:
@@ -106,11 +115,12 @@ def _quantity(text: str, plain_units: bool) -> Number | None:
     if number := parse_number(text):
         return number
     if (lead := re.match(r"([+-]?)⟦(dollars|euros|GBP)⟧\s*", text)) and (
-        number := parse_number(lead[1] + text[lead.end() :])
+        number := _quantity(lead[1] + text[lead.end() :], plain_units=False)
     ):
         return replace(number, unit=lead[2])
     if many := _MULTIPLIED.fullmatch(text):
-        times, number = MULTIPLIERS[many[2].lower()], _quantity(f"{many[1]}{many[3]}", plain_units)
+        behind = many[3].strip(" ⟦⟧")
+        times, number = MULTIPLIERS[many[2].lower()], _quantity(f"{many[1]}⟦{behind}⟧" if behind else many[1], True)
         return number and replace(number, value=number.value * times, places=number.places and number.places * times)
     value, unit = split_unit(text, plain_units)
     number = parse_number(value) if value != text else None
@@ -139,8 +149,11 @@ def _bracket(text: str, inner: Inner) -> Form | None:
     if not (text[:1] in ("(", "[", "]") and text[-1:] in (")", "]", "[") and len(text) > 1):
         return None
     pieces = split_top(text[1:-1], _LIST)
+    _refuse_many(pieces)
     if not (len(pieces) > 1 and (text[0] == "]" or text[-1] == "[" or closes_at_end(text))):
         return None
+    if r"\mp" in text:  # the lower signs belong together
+        return Items((inner(_with_sign(text, "+", "-")), inner(_with_sign(text, "-", "+"))))
     opened, closed = "(" if text[0] == "]" else text[0], ")" if text[-1] == "[" else text[-1]
     if opened + closed == "()" and [p.strip(" +").replace(" ", "") for p in pieces] == [r"-\infty", r"\infty"]:
         return REALS
@@ -159,10 +172,23 @@ def _set(content: str, inner: Inner) -> Form:
     """Read {1, 2} as its items, {x : 2 < x} and {x in R | 2 < x} as their conditions."""
     parts = split_top(content, re.compile(r":|\\mid(?![a-zA-Z])|\|"))
     if len(parts) > 1 and re.fullmatch(r"\s*[a-zA-Z]\s*(\\in.*)?", parts[0]):
-        return inner(content[len(parts[0]) + 1 :].removeprefix("mid"))
+        return _of_domain(parts[0], inner(content[len(parts[0]) + 1 :].removeprefix("mid")))
     items = tuple(inner(p) for p in split_top(content, _LIST) if p.strip())
     spread = (i.items if isinstance(i, Items) and not i.names and not i.braced else (i,) for i in items)
     return Items(tuple(itertools.chain.from_iterable(spread)), braced=True)
+
+
+def _of_domain(left: str, form: Form) -> Form:
+    """Conditions on a letter of which the set says that it is an integer: the integers, where they are few."""
+    if not (domain := re.search(r"\\mathbb\{([ZN])\}(\S*)", left)):
+        return form
+    if isinstance(form, Bracket) and len(form.items) == 2 and all(isinstance(i, Number) for i in form.items):
+        low, high = (i.value for i in form.items if isinstance(i, Number))
+        first = math.ceil(low) + (form.opened == "(" and low.denominator == 1)
+        last = math.floor(high) - (form.closed == ")" and high.denominator == 1)
+        if 0 <= last - first < 100 and (domain[1] == "Z" or first > 0):
+            return Items(tuple(Number(Fraction(n)) for n in range(first, last + 1)), braced=True)
+    return Phrase((Words(domain[0]), form))
 
 
 def _several(text: str, pieces: list[str], inner: Inner) -> Form:
@@ -180,10 +206,14 @@ def _several(text: str, pieces: list[str], inner: Inner) -> Form:
         if len(split_top(text, _OR)) > 1:  # x = 2 or y = 3 says less than both
             return Phrase((Items(tuple(values), tuple(names)), Words("or")))
         if any(isinstance(v, Items) and not v.names for v in values) and len(values) <= 3:  # x = 0, y = ±1
-            return _with_signs("(", values, ")")
+            ordered = sorted(zip(names, values, strict=True), key=lambda pair: pair[0])
+            return _with_signs("(", [value for _, value in ordered], ")")
         return Items(tuple(values), tuple(names))
     forms = tuple(itertools.chain.from_iterable(_spread(inner(p)) for p in pieces))
     conditions = [is_condition(p) for p in pieces]
+    letters = {f.variable for f in forms if isinstance(f, Bracket) and f.variable}
+    if all(conditions) and len(letters) > 1:  # x > 1, y > 2
+        return Items(tuple(Phrase((Words(f.variable), f)) if isinstance(f, Bracket) else f for f in forms))
     if any(conditions) and len(split_top(text, _OR)) > 1:
         return SetUnion(forms)
     if all(conditions) and (len(split_top(text, _AND)) > 1 or any(isinstance(f, SetMinus) for f in forms)):
@@ -215,14 +245,15 @@ def _spread(form: Form) -> tuple[Form, ...]:
 
 def _single(text: str, plain_units: bool, inner: Inner) -> Form:
     """Read an answer that is no list and stands in no bracket."""
-    lead = _LEAD.match(text)
-    if lead and not re.match(r"[\^/_({\[]", text[lead.end() :]) and _only_leads(lead[1], lead[2]):
+    if form := parse_geometry(text):
+        return form
+    if (lead := _LEAD.match(text)) and _only_leads(lead[1], lead[2], text[lead.end() :]):
         return inner(text[lead.end() :])
     text = re.sub(r"^(?:\\approx|=|:)\s*", "", text)
     if match := _SAID.fullmatch(text):
         return inner(match[1])
-    if form := parse_geometry(text) or parse_clock(text):
-        return form
+    if clock := parse_clock(text):
+        return clock
     relation = parse_relation(text, inner)
     if relation is not None:
         return relation
@@ -236,12 +267,17 @@ def _single(text: str, plain_units: bool, inner: Inner) -> Form:
     return Math(re.sub(r"^\(([A-Z])\)$", r"\1", text))
 
 
-def _only_leads(words: str, sign: str) -> bool:
+def _only_leads(words: str, sign: str, rest: str) -> bool:
     """Whether words before an answer leave it as it is: "the answer is", or a name with "=" or ":" behind it."""
     found = re.findall(r"[^\W\d_]+", words.lower())
+    if re.match(r"[\^/_]", rest):
+        return False
     if sign:
         return CHANGING.isdisjoint(set(found) - {"is", "all", "or", "and", "least", "most", "greater"})
-    return bool(found) and (set(found) <= LABELS or re.fullmatch(r"\(?[A-Ea-e][).:]+", words.strip()) is not None)
+    if re.fullmatch(r"\(?[A-Ea-e][).:]+", words.strip()):
+        return not re.fullmatch(r"\(?[A-E]\)?", rest)  # (B) A is no A
+    states = bool(found) and found[-1] in ("is", "are", "equals", "be") and CHANGING.isdisjoint(set(found) - {"is"})
+    return states or (bool(found) and set(found) <= LABELS)
 
 
 def _with_sign(text: str, upper: str, lower: str) -> str:

@@ -4,11 +4,11 @@ import re
 from collections.abc import Callable
 
 from scope_openrlhf.verifier.brackets import split_top
-from scope_openrlhf.verifier.forms import Bracket, Congruence, Form, Items, Math, Named, Relation, SetMinus, SetUnion
+from scope_openrlhf.verifier.forms import Bracket, Congruence, Form, Items, Math, Named, Relation, SetMeet, SetMinus, SetUnion
 from scope_openrlhf.verifier.numbers import parse_number
 
 NAME = re.compile(
-    r"(?:\\[a-zA-Z]+(?:\{[a-zA-Z]+\})?|[a-zA-Z])(?:_(?:\{[^{}]*\}|\w))?'*(?:\([^()=]*\))?"
+    r"(?:\\(?!sqrt|[td]?frac|binom|exp)[a-zA-Z]+(?:\{[a-zA-Z]+\})?|[a-zA-Z])(?:_(?:\{[^{}]*\}|\w))?'*(?:\([^()=]*\))?"
     r"|[a-zA-Z]\^\{-1\}\([^()=]*\)|[a-zA-Z](?:\s*:\s*[a-zA-Z])+|\\frac\{d\^?\{?\d?\}?\s*\w*\}\{d\s*\w\^?\{?\d?\}?\}"
     r"|\\(?:sin|cos|tan|cot|sec|csc|ln|log|angle|overline|triangle|vec)\s*\{?\s*\\?\w+\s*\}?"
     r"|\|?[A-Z]{1,4}\|?|\[[A-Z]+\]|P\([^()=]*\)|⟦[^⟧]*⟧|[a-zA-Z]{3,}"
@@ -20,7 +20,7 @@ _EVALUATION = re.compile(
     r"|\\(?:lim|max|min|sup|inf|sum|prod|int|iint|oint|operatorname)(?![a-z]).*|(?:E|Var|Cov|P|Pr)\s*[\[({].*"
     r"|\|[^|=]+\||\\\|[^|=]+\\\||⟦[^⟧]*⟧\s*(?:[\[({].*|\\?[a-zA-Z](?:_\{[^{}]*\})?)|#.+"
     rf"|\\frac\{{{_TERM}\}}\{{{_TERM}\}}|{_TERM}\s*/\s*{_TERM}"
-    rf"|\d*\s*{_TERM}(?:\s*(?:[+-]|\\cdot|\\times)\s*\d*\s*{_TERM})+|\\overline\{{[A-Z]+\}}|\\vec\s*\{{?\w+\}}?\s*\\cdot.+"
+    rf"|\d+\s*[+-]\s*[A-Z]\([^()=]*\)|\d*\s*{_TERM}(?:\s*(?:[+-]|\\cdot|\\times)\s*\d*\s*{_TERM})+|\\overline\{{[A-Z]+\}}|\\vec\s*\{{?\w+\}}?\s*\\cdot.+"
 )
 """Left sides that ask for one value: E[X], |z|, m/n, m + n, lim f(x). An equation of x and y asks for none."""
 _SIGNS = {
@@ -34,8 +34,10 @@ _SIGN = re.compile(
 )
 _MIRRORED = {">": "<", ">=": "<="}
 _COORDINATES = re.compile(r"\([a-zA-Z\s,_{}\d\\]+\)")
+_LETTER = re.compile(r"(?:\\(?!sqrt|ln|log|sin|cos|tan|exp)[a-zA-Z]+|[a-zA-Z])(?:_\{[^{}]*\})?'*(?:\([a-zA-Z]\))?|[A-Z]{2}|[a-zA-Z]{3,}")
+"""What an inequality may be about: a letter, or a quantity that has a name."""
 _VARIABLE = re.compile(r"\\?[a-zA-Z]+(?:_\{[^{}]*\})?'*|\([a-zA-Z\s,_{}\d]+\)|⟦[^⟧]*⟧")
-_MODULO = re.compile(r"(.*?)(?:\\equiv(?![a-z])|=)(.*?)(?:\\pmod\s*\{([^{}]*)\}|\\bmod\s*(\w+)|\(?⟦mod(?:ulo)?⟧\s*(\w+)\)?)$")
+_MODULO = re.compile(r"(.*?)(?:\\equiv(?![a-z])|=)(.*?)(?:\\pmod\s*\{([^{}]*)\}|\\bmod\s*(\w+)|\(?⟦mod(?:ulo)?⟧\s*(\w+)\)?|(?<=\d)\s*\((\d+)\))$")
 REALS = Math(r"\mathbb{R}")
 
 Inner = Callable[[str], Form]
@@ -72,9 +74,11 @@ def parse_relation(text: str, inner: Inner) -> Form | None:
 
 def parse_congruence(text: str, inner: Inner) -> Congruence | None:
     """Read n = 1, 4 (mod 5); None for anything else."""
-    if "mod" not in text or not (match := _MODULO.fullmatch(text)):
+    if len(text) > 200 or not ("mod" in text or r"\equiv" in text) or not (match := _MODULO.fullmatch(text)):
         return None
-    modulus = match[3] or match[4] or match[5]
+    modulus = match[3] or match[4] or match[5] or match[6]
+    if match[6] and r"\equiv" not in text:
+        return None
     return Congruence(match[1].strip(), inner(match[2].strip(" ,")), inner(modulus)) if modulus else None
 
 
@@ -96,6 +100,11 @@ def _is_name(text: str) -> bool:
         and not parse_number(text)
         and text not in (r"\pi", r"\infty", "e", "i", r"\emptyset")
     )
+
+
+def _is_letter(text: str) -> bool:
+    """Whether the text is what an inequality may be about."""
+    return _is_name(text) and bool(_LETTER.fullmatch(text))
 
 
 def _equation(sides: list[str], inner: Inner) -> Form:
@@ -137,13 +146,20 @@ def _inequality(text: str, sides: list[str], signs: list[str], inner: Inner) -> 
     """Read 2 < x <= 5, x < 5 and 2 <= x as intervals, others as a relation; greater is turned round first."""
     if all(s in _MIRRORED for s in signs):
         sides, signs = sides[::-1], [_MIRRORED[s] for s in signs[::-1]]
-    if signs == ["!="] and _is_name(sides[0]) and not _is_name(sides[1]):
-        return SetMinus(REALS, inner(sides[1]))
+    if signs == ["!="]:
+        left, right = sides if not _is_letter(sides[1]) else sides[::-1]
+        if _is_letter(left) and not _is_letter(right):
+            return SetMinus(REALS, inner(right))
+        if _is_absolute(left) and _is_letter(left[1:-1].strip()):
+            return SetMinus(REALS, Items((inner(right), inner(f"-{right}"))))
     if all(s in ("<", "<=") for s in signs):
         if interval := _interval(sides, signs, inner):
             return interval
         if len(sides) == 2 and (size := _of_absolute(sides, signs[0], inner)):
             return size
+        if len(sides) == 3 and _is_absolute(sides[1]) and _is_letter(sides[1][1:-1].strip()):  # 1 < |x| < 3
+            parts = [_inequality(text, pair, [sign], inner) for pair, sign in ((sides[:2], signs[0]), (sides[1:], signs[1]))]
+            return SetMeet(tuple(parts))
         if len(sides) == 3 and signs[0] == signs[1]:  # a < m < b where (m - a)(m - b) < 0
             low, middle, high = sides
             return Relation(f"(({middle})-({low}))(({middle})-({high}))", signs[0], "0")
@@ -153,11 +169,11 @@ def _inequality(text: str, sides: list[str], signs: list[str], inner: Inner) -> 
 def _interval(sides: list[str], signs: list[str], inner: Inner) -> Bracket | None:
     """Read a chain whose one unknown side is a name; None for any other."""
     opened, closed = "[" if signs[0] == "<=" else "(", "]" if signs[-1] == "<=" else ")"
-    if len(sides) == 3 and _is_name(sides[1]):
+    if len(sides) == 3 and _is_letter(sides[1]):
         return Bracket(opened, (inner(sides[0]), inner(sides[2])), closed, sides[1])
-    if len(sides) == 2 and _is_name(sides[0]) and not _is_name(sides[1]):
+    if len(sides) == 2 and _is_letter(sides[0]) and not _is_letter(sides[1]):
         return Bracket("(", (Math(r"-\infty"), inner(sides[1])), closed, sides[0])
-    if len(sides) == 2 and _is_name(sides[1]) and not _is_name(sides[0]):
+    if len(sides) == 2 and _is_letter(sides[1]) and not _is_letter(sides[0]):
         return Bracket(opened, (inner(sides[0]), Math(r"\infty")), ")", sides[1])
     return None
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 
-from scope_openrlhf.verifier.forms import Bracket, Form, Items, Math, Matrix
+from scope_openrlhf.verifier.forms import Bracket, Form, Items, Math, Matrix, Words
 from scope_openrlhf.verifier.numbers import Number
 
 Again = Callable[[Form, Form], bool]
@@ -30,15 +30,18 @@ def same_items(g: Form, a: Form, again: Again) -> bool:
     if isinstance(g, Bracket | Matrix) and isinstance(a, Items) and len(a.items) != 1:
         return False
     gold, answer = (f.items if isinstance(f, Items) else (f,) for f in (g, a))
-    if isinstance(g, Items) and isinstance(a, Items) and g.braced and a.braced:
-        return same_unordered(gold, answer, lambda x, y: _same_element(x, y, again))
-    if _is_nested(g) != _is_nested(a):
-        return False
+    for one, other in ((g, answer), (a, gold)):  # BC for B, C
+        if isinstance(one, Words) and re.fullmatch("[A-F]{2,6}", one.plain):
+            return sorted(one.plain.lower()) == sorted(i.text.lower() for i in other if isinstance(i, Words | Math))
     if _DOTS in gold or _DOTS in answer:  # 1, 2, ..., n says how it goes on by its order
         series = _progression(gold), _progression(answer)
         if all(series):
             return series[0] == series[1]
         return len(gold) == len(answer) and all(map(again, gold, answer))
+    if isinstance(g, Items) and isinstance(a, Items) and g.braced and a.braced:
+        return same_unordered(gold, answer, lambda x, y: _same_element(x, y, again))
+    if _is_nested(g) != _is_nested(a):
+        return False
     if _counts_things(gold) and _counts_things(answer):
         return same_unordered(gold, answer, lambda x, y: _same_things(x, y) and again(x, y))
     return same_unordered(gold, answer, again)

@@ -6,10 +6,14 @@ Plain string work over at most MAX_ANSWER_CHARS characters; nothing is evaluated
 import re
 from collections.abc import Callable
 
+from scope_openrlhf.verifier.brackets import TooMuch
 from scope_openrlhf.verifier.characters import plain_characters
 from scope_openrlhf.verifier.vocabulary import FUNCTIONS, LABELS, UNITS
 
 MAX_ANSWER_CHARS = 2_000
+"""Characters of an answer that is read."""
+MAX_WRITTEN_CHARS = 3_000
+"""Characters that it may have in TeX: a sign such as ½ is eleven there."""
 _TEXT = re.compile(r"\\(?:text|textbf|textrm|textit|texttt|textsf|textnormal|mbox|hbox)\s*\{((?:[^{}]|\^\{-?\d+\})*)\}")
 _ROMAN = re.compile(r"\\(?:mathrm|operatorname\*?|mathbf|mathit|mathsf|mathtt|boldsymbol|bm|rm|bf)\s*\{((?:[^{}]|\^\{-?\d+\})*)\}")
 _SPACES = re.compile(
@@ -29,7 +33,9 @@ _SYNONYMS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = 
     (re.compile(r"\\(Z|N|Q)(?![a-zA-Z])"), r"\\mathbb{\1}"),
     (re.compile(r"\\(?:parallel|mid\s*\\mid)(?![a-zA-Z])"), r"\\parallel "),
     (re.compile(r"\\(?:dots[a-z]?|ldots|cdots|hdots)(?![a-zA-Z])|\.\.\.+"), r"\\ldots "),
-    (re.compile(r"\\mathcal\s*\{?O\}?(?=\s*\()"), "O"),
+    (re.compile(r"\\mathcal\s*\{?([ONUBPLF])\}?(?=\s*\()"), r"\1"),
+    (re.compile(r"([a-zA-Z])\s*:\s*([a-zA-Z])\s*\\mapsto(?![a-zA-Z])"), r"\1(\2)="),
+    (re.compile(r"\\(overline|bar)\s*(\{[a-zA-Z]\}|(?<=[a-z]) [a-z])"), r"\\bar\2"),
     (re.compile(r"\\(?:coloneqq|triangleq|equals|colon\s*=)(?![a-zA-Z])|:="), "="),
     *[(re.compile(r"\\(max|min|gcd|lcm)\s*\\\{([^{}]*)\\\}"), r"\\\1(\2)")] * 3,  # one inside another
     (re.compile(r"\^\s*(?:\{\s*(?:\\(?:top|intercal|mathsf\{T\}|mathrm\{T\})|⟦T⟧)\s*\}|\\(?:top|intercal)(?![a-zA-Z]))"), r"^{\\top}"),
@@ -54,7 +60,8 @@ _SYNONYMS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = 
     (re.compile(r"\\(?:therefore|implies|Rightarrow|because)(?![a-zA-Z])"), " "),
     (re.compile(r"(\\triangle[^\\]*)\\sim(?![a-zA-Z])"), r"\1\\similar "),
     (re.compile(r"(\\triangle[^\\]*)\\cong(?![a-zA-Z])"), r"\1\\congruent "),
-    (re.compile(r"\\(?:simeq|cong|sim)(?![a-zA-Z])"), r"\\approx "),
+    (re.compile(r"\\(?:simeq|cong|sim)(?=\s*-?[\d.])"), r"\\approx "),
+    (re.compile(r"\\(?:simeq|cong)(?![a-zA-Z])"), r"\\congruent "),
     (re.compile(r"\\bot(?![a-zA-Z])"), r"\\perp "),
     (re.compile(r"(?<=[a-zA-Z}]) ?// ?(?=[a-zA-Z\\])|^([^|]*)\\\|(?=[^|]*$)"), r"\1\\parallel "),
     (re.compile(r"\\bigcup(?![a-zA-Z])"), r"\\cup "),
@@ -86,18 +93,19 @@ _NARROWS = re.compile(r"\b(?:odd|even|prime|only|except|not|no|negative|multiple
 _RANGE = re.compile(r"(?:, ?|\s)⟦?\(?([a-zA-Z])⟦?\)? ?\\in ?\\mathbb\{[A-Z]\}[^,=]*$")
 _ALIGNED = re.compile(r"\\(?:begin|end)\{(?:aligned|alignedat|align|gathered|gather|split|equation|eqnarray|math)\*?\}(?:\{\d\})?")
 
-_COUNTS = re.compile(r"-?\d[\d.,]*(?: [a-zA-Z]+)*(?:(?:,\s*| )(?:(?:and|or) )?-?\d[\d.,]*(?: (?!and\b|or\b)[a-zA-Z]+)*)+")
-_CHOICES = re.compile(r"\(?[A-Z]\)?(?:(?:,\s*| )(?:(?:and|or) )?\(?[A-Z]\)?)+")
+_COUNTS = re.compile(r"-?\d[\d.,]*(?: [a-zA-Z]+)*(?:(?:,\s*(?:(?:and|or) )?| (?:and|or) )-?\d[\d.,]*(?: (?!and\b|or\b)[a-zA-Z]+)*)+")
+_CHOICES = re.compile(r"\(?[A-Z]\)?(?:(?:,\s*(?:(?:and|or) )?| (?:and|or) )\(?[A-Z]\)?)+")
 _FOREIGN = re.compile(r"⟦[^⟧]*⟧|(?<![^\W\d_]|\\)[a-zA-Z]*[^\W\d_a-zA-Z][^\W\d_]*(?: [^\W\d_]+)*")
 
 
 def clean(text: str) -> str:
-    """Write an answer in the one spelling; ⟦...⟧ holds what was \\text{...}."""
-    text = re.sub(r"\s+", " ", text[:MAX_ANSWER_CHARS]).strip(" `")
-    text = re.sub(r"(?:\\[,;:! ] ?){3,}", r"\\ ", text)
+    """Write an answer in the one spelling; ⟦...⟧ holds what was \\text{...}. Raises TooMuch."""
+    text = re.sub(r"[\s⟦⟧⏎]+", " ", text[:MAX_ANSWER_CHARS]).strip(" `")
+    text = re.sub(r"(?:(?:\\[,;:! ]|~) ?){3,}", r"\\ ", text)
     text = re.sub(r"^\*\*(?=[^*])|(?<=[^*])\*\*$", "", text)  # bold letters of Markdown
-    text = plain_characters(text)
-    text = _one_line(text)
+    text = _one_line(plain_characters(text))
+    if len(text) > MAX_WRITTEN_CHARS:
+        raise TooMuch(f"written out it has more than {MAX_WRITTEN_CHARS} characters")
     text = _undecorated(text)
     text = _marked_words(text)
     text = _plain_mathematics(text)
@@ -108,7 +116,9 @@ def clean(text: str) -> str:
         text = text[: found.start()]
     if (found := _RANGE.search(text)) and found[1] in text[: found.start()]:  # "3k, k in Z" is 3k
         text = text[: found.start()]
-    text = re.sub(r"^[\s.,;:*]+(?=\S)(?<![.])|(?:[\s;:*]|\\(?=$|\s*[.,]*$))+$", "", text)
+    text = re.sub(r"^[\s.,;:*]+(?=\S)(?<![.])", "", text).rstrip(" ;:*")
+    while text.endswith("\\"):  # a space of TeX's, of which the space is gone
+        text = text[:-1].rstrip(" ;:*.,")
     return text if text.endswith("...") else text.rstrip(" .,")
 
 
@@ -173,10 +183,11 @@ def _plain_mathematics(text: str) -> str:
     text = re.sub(r"([\^_])\s*(\\[td]?frac(?:\{[^{}]*\}){2}|\\sqrt\{[^{}]*\})", r"\1{\2}", text)
     text = re.sub(r"\\(vec|hat|bar|d?dot|tilde|overline|widehat|mathcal)\s+([a-zA-Z])", r"\\\1{\2}", text)
     text = re.sub(r"_\{⟦base ?⟧ ?(\w+)\}", r"_{\1}", text)
-    text = re.sub(r"_\s*(\\[a-zA-Z]+|[0-9a-zA-Z])", r"_{\1}", text)
+    text = re.sub(r"_\s*(\\[a-zA-Z]+|[0-9a-zA-Z*])", r"_{\1}", text)
     text = re.sub(r"_\{\s*([^{}]*?)\s*\}", r"_{\1}", text)
     text = re.sub(r"\(\s*(?:\\[bp]?mod|⟦mod⟧|mod)\s*(?=[^a-zA-Z])\{?([^(){}]*)\}?\s*\)|\\p?mod\s*(\d+|[a-z])(?![a-zA-Z])", r"\\pmod{\1\2}", text)
     text = re.sub(r"\\frac\{⟦([^⟧]*)⟧\}\{⟦([^⟧]*)⟧\}", r"⟦\1⟧/⟦\2⟧", text)
+    text = re.sub(r"(\.\d*)\\dot\s*\{?(\d)\}?(\d*)\\dot\s*\{?(\d)\}?", r"\1\\overline{\2\3\4}", text)
     return re.sub(r"\\(bar|overline|dot)\s*(\d)", r"\\overline{\2}", text)
 
 
@@ -233,9 +244,11 @@ def _word(content: str) -> str:
         if inside and (before or behind):
             return (f"⟦{before.strip()}⟧" if before else "") + _word(inside) + (f"⟦{behind.strip(' ,')}⟧" if behind else "")
     if _COUNTS.fullmatch(content) or _CHOICES.fullmatch(content):
-        pieces = re.split(r"(?:,\s*)?\b(and|or)\b|,\s+(?=[\dA-Z])", content)
+        pieces = re.split(r"(?:,\s*)?\b(and|or)\b|,\s*(?=[\dA-Z(-])", content)
+        if len(pieces) == 1:
+            return f"⟦{content}⟧"
         return "".join(f"⟦{p}⟧" if p in ("and", "or") else "," if p is None else _word(p) for p in pieces if p != "")
-    if (said := re.fullmatch(r"([^\d:]{1,40}):\s*(\S.*)", content)) and set(said[1].lower().split()) <= LABELS:
+    if (said := re.fullmatch(r"([^\d:]{1,40}):\s*(\S.*)", content)) and len(said[1]) > 1 and set(said[1].lower().split()) <= LABELS:
         return _word(said[2])
     if match := re.fullmatch(r"(-?[\d.,:/]*\d)\s*([a-zA-Z][a-zA-Z.\s]*)", content):
         return f"{match[1]}⟦{match[2].strip()}⟧"

@@ -8,7 +8,7 @@ from math_verify import verify as same_by_math_verify
 
 from scope_openrlhf.verifier.compare import Rules, same
 from scope_openrlhf.verifier.giants import TooLarge, has_giants, same_giants
-from scope_openrlhf.verifier.latex import FACTORIAL2, Unreadable, read
+from scope_openrlhf.verifier.latex import Unreadable, read
 from scope_openrlhf.verifier.sets import NoOrder
 from scope_openrlhf.verifier.spelling import squeeze
 
@@ -16,6 +16,8 @@ DIGITS, SURE_DIGITS = 60, 400
 """Digits to which values are computed: everywhere, and where two numbers are the same so far."""
 MAX_EXPONENT = 300
 """Exponent of a letter up to which powers of fractions are computed exactly."""
+MAX_FLOAT_EXPONENT = 1_000_000
+"""Exponent of a letter beyond which two expressions are the same only if they are written alike."""
 
 Point = dict[sympy.Symbol, sympy.Rational]
 """Symbol -> value."""
@@ -66,9 +68,12 @@ def same_value(g: sympy.Expr, a: sympy.Expr) -> bool:
         return same_giants(g, a)
     if g.has(sympy.oo) or a.has(sympy.oo):
         return bool(g.doit() == a.doit())
+    a = _with_constant(g, a)
     free = sorted(g.free_symbols | a.free_symbols, key=str)
     if not free:
         return _equal_numbers(g, a)
+    if any(p.exp.is_number and abs(p.exp) > MAX_FLOAT_EXPONENT for p in g.atoms(sympy.Pow) | a.atoms(sympy.Pow)):
+        return bool(g == a)
     is_complex = g.has(sympy.I) or a.has(sympy.I)
     compared = 0
     for point in _points(free, g, a):
@@ -85,6 +90,14 @@ def same_value(g: sympy.Expr, a: sympy.Expr) -> bool:
     if compared < 3:
         return bool(sympy.simplify(g.doit() - a.doit()) == 0)
     return True
+
+
+def _with_constant(g: sympy.Expr, a: sympy.Expr) -> sympy.Expr:
+    """The answer with the gold's name for a constant, where one writes c and the other C, and not both."""
+    ours, theirs = g.free_symbols - a.free_symbols, a.free_symbols - g.free_symbols
+    if {str(s) for s in ours | theirs} == {"c", "C"} and len(ours) == len(theirs) == 1:
+        return a.subs(theirs.pop(), ours.pop())
+    return a
 
 
 def same_relation(g: sympy.Expr, a: sympy.Expr, kind: str) -> bool:
@@ -153,8 +166,7 @@ def _equal_numbers(g: sympy.Expr, a: sympy.Expr) -> bool:
 def _letters(expression: sympy.Expr) -> sympy.Expr:
     """Make i the imaginary unit, and x(t), dv/dt and other unknown functions letters of their own."""
     unknown = expression.atoms(sympy.core.function.AppliedUndef, sympy.Derivative)
-    known = {r"\zeta": sympy.zeta, FACTORIAL2: sympy.factorial2}
-    named = {f: known[str(f.func)](*f.args) if str(f.func) in known else sympy.Symbol(f"[{f}]") for f in unknown}
+    named = {f: sympy.zeta(*f.args) if str(f.func) == r"\zeta" else sympy.Symbol(f"[{f}]") for f in unknown}
     expression = expression.xreplace(named)
     return expression.subs(sympy.Symbol("i"), sympy.I) if sympy.Symbol("i") in expression.free_symbols else expression
 
@@ -172,7 +184,7 @@ def _points(free: list[sympy.Symbol], *expressions: sympy.Expr) -> Iterator[Poin
         for k in range(2, 17 if rounds else 9):
             others = {s: sympy.Rational(rng.randint(300, 3000), 997) for s in free}
             yield others | {s: sympy.Integer(k + 3 * i) for i, s in enumerate(integers if not rounds else free)}
-        if len(integers) == len(free):
+        if len(integers) == len(free) or (integers and not rounds):
             return
     for low, high in [(300, 3000)] * 4 + [(20, 970)] * 3 + [(12_000, 90_000)] * 2 + [(3, 960)] * 2:
         yield {s: sympy.Rational(rng.randint(low, high), 997) for s in free}
@@ -186,7 +198,7 @@ def _points(free: list[sympy.Symbol], *expressions: sympy.Expr) -> Iterator[Poin
 
 def _counts(expression: sympy.Expr) -> bool:
     """Whether letters of an expression count something: the terms of a sum, a sign that changes."""
-    if expression.has(sympy.Sum, sympy.Product, sympy.factorial, sympy.factorial2, sympy.binomial):
+    if expression.has(sympy.Sum, sympy.Product, sympy.factorial, sympy.binomial):
         return True
     powers = expression.atoms(sympy.Pow)
     return any(p.base.is_negative and p.exp.free_symbols for p in powers)

@@ -7,7 +7,7 @@ from scope_openrlhf.verifier.vocabulary import CHANGING, COUNTED, FUNCTIONS, GRE
 _PLAIN_UNIT = re.compile(
     r"^(.*[\d})\]])(?:( +)|(?=[a-zA-Z]))([a-zA-Z]+(?:(?:\s*/\s*|\s+|\s*\\cdot\s*)[a-zA-Z]+|\^\{?-?\d+\}?)*)$"
 )
-_IN_BRACKETS = re.compile(r"^(.*[\d})\]])\s*\(\s*⟦?\s*([a-zA-Z][a-zA-Z ]{2,}?)\s*⟧?\s*\)$")
+_IN_BRACKETS = re.compile(r"^(.*[\d})\]])\s*\(\s*⟦?\s*([a-zA-Z][a-zA-Z ]+?)\s*⟧?\s*\)$")
 _SAYS_NOTHING = {"unit", "square", "cubic", "per", ""}
 _NO_NOUNS = {"plus", "minus", "less", "times", "has", "was", "does", "yes", "plus", "versus", "thus", "this", "gives"}
 """Words that end as a plural does."""

@@ -14,7 +14,7 @@ _SPELLINGS_OF_UNITS = (
     "mm millimeter millimeters 毫米", "km kilometer kilometers kilometre kilometres 千米 公里", "nm nanometer nanometers", "kg kilogram kilograms 千克 公斤",
     "g gram grams gm 克", "mg milligram milligrams", "s sec secs second seconds 秒", "min mins minute minutes 分钟",
     "ms millisecond milliseconds", "h hr hrs hour hours 小时", "day days 天", "week weeks", "month months", "yr year years",
-    "inch inches in", "ft foot feet", "yd yard yards", "mile miles mi", "dollars dollar USD bucks",
+    "inch inches in", "ft foot feet", "yd yard yards", "mile miles mi", "mph", "kph kmh", "dollars dollar USD bucks",
     "cents cent", "lb lbs pound pounds", "oz ounce ounces", "Hz hertz", "kHz", "MHz", "GHz", "N newton newtons",
     "J joule joules", "kJ", "W watt watts", "kW", "MW", "V volt volts", "A amp amps ampere amperes", "K kelvin",
     "Pa pascal pascals", "kPa", "mol mole moles", "L l liter liters litre litres", "ml mL milliliter milliliters",
@@ -82,7 +82,7 @@ LABELS = {
     "exactly", "approximately", "about", "approx", "equals", "equal", "to", "of", "in", "our", "required", "minimum",
     "maximum", "smallest", "largest", "greatest", "least", "sum", "area", "volume", "length", "perimeter", "number",
     "probability", "there", "will", "must", "following", "that", "ans", "these", "this", "x", "y", "n", "interval",
-    "set", "range", "domain", "simplified", "year", "pairs", "triangle", "segment", "point", "points", "line", "答案",
+    "set", "range", "domain", "simplified", "year", "pairs", "points", "答案",
     "选", "故选", "答", "应选", "所以", "因此", "所求", "结果", "答案是", "答案为",
 }  # fmt: skip
 """Words of which what stands before an answer is made, where they say no more than that it is the answer."""

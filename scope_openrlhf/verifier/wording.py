@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from fractions import Fraction
 
 from scope_openrlhf.verifier.brackets import split_top
 from scope_openrlhf.verifier.forms import Clock, Form, Math, Phrase, Ratio, SetMinus, Words
@@ -11,6 +12,7 @@ from scope_openrlhf.verifier.vocabulary import MONTHS
 _CLOCK = re.compile(
     r"(\d{1,2}):([0-5]\d)(?::([0-5]\d))?\s*(?:⟦?\s*\(?([ap])\.?\s?m\.?\)?\s*⟧?|⟦[^⟧]*⟧)?(?:\s*⟦[^⟧]*⟧)?", re.IGNORECASE
 )
+_HOUR = re.compile(r"(\d{1,2})\s*⟦?\s*([ap])\.?\s?m\.?\s*⟧?", re.IGNORECASE)
 _GEOMETRY = re.compile(
     r"\\(angle|measuredangle|triangle|overline|overrightarrow|overleftrightarrow|vec|widehat|overparen|odot)\s*"
     r"\{?\s*([A-Z]'?(?:[A-Z]'?){0,5})\s*\}?"
@@ -26,7 +28,19 @@ _MEANING = {
     "all real": r"\mathbb{R}", "set of all real numbers": r"\mathbb{R}", "set of real numbers": r"\mathbb{R}",
     "no solution": r"\emptyset", "no solutions": r"\emptyset", "no real solution": r"\emptyset",
     "no real solutions": r"\emptyset", "empty set": r"\emptyset", "there no solution": r"\emptyset",
+    "integers": r"\mathbb{Z}", "all integers": r"\mathbb{Z}", "complex numbers": r"\mathbb{C}",
+    "rational numbers": r"\mathbb{Q}", "natural numbers": r"\mathbb{N}", "set of integers": r"\mathbb{Z}",
     "infinity": r"\infty", "positive infinity": r"\infty", "negative infinity": r"-\infty",
+}  # fmt: skip
+_NUMBERS = {
+    word: str(n)
+    for n, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+        "seventeen eighteen nineteen twenty".split()
+    )
+} | {
+    "half": "1/2", "one half": "1/2", "one third": "1/3", "two thirds": "2/3", "one quarter": "1/4",
+    "one fourth": "1/4", "three quarters": "3/4", "three fourths": "3/4", "one fifth": "1/5", "one sixth": "1/6",
 }  # fmt: skip
 _ALL_BUT = re.compile(r"(?:x (?:is|can be) )?all reals?(?: numbers| values)?(?: x)? (?:except|but|other than|except for)")
 _FILLERS = {"a", "an", "the", "is", "are", "answer"}
@@ -49,7 +63,11 @@ def parse_words(text: str, inner: Callable[[str], Form]) -> Form | None:
 
 
 def _meaning(folded: str, plain: str = "") -> Form:
-    """What words mean: a set or infinity where they name one, else themselves."""
+    """What words mean: a set, infinity or a number where they name one, else themselves."""
+    if folded in _NUMBERS:
+        return Number(Fraction(_NUMBERS[folded]))
+    if folded.startswith("infinitely many"):
+        folded = "infinitely many"
     return Math(_MEANING[folded]) if folded in _MEANING else Words(folded, plain)
 
 
@@ -61,7 +79,7 @@ def _phrase(text: str, inner: Callable[[str], Form]) -> Form | None:
     forms = [Words(fold(p[1:-1])) if p[0] == "⟦" else inner(p.strip()) for p in pieces]
     if isinstance(forms[0], Words) and _ALL_BUT.fullmatch(forms[0].text) and len(forms) == 2:
         return SetMinus(Math(r"\mathbb{R}"), forms[1])
-    forms = [f for f in forms if not (isinstance(f, Words) and f.text in ("", "is", "are", "a", "the"))]
+    forms = [f for f in forms if not (isinstance(f, Words) and f.text in ("", "is", "are", "the"))]
     return forms[0] if len(forms) == 1 else Phrase(tuple(forms))
 
 
@@ -91,6 +109,8 @@ def fold(text: str) -> str:
 
 def parse_clock(text: str) -> Clock | None:
     """Read 3:20, 3:20 p.m. and 22:25:27; None for anything else."""
+    if hour := _HOUR.fullmatch(text):
+        return Clock((int(hour[1]), 0), hour[2].lower())
     if not (match := _CLOCK.fullmatch(text)):
         return None
     return Clock(tuple(int(p) for p in match.groups()[:3] if p), (match[4] or "").lower())
