@@ -66,7 +66,7 @@ class Rules:
 def same(gold: str, answers: list[str], leaf: Leaf, rules: Rules) -> bool:
     """Whether an answer is the gold one.
 
-    gold: raw. answers: what the boxes that belong together hold, raw. Raises TooDeep, or whatever leaf raises.
+    gold: raw. answers: what the boxes that belong together hold, raw. Raises TooMuch, or whatever leaf raises.
     """
     cleaned = [clean(a) for a in answers]
     told = clean(gold)
@@ -84,7 +84,7 @@ def _one(gold: str, answer: str, leaf: Leaf, rules: Rules) -> bool:
     """Whether one cleaned answer is the gold one, in one of its readings."""
     if squeeze(gold) == squeeze(answer) and not re.search(r"\d [eE]\b|[eE] \d", answer):
         return bool(answer)
-    if re.fullmatch(r"\\mathbb\{[A-Z]\}", gold) and answer == gold[8]:  # bold instead of doubled
+    if re.fullmatch(r"\\mathbb\{[RZNQ]\}", gold) and answer == gold[8]:  # bold instead of doubled
         return True
     choices = [_LABEL.fullmatch(text) for text in (gold, answer)]
     if choices[0] and choices[1] and choices[0][1] != choices[1][1]:

@@ -7,7 +7,8 @@ and symbolic.py compares with sympy.
 
 import functools
 import os
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from scope_openrlhf.verifier.brackets import TooMuch
@@ -30,6 +31,8 @@ class Verdict:
     extracted: str | None
     """Answer that the response gives, None where it has no complete box."""
     reason: str
+    seconds: float = field(default=0.0, compare=False)
+    """CPU seconds that it took, here and in a worker; the wait for a worker is none of them."""
 
     @property
     def right(self) -> bool:
@@ -52,7 +55,7 @@ class Grader:
     ) -> None:
         """Set the limits.
 
-        workers: number of processes. seconds, mib: limits of one pair.
+        workers: number of processes. seconds, mib: limits of one pair, of CPU time and of memory.
         memory: number of pairs of gold and answer whose verdict is remembered.
         """
         self.workers = Workers(workers, seconds, mib)
@@ -65,35 +68,42 @@ class Grader:
         significant: see compare.Rules.
         Raises GraderError where no worker can be started.
         """
+        start = time.thread_time()
+        verdict = self._graded(gold, response, lenient, Rules(significant))
+        return replace(verdict, seconds=verdict.seconds + time.thread_time() - start)
+
+    def _graded(self, gold: str, response: str, lenient: bool, rules: Rules) -> Verdict:
         answers = extract_answers(response, lenient)
         if not answers:
             return Verdict("wrong", None, "no complete \\boxed{}")
         shown = ", ".join(answers).encode("utf-8", "replace").decode()[:MAX_ANSWER_CHARS]
+        if not gold.strip():
+            return Verdict("failed", shown, "the gold answer is empty")
+        if len(answers) == 1 and answers[0].split() == gold.split():
+            return Verdict("right", shown, "same text")
         if any(len(a) > MAX_ANSWER_CHARS for a in answers):
             return Verdict("wrong", shown[:100], f"an answer longer than {MAX_ANSWER_CHARS} characters")
-        pair = _sound(gold), tuple(_sound(a) for a in answers), Rules(significant)
+        pair = _sound(gold), tuple(_sound(a) for a in answers), rules
         try:  # long answers are not worth remembering
-            right, reason = self.decide(*pair) if len(shown) <= 200 else self._decide(*pair)
+            right, reason, spent = self.decide(*pair) if len(shown) <= 200 else self._decide(*pair)
         except Undecided as error:
-            return Verdict("failed", shown, str(error))
-        return Verdict("right" if right else "wrong", shown, reason)
+            return Verdict("failed", shown, str(error), error.seconds)
+        return Verdict("right" if right else "wrong", shown, reason, spent)
 
     def close(self) -> None:
         """End the workers; the next pair that needs one starts them anew."""
         self.workers.close()
 
-    def _decide(self, gold: str, answers: tuple[str, ...], rules: Rules) -> tuple[bool, str]:
-        """Whether the answers are the gold one, and why. Raises Undecided."""
-        if len(answers) == 1 and " ".join(answers[0].split()) == " ".join(gold.split()):
-            return True, "same text"
+    def _decide(self, gold: str, answers: tuple[str, ...], rules: Rules) -> tuple[bool, str, float]:
+        """Whether the answers are the gold one, why, and CPU seconds of a worker. Raises Undecided."""
         try:
             right = same(gold, list(answers), _without_algebra, rules)
-            return right, "same" if right else "different"
+            return right, "same" if right else "different", 0.0
         except _NeedsAlgebra:
-            right = self.workers.decide(gold, answers, rules)
-            return right, "same by algebra" if right else "different by algebra"
+            right, spent = self.workers.decide(gold, answers, rules)
+            return right, "same by algebra" if right else "different by algebra", spent
         except TooMuch as error:
-            return False, str(error)
+            return False, str(error), 0.0
         except (ValueError, ArithmeticError, RecursionError) as error:  # of numbers that no machine holds
             raise Undecided(f"{type(error).__name__}: {error}"[:200]) from None
 

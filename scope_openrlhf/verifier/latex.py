@@ -63,7 +63,7 @@ def read(text: str) -> sympy.Basic:
         raise
     except Exception as error:  # border to a parser: any of its exceptions means that it cannot read this
         if _NOTATION.fullmatch(text.strip()):
-            return sympy.Symbol(re.sub(r"\s|\\cdot", "", text))
+            return sympy.Symbol(re.sub(r"\s|\\cdot|\((?=\[)|(?<=\])\)", "", text))
         raise Unreadable(f"{type(error).__name__}: {error}") from error
 
 
@@ -92,6 +92,7 @@ def _plain_symbols(text: str) -> str:
     text = _DOUBLE_FACTORIAL.sub(lambda m: _double_factorial(int(m[1])), text)
     text = re.sub(r"⟦([^⟧]*)⟧", lambda m: _symbol("word", m[1].casefold()), text)
     text = _NORM.sub(lambda m: _symbol("norm", _even(m[1]) + (m[2] or "")), text)
+    text = re.sub(r"(_\{[^{}]*\})\s*\^\s*\{?0\}?", r"^{0}\1", text)
     text = re.sub(r"(\\[A-Z][a-z]+|[A-Z])\s*\^\s*\{?0\}?\s*_\{([^{}]*)\}", lambda m: _symbol(m[1], "0" + m[2]), text)
     text = re.sub(r"(?<![a-zA-Z\\])([a-zA-Z])\s*\[([a-zA-Z,\s]+)\]", lambda m: _symbol(m[1], f"[{m[2]}]"), text)
     text = _GIVEN.sub(_of_given, text)

@@ -45,6 +45,7 @@ _UNION, _MINUS, _MEET = (
     re.compile(r"\\setminus(?![a-zA-Z])|(?<=[\])}])\s*-\s*(?=\\\{)"),
     re.compile(r"\\cap(?![a-zA-Z])"),
 )
+_TIMES = re.compile(r"\\times(?![a-zA-Z])")
 _LANGLE = re.compile(r"\\langle(?![a-zA-Z])(.*)\\rangle$")
 _SAID = re.compile(r"(?:the answer is|answer|approximately|about|exactly|equals|is)\s*:?\s+(?=\S)(.*)", re.IGNORECASE)
 _HALF_LINE = re.compile(r"\\mathbb\{R\}(?:\^\{?\+\}?|_\{\+\}|_\{>\s*0\}|_\{\\ge\s*0\}|_\{>=0\}|_\+)")
@@ -134,6 +135,9 @@ def _set_operation(text: str, inner: Inner) -> Form | None:
         if all(isinstance(f, Items) and not f.names for f in forms):
             return Items(tuple(itertools.chain.from_iterable(map(_spread, forms))), braced=True)
         return SetUnion(tuple(forms))
+    if len(parts := split_top(text, _TIMES)) == 2 and all(p.strip()[:2] == r"\{" for p in parts):
+        sets = [_spread(inner(p)) for p in parts]
+        return Items(tuple(Bracket("(", pair, ")") for pair in itertools.product(*sets)), braced=True)
     if len(parts := split_top(text, _MINUS)) > 1 and all(p.strip() for p in parts):
         form = inner(parts[0])
         for part in parts[1:]:
@@ -213,7 +217,10 @@ def _several(text: str, pieces: list[str], inner: Inner) -> Form:
     conditions = [is_condition(p) for p in pieces]
     letters = {f.variable for f in forms if isinstance(f, Bracket) and f.variable}
     if all(conditions) and len(letters) > 1:  # x > 1, y > 2
-        return Items(tuple(Phrase((Words(f.variable), f)) if isinstance(f, Bracket) else f for f in forms))
+        named = tuple(Phrase((Words(f.variable), f)) if isinstance(f, Bracket) else f for f in forms)
+        return Phrase((Items(named), Words("or"))) if len(split_top(text, _OR)) > 1 else Items(named)
+    if len(split_top(text, _OR)) > 1 and all(re.fullmatch(r"[⟦( ]*[A-E][⟧). ]*", p) for p in pieces):
+        return Phrase((Items(forms), Words("or")))  # B or C chooses neither
     if any(conditions) and len(split_top(text, _OR)) > 1:
         return SetUnion(forms)
     if all(conditions) and (len(split_top(text, _AND)) > 1 or any(isinstance(f, SetMinus) for f in forms)):

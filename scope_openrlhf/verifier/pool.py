@@ -4,6 +4,7 @@ They start when a pair first needs algebra, are bounded in time and memory, and 
 """
 
 import os
+import signal
 import threading
 import time
 import weakref
@@ -23,26 +24,39 @@ class GraderError(RuntimeError):
 class Undecided(Exception):
     """A pair that nobody could decide, for this reason. Never remembered: the next try may have more time."""
 
+    def __init__(self, reason: str, seconds: float = 0.0) -> None:
+        """Note the reason, and the CPU seconds that a worker spent."""
+        super().__init__(reason)
+        self.seconds = seconds
+
 
 class Workers:
     """Pool of worker processes that compare with algebra, for any thread of one process."""
 
     def __init__(self, count: int, seconds: float, mib: int) -> None:
-        """Note the limits of one pair, seconds and MiB; no process starts yet."""
+        """Note the limits of one pair, seconds of CPU time and MiB; no process starts yet."""
         self.count, self.seconds, self.mib = count, seconds, mib
         self.pool: ProcessPool | None = None
         self.starting = threading.Lock()
 
-    def decide(self, gold: str, answers: tuple[str, ...], rules: Rules) -> bool:
-        """Whether the answers are the gold one. Raises Undecided, and GraderError where no worker starts."""
+    def decide(self, gold: str, answers: tuple[str, ...], rules: Rules) -> tuple[bool, float]:
+        """Whether the answers are the gold one, and the CPU seconds that this took.
+
+        Raises Undecided, and GraderError where no worker starts.
+        """
         for last_try in (False, True):
             pool = self._started()
             try:
-                outcome, value = pool.schedule(decide, args=[gold, list(answers), rules], timeout=self.seconds).result()
+                pair = [gold, list(answers), rules, self.seconds]
+                # the clock is for a worker that waits for something, which none does
+                task = pool.schedule(decide, args=pair, timeout=60 + 20 * self.seconds)
+                outcome, value, spent = task.result()
                 break
             except TimeoutError:
-                raise Undecided(f"not decided in {self.seconds:g} s") from None
-            except ProcessExpired:
+                raise Undecided("not decided in time: the grader's worker hung") from None
+            except ProcessExpired as error:
+                if error.exitcode == -signal.SIGPROF:
+                    raise Undecided(f"not decided in {self.seconds:g} s of CPU time", self.seconds) from None
                 raise Undecided("the grader's worker died, of memory perhaps") from None
             except (
                 RuntimeError,
@@ -54,8 +68,8 @@ class Workers:
                     ) from error
                 self.close(pool)
         if outcome == "undecided":
-            raise Undecided(str(value))
-        return bool(value)
+            raise Undecided(str(value), spent)
+        return bool(value), spent
 
     def close(self, only: ProcessPool | None = None) -> None:
         """End the processes; the next pair starts new ones. only: leave another pool than this one as it is."""

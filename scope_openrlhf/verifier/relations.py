@@ -27,10 +27,10 @@ _SIGNS = {
     "=": "=", "<": "<", ">": ">", r"\le": "<=", r"\ge": ">=", r"\ne": "!=", r"\in": "in", r"\notin": "notin",
     r"\approx": "~", r"\equiv": "=", r"\parallel": "parallel", r"\perp": "perpendicular", r"\subset": "subset",
     r"\subseteq": "subset", r"\mid": "divides", r"\similar": "similar",
-    r"\congruent": "congruent", r"\to": "to", r"\rightarrow": "to",
+    r"\congruent": "congruent", r"\sim": "=", r"\to": "to", r"\rightarrow": "to",
 }  # fmt: skip
 _SIGN = re.compile(
-    r"\\(?:le|ge|ne|in|notin|approx|equiv|parallel|perp|subseteq|subset|mid|similar|congruent|to|rightarrow)(?![a-zA-Z])|[=<>]"
+    r"\\(?:le|ge|ne|in|notin|approx|equiv|parallel|perp|subseteq|subset|mid|sim|similar|congruent|to|rightarrow)(?![a-zA-Z])|[=<>]"
 )
 _MIRRORED = {">": "<", ">=": "<="}
 _COORDINATES = re.compile(r"\([a-zA-Z\s,_{}\d\\]+\)")

@@ -33,7 +33,7 @@ _SYNONYMS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = 
     (re.compile(r"\\(Z|N|Q)(?![a-zA-Z])"), r"\\mathbb{\1}"),
     (re.compile(r"\\(?:parallel|mid\s*\\mid)(?![a-zA-Z])"), r"\\parallel "),
     (re.compile(r"\\(?:dots[a-z]?|ldots|cdots|hdots)(?![a-zA-Z])|\.\.\.+"), r"\\ldots "),
-    (re.compile(r"\\mathcal\s*\{?([ONUBPLF])\}?(?=\s*\()"), r"\1"),
+    (re.compile(r"\\mathcal\s*\{?([ONUBPLFC])\}?(?=\s*\()"), r"\1"),
     (re.compile(r"([a-zA-Z])\s*:\s*([a-zA-Z])\s*\\mapsto(?![a-zA-Z])"), r"\1(\2)="),
     (re.compile(r"\\(overline|bar)\s*(\{[a-zA-Z]\}|(?<=[a-z]) [a-z])"), r"\\bar\2"),
     (re.compile(r"\\(?:coloneqq|triangleq|equals|colon\s*=)(?![a-zA-Z])|:="), "="),
@@ -236,9 +236,9 @@ def _word(content: str) -> str:
         return content.strip("\\")
     if content in (r"\&", "&"):
         return "⟦and⟧"
-    if edge := re.fullmatch(r"([,;]\s*)?(.*?)(\s*[,;])?", content, re.DOTALL):
-        if edge[2] and (edge[1] or edge[3]):
-            return (edge[1] or "") + _word(edge[2]) + (edge[3] or "")
+    if (core := content.strip(" ,;")) and core != content.strip():
+        start = content.index(core)
+        return content[:start] + _word(core) + content[start + len(core) :]
     if joined := re.fullmatch(r"((?:and|or)\s+)?(.*?)(,?\s+(?:and|or)\s*)?", content, re.DOTALL):
         before, inside, behind = joined[1], joined[2], joined[3]
         if inside and (before or behind):
