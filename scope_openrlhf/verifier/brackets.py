@@ -2,6 +2,7 @@
 
 import re
 
+
 class TooMuch(ValueError):
     """An answer longer or nested deeper than anybody means."""
 

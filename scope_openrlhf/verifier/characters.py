@@ -4,7 +4,8 @@ import re
 import unicodedata
 
 _UNICODE = {
-    "𝜋": r"\pi ", "ℵ": r"\aleph ", "≡": r"\equiv ", "∉": r"\notin ", "∖": r"\setminus ", "⊂": r"\subset ", "∥": r"\parallel ",
+    "𝜋": r"\pi ", "ℵ": r"\aleph ", "≡": r"\equiv ", "∉": r"\notin ", "∖": r"\setminus ", "⊂": r"\subset ",
+    "∥": r"\parallel ",
     "⊥": r"\perp ", "∠": r"\angle ", "△": r"\triangle ", "∆": r"\Delta ", "∑": r"\sum ", "∏": r"\prod ", "∫": r"\int ",
     "∂": r"\partial ", "∇": r"\nabla ", "…": r"\ldots ", "⋯": r"\cdots ", "→": r"\to ", "⌊": r"\lfloor ",
     "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "∧": r"\land ", "∨": r"\lor ", "∓": r"\mp ", "∀": r"\forall ",

@@ -19,7 +19,8 @@ _ECHO = {"your", "the", "my", "a", "final", "correct", "numerical", "here", "goe
 _ECHO_OF_ANSWER = {"answer", "answers", "result", "solution", "答案", "最终答案", "réponse", "respuesta", "ответ"}
 _SENTENCE_END = re.compile(r"[.!?:](?:\s|$)|\n\s*\n")
 _JOINING = re.compile(
-    r"[a-zA-Z](?:_\{?\w+\}?)?\s*=(?=[\s$]*$)|\\[,;!() ]|\\q?quad|\\text|[\s$,;{}()]|\b(?:and|or|either|maybe|possibly|perhaps|alternatively)\b"
+    r"[a-zA-Z](?:_\{?\w+\}?)?\s*=(?=[\s$]*$)|"
+    r"\\[,;!() ]|\\q?quad|\\text|[\s$,;{}()]|\b(?:and|or|either|maybe|possibly|perhaps|alternatively)\b"
 )
 """What may stand between boxes that belong together."""
 _LENIENT = re.compile(

@@ -1,5 +1,6 @@
 """Kinds of answers: a number, a list, a set, a matrix, a relation, words, or LaTeX that needs sympy."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -159,3 +160,28 @@ Form: TypeAlias = (
     | Cases
     | Congruence
 )
+
+Leaf = Callable[[str, str, str], bool]
+"""(gold, answer, kind) -> yes or no, for two LaTeX expressions.
+
+kind: "value", whether they are the same; "=" for two equations (as left - right), "<" for two inequalities; "near X"
+for values that may be X apart; "less", whether the first is the smaller one; "at x=1/2", whether they agree there.
+"""
+Again = Callable[[Form, Form], bool]
+"""Comparison of a part of the gold with a part of the answer."""
+
+
+def as_latex(form: Form) -> str:
+    """Write a form as LaTeX again, exactly; empty for what is no single value."""
+    if isinstance(form, Math):
+        return form.text
+    if isinstance(form, Number):
+        value = form.value / 100 if form.mark == "%" else form.value
+        text = str(value.numerator) if value.denominator == 1 else rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
+        return rf"({text})\cdot\frac{{\pi}}{{180}}" if form.mark == "deg" else text
+    return form.plain if isinstance(form, Words) else ""
+
+
+def parts_of(form: Form) -> tuple[Form, ...]:
+    """Parts of a union or a list; any other form is its only part."""
+    return form.parts if isinstance(form, SetUnion) else form.items if isinstance(form, Items) else (form,)

@@ -21,7 +21,9 @@ _PLAIN_NAMES = re.compile(
 _LETTER = re.compile(r"\\[a-zA-Z]+|([a-zA-Z])_(?:\{([^{}]*)\}|(\w))|(?<!_\{)I")
 _MIXED = re.compile(r"(?<![\w.}\\])(\d+)\s*\\frac\{(\d+)\}\{(\d+)\}")
 _DERIVATIVE = re.compile(r"\\frac\s*\{\s*d\s*(\^\{?2\}?)?\s*([a-zA-Z])\s*\}\s*\{\s*d\s*[a-zA-Z]\s*(?:\^\{?2\}?)?\s*\}")
-_ACCENT = re.compile(r"\\(dot|ddot|hat|vec|bar|tilde|overline)\s*(?:\{\s*\\?([a-zA-Z]+)\s*\}|(?<=[a-z])\s+([a-zA-Z])|\\([a-z]+))")
+_ACCENT = re.compile(
+    r"\\(dot|ddot|hat|vec|bar|tilde|overline)\s*(?:\{\s*\\?([a-zA-Z]+)\s*\}|(?<=[a-z])\s+([a-zA-Z])|\\([a-z]+))"
+)
 
 
 class Unreadable(ValueError):
@@ -45,7 +47,9 @@ _OPERATOR = re.compile(
 _NOTATION = re.compile(r"(?:\\math(?:bb|cal|frak|sf)|[A-Z]|Z_)[^=<>&+]{0,80}")
 """Names of spaces and groups, such as C([0,1]), which are the same where they are spelled alike."""
 _SPECIAL = re.compile(r"([JYIKPHLTU]_\{[^{}]*\}|(?<![a-zA-Z\\}])[fgh]'*)\s*\(([^()]*[^()a-zA-Z][^()]*)\)")
-_GIVEN = re.compile(r"(?:\\mathbb\{([EP])\}|(?<![a-zA-Z])([EP])|\\(Pr))\s*[\[(]([^()\[\]|]*)(?:\\mid|\|)([^()\[\]|]*)[\])]")
+_GIVEN = re.compile(
+    r"(?:\\mathbb\{([EP])\}|(?<![a-zA-Z])([EP])|\\(Pr))\s*[\[(]([^()\[\]|]*)(?:\\mid|\|)([^()\[\]|]*)[\])]"
+)
 _GCD = re.compile(r"\\(gcd|lcm)\s*\(([^()]*)\)")
 _DECIMAL = re.compile(r"(?<![\d.\w])(\d*)\.(\d+)(?![\d.])|(?<![\d.\w])(\d+)\.(?![\d.])")
 _GEOMETRIC = re.compile(r"\\(angle|triangle)\s*\{?([A-Z]{1,4})\}?")
@@ -140,7 +144,10 @@ def _of_residues(match: re.Match[str]) -> str:
 
 def _of_given(match: re.Match[str]) -> str:
     """E(XY | Z) as a symbol; in a product of letters their order says nothing."""
-    sides = ("".join(sorted(side.replace(" ", ""))) if side.replace(" ", "").isalpha() else side for side in match.groups()[3:])
+    sides = (
+        "".join(sorted(side.replace(" ", ""))) if side.replace(" ", "").isalpha() else side
+        for side in match.groups()[3:]
+    )
     return _symbol(match[1] or match[2] or "P", "|".join(sides))
 
 
@@ -157,9 +164,7 @@ def _plain_letters(text: str) -> str:
     text = re.sub(r"\\(gamma(?![a-zA-Z])|Gamma(?![a-zA-Z]|\s*\())", r" Z_{\1letter}", text)
     text = _LETTER.sub(_rename, text)
     text = re.sub(r"([a-zA-Z]|(?<=\}))('+)", lambda m: f"{m[1]}_{{prime{len(m[2])}}}", text)
-    text = _ACCENT.sub(
-        lambda m: _accented(m[1], m[2] or m[3] or m[4]), text
-    )
+    text = _ACCENT.sub(lambda m: _accented(m[1], m[2] or m[3] or m[4]), text)
     for _ in range(2):
         text = re.sub(r"_\{([^{}]*)\}\s*_(?:\{(\w*)\}|(\w))", lambda m: f"_{{{m[1]}{m[2] or m[3]}}}", text)
     text = re.sub(r"\\mathcal\s*\{?([A-Z])\}?", r"\1_{cal}", text)

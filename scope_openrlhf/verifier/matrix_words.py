@@ -5,7 +5,9 @@ from collections import Counter
 
 from scope_openrlhf.verifier.brackets import split_top
 
-_TELLS = re.compile(r"([A-Z])\s*([A-Z])\s*-\s*\2\s*\1(?![A-Z])|\\top|[A-Z]\s*\^\s*\{?\s*(?:-1|T|\*|\\ast|\\dagger|H)\s*\}?")
+_TELLS = re.compile(
+    r"([A-Z])\s*([A-Z])\s*-\s*\2\s*\1(?![A-Z])|\\top|[A-Z]\s*\^\s*\{?\s*(?:-1|T|\*|\\ast|\\dagger|H)\s*\}?"
+)
 _TOKEN = re.compile(
     r"([A-Z](?:_\{[^{}]*\})?)\s*(?:\^\s*(?:\{\s*([^{}]*)\s*\}|(\\[a-z]+|\w|\*)))?"
     r"|(\\[a-zA-Z]+|[a-z])(?:_\{[^{}]*\})?(?:\^\{[^{}]*\}|\^\w)?|(\d+(?:/\d+)?|\\frac\{\d+\}\{\d+\})|\\cdot|\s+"

@@ -74,7 +74,7 @@ def parse(text: str, plain_units: bool = True, depth: int = 0) -> Form:
     text = text.strip()
     while (text[:1] == "{" and closes_at_end(text)) or (text[:2] == "((" and _doubled(text)):
         text = text[1:-1].strip()
-    if half := _HALF_LINE.fullmatch(text):
+    if _HALF_LINE.fullmatch(text):
         return Bracket("[" if r"\ge" in text else "(", (Number(Fraction(0)), Math(r"\infty")), ")")
     if table := parse_table(text, inner):
         return table
@@ -87,10 +87,9 @@ def parse(text: str, plain_units: bool = True, depth: int = 0) -> Form:
         return Based(match[1].lstrip("0").upper() or "0", BASES.get(base.lower(), base))
     if number := _quantity(text, plain_units):
         return number
-    if form := parse_date(text) or parse_congruence(text, inner) or spoken_cases(text, inner):
-        return form
-    if form := _set_operation(text, inner):
-        return form
+    special: Form | None = parse_date(text) or parse_congruence(text, inner) or spoken_cases(text, inner)
+    if special or (special := _set_operation(text, inner)):
+        return special
     items = split_top(text, _SEMICOLON)
     items = items if len(items) > 1 else split_top(text, _LIST)
     _refuse_many(items)
@@ -269,8 +268,9 @@ def _single(text: str, plain_units: bool, inner: Inner) -> Form:
     value, unit = split_unit(text, plain_units)
     if value != text:
         return Math(value, unit)
-    if form := parse_ratio(text, inner) or parse_words(text, inner) or vector_of(text, inner):
-        return form
+    other: Form | None = parse_ratio(text, inner) or parse_words(text, inner) or vector_of(text, inner)
+    if other:
+        return other
     return Math(re.sub(r"^\(([A-Z])\)$", r"\1", text))
 
 
@@ -290,4 +290,3 @@ def _only_leads(words: str, sign: str, rest: str) -> bool:
 def _with_sign(text: str, upper: str, lower: str) -> str:
     """Replace ± by its upper sign and ∓ by the lower one that goes with it."""
     return _SIGNED.sub(lambda m: lower if m[0] == r"\mp" else upper, text)
-

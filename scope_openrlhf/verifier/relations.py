@@ -4,7 +4,18 @@ import re
 from collections.abc import Callable
 
 from scope_openrlhf.verifier.brackets import split_top
-from scope_openrlhf.verifier.forms import Bracket, Congruence, Form, Items, Math, Named, Relation, SetMeet, SetMinus, SetUnion
+from scope_openrlhf.verifier.forms import (
+    Bracket,
+    Congruence,
+    Form,
+    Items,
+    Math,
+    Named,
+    Relation,
+    SetMeet,
+    SetMinus,
+    SetUnion,
+)
 from scope_openrlhf.verifier.numbers import parse_number
 
 NAME = re.compile(
@@ -20,7 +31,8 @@ _EVALUATION = re.compile(
     r"|\\(?:lim|max|min|sup|inf|sum|prod|int|iint|oint|operatorname)(?![a-z]).*|(?:E|Var|Cov|P|Pr)\s*[\[({].*"
     r"|\|[^|=]+\||\\\|[^|=]+\\\||⟦[^⟧]*⟧\s*(?:[\[({].*|\\?[a-zA-Z](?:_\{[^{}]*\})?)|#.+"
     rf"|\\frac\{{{_TERM}\}}\{{{_TERM}\}}|{_TERM}\s*/\s*{_TERM}"
-    rf"|\d+\s*[+-]\s*[A-Z]\([^()=]*\)|\d*\s*{_TERM}(?:\s*(?:[+-]|\\cdot|\\times)\s*\d*\s*{_TERM})+|\\overline\{{[A-Z]+\}}|\\vec\s*\{{?\w+\}}?\s*\\cdot.+"
+    rf"|\d+\s*[+-]\s*[A-Z]\([^()=]*\)|\d*\s*{_TERM}(?:\s*(?:[+-]|\\cdot|\\times)\s*\d*\s*{_TERM})+"
+    r"|\\overline\{[A-Z]+\}|\\vec\s*\{?\w+\}?\s*\\cdot.+"
 )
 """Left sides that ask for one value: E[X], |z|, m/n, m + n, lim f(x). An equation of x and y asks for none."""
 _SIGNS = {
@@ -30,14 +42,20 @@ _SIGNS = {
     r"\congruent": "congruent", r"\sim": "=", r"\to": "to", r"\rightarrow": "to",
 }  # fmt: skip
 _SIGN = re.compile(
-    r"\\(?:le|ge|ne|in|notin|approx|equiv|parallel|perp|subseteq|subset|mid|sim|similar|congruent|to|rightarrow)(?![a-zA-Z])|[=<>]"
+    r"\\(?:le|ge|ne|in|notin|approx|equiv|parallel|perp|subseteq|subset|mid|sim|similar|congruent|to|rightarrow)"
+    r"(?![a-zA-Z])|[=<>]"
 )
 _MIRRORED = {">": "<", ">=": "<="}
 _COORDINATES = re.compile(r"\([a-zA-Z\s,_{}\d\\]+\)")
-_LETTER = re.compile(r"(?:\\(?!sqrt|ln|log|sin|cos|tan|exp)[a-zA-Z]+|[a-zA-Z])(?:_\{[^{}]*\})?'*(?:\([a-zA-Z]\))?|[A-Z]{2}|[a-zA-Z]{3,}")
+_LETTER = re.compile(
+    r"(?:\\(?!sqrt|ln|log|sin|cos|tan|exp)[a-zA-Z]+|[a-zA-Z])(?:_\{[^{}]*\})?'*(?:\([a-zA-Z]\))?|[A-Z]{2}|[a-zA-Z]{3,}"
+)
 """What an inequality may be about: a letter, or a quantity that has a name."""
 _VARIABLE = re.compile(r"\\?[a-zA-Z]+(?:_\{[^{}]*\})?'*|\([a-zA-Z\s,_{}\d]+\)|⟦[^⟧]*⟧")
-_MODULO = re.compile(r"(.*?)(?:\\equiv(?![a-z])|=)(.*?)(?:\\pmod\s*\{([^{}]*)\}|\\bmod\s*(\w+)|\(?⟦mod(?:ulo)?⟧\s*(\w+)\)?|(?<=\d)\s*\((\d+)\))$")
+_MODULO = re.compile(
+    r"(.*?)(?:\\equiv(?![a-z])|=)(.*?)(?:\\pmod\s*\{([^{}]*)\}|\\bmod\s*(\w+)"
+    r"|\(?⟦mod(?:ulo)?⟧\s*(\w+)\)?|(?<=\d)\s*\((\d+)\))$"
+)
 REALS = Math(r"\mathbb{R}")
 
 Inner = Callable[[str], Form]
@@ -158,7 +176,9 @@ def _inequality(text: str, sides: list[str], signs: list[str], inner: Inner) -> 
         if len(sides) == 2 and (size := _of_absolute(sides, signs[0], inner)):
             return size
         if len(sides) == 3 and _is_absolute(sides[1]) and _is_letter(sides[1][1:-1].strip()):  # 1 < |x| < 3
-            parts = [_inequality(text, pair, [sign], inner) for pair, sign in ((sides[:2], signs[0]), (sides[1:], signs[1]))]
+            parts = [
+                _inequality(text, pair, [sign], inner) for pair, sign in ((sides[:2], signs[0]), (sides[1:], signs[1]))
+            ]
             return SetMeet(tuple(parts))
         if len(sides) == 3 and signs[0] == signs[1]:  # a < m < b where (m - a)(m - b) < 0
             low, middle, high = sides
@@ -202,4 +222,3 @@ def _of_absolute(sides: list[str], sign: str, inner: Inner) -> Form | None:
 
 def _is_absolute(text: str) -> bool:
     return text[:1] == "|" == text[-1:] and text.count("|") == 2 and len(text) > 2
-

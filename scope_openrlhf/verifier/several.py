@@ -1,15 +1,12 @@
 """Comparison of lists, sets, named solutions, tuples and matrices, given the comparison of their parts."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 
-from scope_openrlhf.verifier.forms import Bracket, Form, Items, Math, Matrix, Words
+from scope_openrlhf.verifier.forms import Again, Bracket, Form, Items, Math, Matrix, Words
 from scope_openrlhf.verifier.numbers import Number
-
-Again = Callable[[Form, Form], bool]
-"""Comparison of a part of the gold with a part of the answer."""
 
 MAX_ITEMS = 100
 _DOTS = Math(r"\ldots")
@@ -30,9 +27,9 @@ def same_items(g: Form, a: Form, again: Again) -> bool:
     if isinstance(g, Bracket | Matrix) and isinstance(a, Items) and len(a.items) != 1:
         return False
     gold, answer = (f.items if isinstance(f, Items) else (f,) for f in (g, a))
-    for one, other in ((g, answer), (a, gold)):  # BC for B, C
+    for one, letters in ((g, answer), (a, gold)):  # BC for B, C
         if isinstance(one, Words) and re.fullmatch("[A-F]{2,6}", one.plain):
-            return sorted(one.plain.lower()) == sorted(i.text.lower() for i in other if isinstance(i, Words | Math))
+            return sorted(one.plain.lower()) == sorted(i.text.lower() for i in letters if isinstance(i, Words | Math))
     if _DOTS in gold or _DOTS in answer:  # 1, 2, ..., n says how it goes on by its order
         series = _progression(gold), _progression(answer)
         if all(series):
@@ -48,7 +45,7 @@ def same_items(g: Form, a: Form, again: Again) -> bool:
 
 
 def _progression(items: Sequence[Form]) -> tuple[Fraction, Fraction, Fraction | None] | None:
-    """(first, step, last) of numbers that go on in equal steps, with or without dots; last None where they never end."""
+    """(first, step, last) of numbers in equal steps, with or without dots; last None where they never end."""
     values = [i.value for i in items if isinstance(i, Number)]
     at = next((i for i, item in enumerate(items) if item == _DOTS), len(items))
     if len(values) != len(items) - items.count(_DOTS) or at < 2 or len(items) - at > 2 or len(values) < 3:
@@ -92,10 +89,7 @@ def _in_order(items: Items) -> tuple[Form, ...]:
     keys = [re.sub(r"[\\{}_\s]", "", name) for name in items.names]
     ordered = sorted(zip(keys, items.items, strict=True), key=lambda pair: pair[0])
     names = [key for key, _ in ordered]
-    follow = all(
-        len(a) == len(b) and a[:-1] == b[:-1] and ord(b[-1]) - ord(a[-1]) == 1
-        for a, b in zip(names, names[1:], strict=False)
-    )
+    follow = all(len(a) == len(b) and a[:-1] == b[:-1] and ord(b[-1]) - ord(a[-1]) == 1 for a, b in pairwise(names))
     return tuple(value for _, value in ordered) if follow else items.items
 
 
@@ -129,4 +123,3 @@ def _as_vector(form: Form) -> Sequence[Form] | None:
 def _flat(matrix: Matrix) -> list[Form]:
     """Cells of a matrix, row by row."""
     return [cell for row in matrix.rows for cell in row]
-

@@ -8,14 +8,12 @@ from collections.abc import Callable
 
 from scope_openrlhf.verifier.brackets import TooMuch
 from scope_openrlhf.verifier.characters import plain_characters
-from scope_openrlhf.verifier.vocabulary import FUNCTIONS, LABELS, UNITS
+from scope_openrlhf.verifier.marking import marked_words
 
 MAX_ANSWER_CHARS = 2_000
 """Characters of an answer that is read."""
 MAX_WRITTEN_CHARS = 3_000
 """Characters that it may have in TeX: a sign such as ½ is eleven there."""
-_TEXT = re.compile(r"\\(?:text|textbf|textrm|textit|texttt|textsf|textnormal|mbox|hbox)\s*\{((?:[^{}]|\^\{-?\d+\})*)\}")
-_ROMAN = re.compile(r"\\(?:mathrm|operatorname\*?|mathbf|mathit|mathsf|mathtt|boldsymbol|bm|rm|bf)\s*\{((?:[^{}]|\^\{-?\d+\})*)\}")
 _SPACES = re.compile(
     r"\\(?:quad|qquad|thinspace|enspace|displaystyle|textstyle|limits|nolimits|nobreak|hfill)(?![a-zA-Z])"
     r"|\\[;: ]|~|\\hspace\*?\{[^{}]*\}|\\(?:phantom|hphantom|vphantom)\{[^{}]*\}"
@@ -38,7 +36,12 @@ _SYNONYMS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = 
     (re.compile(r"\\(overline|bar)\s*(\{[a-zA-Z]\}|(?<=[a-z]) [a-z])"), r"\\bar\2"),
     (re.compile(r"\\(?:coloneqq|triangleq|equals|colon\s*=)(?![a-zA-Z])|:="), "="),
     *[(re.compile(r"\\(max|min|gcd|lcm)\s*\\\{([^{}]*)\\\}"), r"\\\1(\2)")] * 3,  # one inside another
-    (re.compile(r"\^\s*(?:\{\s*(?:\\(?:top|intercal|mathsf\{T\}|mathrm\{T\})|⟦T⟧)\s*\}|\\(?:top|intercal)(?![a-zA-Z]))"), r"^{\\top}"),
+    (
+        re.compile(
+            r"\^\s*(?:\{\s*(?:\\(?:top|intercal|mathsf\{T\}|mathrm\{T\})|⟦T⟧)\s*\}|\\(?:top|intercal)(?![a-zA-Z]))"
+        ),
+        r"^{\\top}",
+    ),
     (re.compile(r"\\(?:leqslant|leq|leqq)(?![a-zA-Z])"), r"\\le "),
     (re.compile(r"\\(?:geqslant|geq|geqq)(?![a-zA-Z])"), r"\\ge "),
     (re.compile(r"\\neq(?![a-zA-Z])|!=|\\not\s*="), r"\\ne "),
@@ -81,21 +84,16 @@ _UNIT_VECTOR = re.compile(
     r"\\(?:hat|vec)\s*\{\s*\\(?:mathbf|boldsymbol|bm)\s*\{\s*([ijk])\s*\}\s*\}"
     r"|\\(?:hat|vec)\s*(?:\{\s*)?\\([ij])math\s*\}?|\\(?:mathbf|boldsymbol|bm|vec)\s*\{\s*([ijk])\s*\}"
 )
-_MEASURED = re.compile(
-    r"(?:\d|\\(?:mathrm|text)\s*\{[^{}]*\}(?:\^\{?-?\d+\}?)?|⟧(?:\^\{?-?\d+\}?)?)(?:\s|~|/|\\cdot|\\[,;!: ])*$"
-)
-_SOLAR = re.compile(r"(?<=\d|\})(\s|~|\\[,;])*(?:\\mathrm\s*\{\s*~?([MLR])\s*\}|([MLR]))_\s*\{?\s*\\odot\s*\}?\s*\.?$")
 _CONDITION = re.compile(
-    r"(?<=[^\s,])(?:, ?| )?(?:⟦,? ?(?:for|where|with) (?!no)[^⟧]*⟧|⟦,? ?(?:for|where|with)⟧|\\forall)[^,⟦=]*(?:⟦[^⟧]*⟧[^,⟦=]*)*$"
+    r"(?<=[^\s,])(?:, ?| )?(?:⟦,? ?(?:for|where|with) (?!no)[^⟧]*⟧|⟦,? ?(?:for|where|with)⟧|\\forall)"
+    r"[^,⟦=]*(?:⟦[^⟧]*⟧[^,⟦=]*)*$"
 )
 """Words behind an answer that say over what its letters range: "for all n", "where C is a constant"."""
 _NARROWS = re.compile(r"\b(?:odd|even|prime|only|except|not|no|negative|multiple|divisible|is [\d]|equals?)\b|\d$")
 _RANGE = re.compile(r"(?:, ?|\s)⟦?\(?([a-zA-Z])⟦?\)? ?\\in ?\\mathbb\{[A-Z]\}[^,=]*$")
-_ALIGNED = re.compile(r"\\(?:begin|end)\{(?:aligned|alignedat|align|gathered|gather|split|equation|eqnarray|math)\*?\}(?:\{\d\})?")
-
-_COUNTS = re.compile(r"-?\d[\d.,]*(?: [a-zA-Z]+)*(?:(?:,\s*(?:(?:and|or) )?| (?:and|or) )-?\d[\d.,]*(?: (?!and\b|or\b)[a-zA-Z]+)*)+")
-_CHOICES = re.compile(r"\(?[A-Z]\)?(?:(?:,\s*(?:(?:and|or) )?| (?:and|or) )\(?[A-Z]\)?)+")
-_FOREIGN = re.compile(r"⟦[^⟧]*⟧|(?<![^\W\d_]|\\)[a-zA-Z]*[^\W\d_a-zA-Z][^\W\d_]*(?: [^\W\d_]+)*")
+_ALIGNED = re.compile(
+    r"\\(?:begin|end)\{(?:aligned|alignedat|align|gathered|gather|split|equation|eqnarray|math)\*?\}(?:\{\d\})?"
+)
 
 
 def clean(text: str) -> str:
@@ -107,12 +105,14 @@ def clean(text: str) -> str:
     if len(text) > MAX_WRITTEN_CHARS:
         raise TooMuch(f"written out it has more than {MAX_WRITTEN_CHARS} characters")
     text = _undecorated(text)
-    text = _marked_words(text)
+    text = marked_words(text)
     text = _plain_mathematics(text)
     text = re.sub(r"(?<=\d)\s*\^\s*(?:\{\s*o\s*\}|⟦o⟧|o(?![a-z]))", r"^\\circ", text)
     text = re.sub(r"(?<=\d)\s*⟦to⟧\s*(?=\d)", ":", text)
     text = re.sub(r"\s+", " ", text).strip()
-    if r"\begin" not in text and (found := _CONDITION.search(text)) and not _NARROWS.search(found[0]):  # "2n for all n" is 2n
+    if (
+        r"\begin" not in text and (found := _CONDITION.search(text)) and not _NARROWS.search(found[0])
+    ):  # "2n for all n" is 2n
         text = text[: found.start()]
     if (found := _RANGE.search(text)) and found[1] in text[: found.start()]:  # "3k, k in Z" is 3k
         text = text[: found.start()]
@@ -154,21 +154,6 @@ def _undecorated(text: str) -> str:
     return text.replace("{:}", ":").replace("{}", "").replace(r"{^\circ}", r"^\circ")
 
 
-def _marked_words(text: str) -> str:
-    """Put words, units and currencies into ⟦...⟧."""
-    for _ in range(3):  # one inside another
-        text = _TEXT.sub(lambda m: _word(m[1]), text)
-    text = _ROMAN.sub(_roman, text)
-    text = _SOLAR.sub(lambda m: f"⟦{m[2] or m[3]}sun⟧", text)
-    text = re.sub(r"(?<=\d)(?:\s|~|\\[,;])*\\Omega\s*\.?$", "⟦ohm⟧", text)
-    text = re.sub(r"_\s*(?:\{\s*⟦([^⟧]*)⟧\s*\}|⟦([^⟧]*)⟧)", lambda m: f"_{{{m[1] or m[2]}}}", text)
-    text = re.sub(r"(?:故?选|答案[是为]?)\s*:?\s*(?=[A-Z]\b)", "", text)
-    text = _FOREIGN.sub(lambda m: m[0] if m[0][0] == "⟦" else f"⟦{m[0]}⟧", text)
-    text = re.sub(r"\\\$|\\textdollar(?![a-zA-Z])", "⟦dollars⟧", text)
-    text = re.sub(r"£|\\(?:text|pound)?sterling(?![a-zA-Z])|\\pounds(?![a-zA-Z])", "⟦GBP⟧", text)
-    return re.sub(r"€|\\(?:text)?euro(?![a-zA-Z])", "⟦euros⟧", text)
-
-
 def _plain_mathematics(text: str) -> str:
     """Take away dollar signs, spacing and separators of thousands; write signs, roots and fractions in one way."""
     text = re.sub(r"\$|\\[()]|\\\[|\\\]", "", text)
@@ -185,7 +170,11 @@ def _plain_mathematics(text: str) -> str:
     text = re.sub(r"_\{⟦base ?⟧ ?(\w+)\}", r"_{\1}", text)
     text = re.sub(r"_\s*(\\[a-zA-Z]+|[0-9a-zA-Z*])", r"_{\1}", text)
     text = re.sub(r"_\{\s*([^{}]*?)\s*\}", r"_{\1}", text)
-    text = re.sub(r"\(\s*(?:\\[bp]?mod|⟦mod⟧|mod)\s*(?=[^a-zA-Z])\{?([^(){}]*)\}?\s*\)|\\p?mod\s*(\d+|[a-z])(?![a-zA-Z])", r"\\pmod{\1\2}", text)
+    text = re.sub(
+        r"\(\s*(?:\\[bp]?mod|⟦mod⟧|mod)\s*(?=[^a-zA-Z])\{?([^(){}]*)\}?\s*\)|\\p?mod\s*(\d+|[a-z])(?![a-zA-Z])",
+        r"\\pmod{\1\2}",
+        text,
+    )
     text = re.sub(r"\\frac\{⟦([^⟧]*)⟧\}\{⟦([^⟧]*)⟧\}", r"⟦\1⟧/⟦\2⟧", text)
     text = re.sub(r"(\.\d*)\\dot\s*\{?(\d)\}?(\d*)\\dot\s*\{?(\d)\}?", r"\1\\overline{\2\3\4}", text)
     return re.sub(r"\\(bar|overline|dot)\s*(\d)", r"\\overline{\2}", text)
@@ -226,48 +215,6 @@ def _end_of_braces(text: str, start: int) -> int:
         if depth == 0:
             return i + 1 if i > start else start
     return start
-
-
-def _word(content: str) -> str:
-    """Content of \\text{}: numbers as they are, words in ⟦...⟧, with what joins them and commas outside."""
-    content = content.replace("$", "").strip(" ~").replace("~", " ").replace("\\⟦dollars⟧", "⟦dollars⟧")
-    content = re.sub(r"\\mu\s*(?=[a-zA-Z])", "u", content)
-    if re.fullmatch(r"[-+=\d.,:;/%\\\s]*", content) and content:  # numbers and signs in \text{} are what they are
-        return content.strip("\\")
-    if content in (r"\&", "&"):
-        return "⟦and⟧"
-    if (core := content.strip(" ,;")) and core != content.strip():
-        start = content.index(core)
-        return content[:start] + _word(core) + content[start + len(core) :]
-    if joined := re.fullmatch(r"((?:and|or)\s+)?(.*?)(,?\s+(?:and|or)\s*)?", content, re.DOTALL):
-        before, inside, behind = joined[1], joined[2], joined[3]
-        if inside and (before or behind):
-            return (f"⟦{before.strip()}⟧" if before else "") + _word(inside) + (f"⟦{behind.strip(' ,')}⟧" if behind else "")
-    if _COUNTS.fullmatch(content) or _CHOICES.fullmatch(content):
-        pieces = re.split(r"(?:,\s*)?\b(and|or)\b|,\s*(?=[\dA-Z(-])", content)
-        if len(pieces) == 1:
-            return f"⟦{content}⟧"
-        return "".join(f"⟦{p}⟧" if p in ("and", "or") else "," if p is None else _word(p) for p in pieces if p != "")
-    if (said := re.fullmatch(r"([^\d:]{1,40}):\s*(\S.*)", content)) and len(said[1]) > 1 and set(said[1].lower().split()) <= LABELS:
-        return _word(said[2])
-    if match := re.fullmatch(r"(-?[\d.,:/]*\d)\s*([a-zA-Z][a-zA-Z.\s]*)", content):
-        return f"{match[1]}⟦{match[2].strip()}⟧"
-    return f"⟦{content.strip()}⟧" if content.strip() else " "
-
-
-def _roman(match: re.Match[str]) -> str:
-    """Content of \\mathrm{} and its like: a letter, a function, or a unit or word in ⟦...⟧."""
-    content = match[1].replace("~", " ").strip()
-    before = match.string[: match.start()]
-    measured = match[1][:1] in "~ " or _MEASURED.search(before[-60:])
-    if re.fullmatch(r"[a-zA-Z]", content) and not (measured and content in UNITS):
-        before = before.rstrip(" ~\\,;!")
-        return f" {content}" if before[-1:] == "\\" or before[-1:].isalpha() else content
-    if measured and content in UNITS and not re.match(r"\s*[\w({\\]", match.string[match.end() :].replace(r"\,", " ")):
-        return f"⟦{content}⟧"  # 12 min, but min of something
-    if content in FUNCTIONS:
-        return f"\\{content} "
-    return f"⟦{content}⟧" if re.search("[a-zA-Z]", content) else content
 
 
 def squeeze(text: str) -> str:

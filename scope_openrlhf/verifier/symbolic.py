@@ -237,4 +237,3 @@ def _close(x: sympy.Expr, y: sympy.Expr, digits: int = DIGITS) -> bool:
         return bool(x == y)
     scale = max(abs(x), abs(y))
     return bool(scale == 0 or abs(x - y) <= sympy.Float(10, 30) ** (10 - digits) * scale)
-

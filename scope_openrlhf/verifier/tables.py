@@ -82,9 +82,7 @@ def spoken_cases(text: str, inner: Inner) -> Cases | None:
     rows = [re.fullmatch(r"(.+?)⟦\s*(?:if|when)\b\s*([^⟧]*)⟧(.*)", p.strip()) for p in pieces]
     if len(rows) < 2 or not all(rows):
         return None
-    branches = [
-        (inner(row[1]), inner(f"⟦{row[2]}⟧{row[3]}".removeprefix("⟦⟧").strip())) for row in rows if row
-    ]
+    branches = [(inner(row[1]), inner(f"⟦{row[2]}⟧{row[3]}".removeprefix("⟦⟧").strip())) for row in rows if row]
     return Cases(tuple(branches))
 
 

@@ -9,7 +9,7 @@ _PLAIN_UNIT = re.compile(
 )
 _IN_BRACKETS = re.compile(r"^(.*[\d})\]])\s*\(\s*⟦?\s*([a-zA-Z][a-zA-Z ]+?)\s*⟧?\s*\)$")
 _SAYS_NOTHING = {"unit", "square", "cubic", "per", ""}
-_NO_NOUNS = {"plus", "minus", "less", "times", "has", "was", "does", "yes", "plus", "versus", "thus", "this", "gives"}
+_NO_NOUNS = {"plus", "minus", "less", "times", "has", "was", "does", "yes", "versus", "thus", "this", "gives"}
 """Words that end as a plural does."""
 
 
@@ -61,7 +61,9 @@ def unit_of(text: str) -> str:
             sign = -1
         elif word[0] == "^" and powers and re.fullmatch(r"\^-?\d+", word):
             powers[-1] = powers[-1][0], powers[-1][1] * int(word[1:])
-        elif (name := UNITS.get(word, (UNITS.get(word.lower()) if len(word) > 2 else None) or word)) not in _SAYS_NOTHING:
+        elif (
+            name := UNITS.get(word, (UNITS.get(word.lower()) if len(word) > 2 else None) or word)
+        ) not in _SAYS_NOTHING:
             powers.append((name, sign))
     if all(name in UNITS.values() or name in PREFIXED for name, _ in powers):
         powers.sort()

@@ -33,16 +33,15 @@ _MEANING = {
     "infinity": r"\infty", "positive infinity": r"\infty", "negative infinity": r"-\infty",
 }  # fmt: skip
 _NUMBERS = {
-    word: str(n)
-    for n, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen twenty".split()
-    )
-} | {
+    "zero": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8",
+    "nine": "9", "ten": "10", "eleven": "11", "twelve": "12", "thirteen": "13", "fourteen": "14", "fifteen": "15",
+    "sixteen": "16", "seventeen": "17", "eighteen": "18", "nineteen": "19", "twenty": "20",
     "half": "1/2", "one half": "1/2", "one third": "1/3", "two thirds": "2/3", "one quarter": "1/4",
     "one fourth": "1/4", "three quarters": "3/4", "three fourths": "3/4", "one fifth": "1/5", "one sixth": "1/6",
 }  # fmt: skip
-_ALL_BUT = re.compile(r"(?:x (?:is|can be) )?all reals?(?: numbers| values)?(?: x)? (?:except|but|other than|except for)")
+_ALL_BUT = re.compile(
+    r"(?:x (?:is|can be) )?all reals?(?: numbers| values)?(?: x)? (?:except|but|other than|except for)"
+)
 _FILLERS = {"a", "an", "the", "is", "are", "answer"}
 _LEADING = {"option", "choice", "options", "answer", "statement"}
 
