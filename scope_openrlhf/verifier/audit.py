@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
 
+from scope_openrlhf.verifier.compare import readings
 from scope_openrlhf.verifier.forms import Based, Items, Math, Matrix, Words
 from scope_openrlhf.verifier.gold import NoGold, read_gold, why_no_answer, why_ungradable
 from scope_openrlhf.verifier.grader import Grader
 from scope_openrlhf.verifier.numbers import Number
-from scope_openrlhf.verifier.parse import parse
 from scope_openrlhf.verifier.spelling import clean
 
 
@@ -42,7 +42,7 @@ def audit(rows: Iterable[tuple[str, object]], grader: Grader) -> list[Finding]:
         if why := why_no_answer(gold):
             findings.append(Finding(name, gold, "not readable", why))
             continue
-        if _has_words(parse(clean(gold))):
+        if _has_words(next(readings(clean(gold), gold=True))):
             findings.append(Finding(name, gold, "no mathematics", ""))
         if why := why_ungradable(gold, grader):
             findings.append(Finding(name, gold, "not readable", why))
@@ -64,7 +64,7 @@ def _has_words(form: object) -> bool:
 
 def spellings(gold: str) -> list[str]:
     """Other ways to write a gold answer that a model is likely to choose."""
-    form = parse(clean(gold))
+    form = next(readings(clean(gold), gold=True))
     found = [
         gold,
         f"{gold}.",

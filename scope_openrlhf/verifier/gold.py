@@ -13,10 +13,10 @@ from typing import Any
 
 from scope_openrlhf.settings.errors import rows_named
 from scope_openrlhf.verifier.brackets import split_top
+from scope_openrlhf.verifier.compare import readings
 from scope_openrlhf.verifier.extract import extract_answers
 from scope_openrlhf.verifier.forms import Math, Relation
 from scope_openrlhf.verifier.grader import Grader, verify
-from scope_openrlhf.verifier.parse import parse
 from scope_openrlhf.verifier.spelling import MAX_ANSWER_CHARS, clean
 
 MOST_UNGRADABLE = 0.05
@@ -188,7 +188,7 @@ def why_no_answer(gold: str) -> str | None:
     if len(re.findall(r"[^\W\d_]{2,}", re.sub(r"\\[a-zA-Z]+", " ", gold))) > MOST_WORDS:
         return f"it is a text of more than {MOST_WORDS} words: {gold!r:.60}"
     try:
-        form = parse(clean(gold))
+        form = next(readings(clean(gold), gold=True))
     except (ValueError, ArithmeticError, RecursionError) as error:
         return f"{gold!r:.60} cannot be read as mathematics ({error})"
     return None if form != Math("") else f"{gold!r:.60} holds nothing to compare with"
@@ -205,7 +205,7 @@ def _needs_algebra(gold: str) -> bool:
             parts = [getattr(form, f.name) for f in fields(form)]
         return any(map(formula, parts))
 
-    return formula(parse(clean(gold)))
+    return formula(next(readings(clean(gold), gold=True)))
 
 
 def _by_algebra(gold: str, grader: Grader | None) -> str | None:

@@ -18,7 +18,7 @@ _PLAIN_NAMES = re.compile(
     + "|".join(sorted([*FUNCTIONS, *GREEK, "infty", "infinity", "inf"], key=len, reverse=True))
     + r")(?![a-zA-Z])"
 )
-_LETTER = re.compile(r"\\[a-zA-Z]+|([a-zA-Z])_(?:\{([^{}]*)\}|(\w))|(?<!_\{)I")
+_LETTER = re.compile(r"\\[a-zA-Z]+|([a-zA-Z])_(?:\{([^{}]*)\}|(\w))|(?<!_\{)[IT]")
 _MIXED = re.compile(r"(?<![\w.}\\])(\d+)\s*\\frac\{(\d+)\}\{(\d+)\}")
 _DERIVATIVE = re.compile(r"\\frac\s*\{\s*d\s*(\^\{?2\}?)?\s*([a-zA-Z])\s*\}\s*\{\s*d\s*[a-zA-Z]\s*(?:\^\{?2\}?)?\s*\}")
 _ACCENT = re.compile(
@@ -81,6 +81,7 @@ def _plain_functions(text: str) -> str:
         r"\\(sqrt|exp)\s*\(([^()]*)\)", lambda m: rf"\sqrt{{{m[2]}}}" if m[1] == "sqrt" else rf"e^{{{m[2]}}}", text
     )
     text = re.sub(r"\\exp\s*\{([^{}]*)\}", r"e^{\1}", text)
+    text = re.sub(r"(\\(?:sum|prod|int)_\{[^{}]*\})\s*\^\s*([A-Za-z])", r"\1^{\2}", text)
     text = re.sub(r"\^\s*e(?![a-zA-Z])", "^{e}", text)
     text = re.sub(r"\\lg(?![a-zA-Z])", r"\\log_{10}", text)
     text = re.sub(r"\\log\s*_\s*(?:\{\s*e\s*\}|e)", r"\\ln ", text)
@@ -181,6 +182,8 @@ def _rename(match: re.Match[str]) -> str:
     """Rename E_1, I_0, e_x and I, which the parser takes for constants; a subscript is letters and digits."""
     if match[0] == "I":
         return " Z_{current}"
+    if match[0] == "T":  # which the parser takes for a transposition, as an upper limit too
+        return _symbol("T", "")
     if not match[1]:
         return match[0]
     subscript = match[2] or match[3] or ""

@@ -178,7 +178,14 @@ def _points(free: list[sympy.Symbol], *expressions: sympy.Expr) -> Iterator[Poin
     integers are integers.
     """
     rng = random.Random(len(free))
-    integers = [s for s in free if str(s)[0] in "ijklmnpqrNMK"]
+    limits = {
+        s
+        for e in expressions
+        for f in e.atoms(sympy.Sum, sympy.Product)
+        for _, *ends in f.limits
+        for s in sympy.Tuple(*ends).free_symbols
+    }
+    integers = [s for s in free if str(s)[0] in "ijklmnpqrNMK" or s in limits]
     rounds = any(e.has(sympy.floor, sympy.ceiling, sympy.Mod) for e in expressions)
     if rounds or any(_counts(e) for e in expressions):
         for k in range(2, 17 if rounds else 9):
