@@ -44,7 +44,8 @@ _KNOWN = set(UNITS.values()) | PREFIXED
 """Units of which two that differ are not the same."""
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!,?\d)")
 _LABEL = re.compile(
-    r"[⟦(]*\s*(?:(?:option|choice|answer)\s*)?([A-E])\s*(?:\)?[.:]|\)?\s*⟧|\)(?=[\s⟧]))[⟧).: ]*(.+)", re.IGNORECASE
+    r"[⟦(]*\s*(?:(?:option|choice|answer)\s*)?([A-E])\s*(?:\)?[.:]|\)?\s*⟧|\)(?=[\s⟧]))[⟧).: ]*([^,;⟧\s].*)",
+    re.IGNORECASE,
 )
 """A choice with its text: (C) 42, C. 42."""
 
@@ -184,6 +185,8 @@ def _values(g: Number | Math, a: Number | Math, leaf: Leaf, rules: Rules) -> boo
         return False
     if order_matters(as_latex(g)) or r"\top" in as_latex(a):
         return same_products(as_latex(g), as_latex(a))
+    if re.search(r"\\vec\{\w+\}\s*\\times", as_latex(g)):
+        return False  # a cross product, which only the same text is
     kind = "value"
     if rules.significant and isinstance(g, Number) and g.places:
         kind = f"near {g.places / 2}"
@@ -200,7 +203,10 @@ def _named(g: Form, a: Form, again: Again) -> bool:
     """Compare where one side or both have a name: x = 3 is 3, and is x - 3 = 0 where that is no number."""
     if isinstance(g, Named) and isinstance(a, Named):
         turned = (as_latex(a.value).replace(" ", ""), a.name) == (g.name, as_latex(g.value).replace(" ", ""))
+        a = _with_letter_of(g.name, a)
         names = {g.name, a.name}
+        if "y" in names and any(re.fullmatch(r"[a-zA-Z]\([a-z]\)", n) for n in names):  # y = 2x, f(x) = 2x
+            return again(g.value, a.value)
         sides = [as_latex(f.value) for f in (g, a)]
         if len(names) == 2 and all(sides) and g.name in sides[1] and a.name in sides[0]:  # y = x + 1, x = y - 1
             return again(Relation(g.name, "=", sides[0]), Relation(a.name, "=", sides[1]))
@@ -214,6 +220,17 @@ def _named(g: Form, a: Form, again: Again) -> bool:
     if isinstance(g, Relation):
         return bool(as_latex(a.value)) and again(g, Relation(a.name, "=", as_latex(a.value)))
     return again(g, a.value)
+
+
+def _with_letter_of(name: str, a: Named) -> Named:
+    """f(t) = 2t with the letter of f(x), so that it can be compared."""
+    ours, theirs = (re.fullmatch(r"([a-zA-Z]+)\(([a-z])\)", n) for n in (name, a.name))
+    if not (ours and theirs and ours[1] == theirs[1] and ours[2] != theirs[2] and isinstance(a.value, Math)):
+        return a
+    letter = re.compile(rf"(?<![a-zA-Z\\]){theirs[2]}(?![a-zA-Z])")
+    if re.search(rf"(?<![a-zA-Z\\]){ours[2]}(?![a-zA-Z])", a.value.text):
+        return a
+    return Named(name, Math(letter.sub(ours[2], a.value.text), a.value.unit))
 
 
 def _sets(g: Form, a: Form, leaf: Leaf, again: Again) -> bool:

@@ -1,7 +1,6 @@
 """Gold answers from outside: one reading for training, evaluation, audit and reward, and what cannot be graded."""
 
 import ast
-import json
 import math
 import os
 import re
@@ -11,6 +10,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
 from typing import Any
 
+from scope_openrlhf.files.rows import read_json
 from scope_openrlhf.settings.errors import rows_named
 from scope_openrlhf.verifier.brackets import split_top
 from scope_openrlhf.verifier.compare import readings
@@ -39,7 +39,14 @@ PLACEHOLDERS = frozenset(
 """What data say where they have no answer, folded."""
 
 _PLAIN = re.compile(r"-?\d{1,1000}(?:\.\d{1,1000})?")
-_LOST_BACKSLASH = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_LOST_BACKSLASH = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\t(?:ext|imes|heta|frac|an\b)|\r(?:ho|ight|angle)|\n(?:eq|abla|mid)\b"
+)
+_NUMBERS = re.compile(r"\[[\d\s.eE+-]+,[\d\s.,eE+-]+\]|\[\s*\[[\[\]\d\s.,eE+-]+\]")
+"""An interval, a point or a matrix, which are JSON too."""
+_QUOTED = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+_PRINTED_ARRAY = re.compile(rf"\[\s*{_QUOTED}(?:\s+{_QUOTED})+\s*\]")
+"""A list of texts as numpy prints it, which Python would read as one text: ['2' '3']."""
 _COMMA = re.compile(",")
 _SOUND_ANSWER = r"\boxed{\sqrt{7919}}"
 """A response whose answer is sound mathematics, and nobody's gold."""
@@ -61,7 +68,10 @@ def read_gold(value: object) -> str:
     if hasattr(value, "tolist"):  # numpy's
         value = value.tolist()
     if isinstance(value, bytes):
-        value = _decoded(value)
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            raise NoGold("it is bytes that are no text") from None
     if isinstance(value, str):
         inside = _inside(value)
         return _read_text(inside) if isinstance(inside, str) else read_gold(inside)
@@ -74,47 +84,47 @@ def read_gold(value: object) -> str:
     return _read_number(value)
 
 
-def _decoded(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        raise NoGold("it is bytes that are no text") from None
-
-
 def _inside(text: str) -> Any:
-    """The value that a text holds as JSON, or a list as Python prints it; else the text itself.
+    """The value that a text holds as JSON, or as Python prints it; else the text itself.
 
-    "[0, 1]" stays a text: it is an interval.
+    "[0, 1]" stays a text: it is an interval. Raises NoGold for what begins as such a value and is none.
     """
     bare = text.strip()
-    if bare[:1] + bare[-1:] not in ("[]", "{}", '""'):
+    if bare[:1] + bare[-1:] not in ("[]", "{}", "()", '""'):
         return text
     try:
-        value = json.loads(bare)
-    except (ValueError, RecursionError):
-        if not bare.startswith("['"):
+        value = read_json(bare)
+    except ValueError as error:
+        if not re.match(r"""[\[({]\s*['"]""", bare):
             return text
-        try:
-            value = ast.literal_eval(bare)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            return text
-    if isinstance(value, list):
-        deep = any(isinstance(part, list | dict) for part in value)
-        return text if deep or (len(value) > 1 and not any(isinstance(part, str) for part in value)) else value
-    return value
+        value = _printed(bare, str(error))
+    return text if _NUMBERS.fullmatch(bare) else value
+
+
+def _printed(bare: str, fault: str) -> Any:
+    """What stands in a text as Python or numpy prints it. fault: why it is not JSON. Raises NoGold."""
+    try:
+        if _PRINTED_ARRAY.fullmatch(bare):
+            return [ast.literal_eval(part) for part in re.findall(_QUOTED, bare)]
+        return ast.literal_eval(bare)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        raise NoGold(f"{bare!r:.60} begins as a list or an object and {fault}") from None
 
 
 def _read_text(text: str) -> str:
     """The gold in a text: behind the marker on its last line, in its last box, or all of it."""
     before, marker, behind = text.rstrip().rpartition("####")
-    if marker and "\n" not in behind:
+    on_one_line = marker and "\n" not in behind.strip()
+    if on_one_line:
         text = behind.strip()
-        if not text and before:
-            raise NoGold("nothing stands behind its ####")
     if r"\boxed" in text or r"\fbox" in text:
-        text = _joined(extract_answers(text)) or text
+        text = _joined(extract_answers(text))
+        if not text:
+            raise NoGold(r"its \boxed{} is empty or has no end")
+    elif marker and not on_one_line:
+        raise NoGold("more than one line stands behind its last ####")
     if not text.strip():
-        raise NoGold("it is empty")
+        raise NoGold("nothing stands behind its ####" if before.strip() else "it is empty")
     return text
 
 
@@ -132,15 +142,21 @@ def _read_list(parts: Sequence[object]) -> str:
 
 
 def _read_object(value: dict) -> str:
-    """The gold under one of HOLDERS."""
-    held = [value[key] for key in HOLDERS if key in value]
+    """The gold under one of HOLDERS. Raises NoGold where two hold different ones: nobody knows which one is meant."""
+    held = {key: value[key] for key in HOLDERS if key in value}
     if not held:
-        known = ", ".join(HOLDERS)
-        raise NoGold(f"it is an object with {_names(value)} and none of {known}; name the one that is meant by a dot")
+        names, known = ", ".join(map(str, value))[:80] or "no keys", ", ".join(HOLDERS)
+        raise NoGold(f"it is an object with {names} and none of {known}; name the one that is meant by a dot")
     try:
-        return read_gold(next((inner for inner in held if inner is not None), None))
+        read = {key: read_gold(inner) for key, inner in held.items() if inner is not None}
     except RecursionError:
         raise NoGold("it is nested too deeply") from None
+    if not read:
+        raise NoGold("it is missing")
+    if len({gold.strip() for gold in read.values()}) > 1:
+        told = ", ".join(f"{gold!r:.40} under {key}" for key, gold in read.items())
+        raise NoGold(f"it is an object with {told}; name the one that is meant by a dot")
+    return next(iter(read.values()))
 
 
 def _joined(parts: list[str]) -> str:
@@ -162,10 +178,6 @@ def _read_number(value: object) -> str:
     return text if isinstance(value, int) else re.sub(r"\.0+$", "", text)
 
 
-def _names(row: dict) -> str:
-    return ", ".join(map(str, row))[:80] or "no keys"
-
-
 def why_ungradable(gold: str, grader: Grader | None = None) -> str | None:
     """Why no answer can be graded against a gold that read_gold gave, a sentence about it; None where it can.
 
@@ -173,11 +185,28 @@ def why_ungradable(gold: str, grader: Grader | None = None) -> str | None:
     """
     if _PLAIN.fullmatch(gold):
         return None
-    return why_no_answer(gold) or (_by_algebra(gold, grader) if _needs_algebra(gold) else None)
+    why, form = _read(gold)
+    return why or (_by_algebra(gold, grader) if _formula(form) else None)
 
 
 def why_no_answer(gold: str) -> str | None:
     """Why a text is no answer, by its spelling alone; None where it may be one."""
+    return _read(gold)[0]
+
+
+def _read(gold: str) -> tuple[str | None, object]:
+    """Why a text is no answer, by its spelling alone, and else its form."""
+    if why := _why_no_form(gold):
+        return why, None
+    try:
+        form = next(readings(clean(gold), gold=True))
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        return f"{gold!r:.60} cannot be read as mathematics ({error})", None
+    return (f"{gold!r:.60} holds nothing to compare with" if form == Math("") else None), form
+
+
+def _why_no_form(gold: str) -> str | None:
+    """Why a text is no answer, without reading it as mathematics."""
     if len(gold) > MAX_ANSWER_CHARS:
         return f"it is longer than {MAX_ANSWER_CHARS:,} characters"
     # "none" may be one; "None" is what Python writes for nothing
@@ -187,25 +216,17 @@ def why_no_answer(gold: str) -> str | None:
         return f"it holds a control character, as where a backslash was lost: {gold!r:.60}"
     if len(re.findall(r"[^\W\d_]{2,}", re.sub(r"\\[a-zA-Z]+", " ", gold))) > MOST_WORDS:
         return f"it is a text of more than {MOST_WORDS} words: {gold!r:.60}"
-    try:
-        form = next(readings(clean(gold), gold=True))
-    except (ValueError, ArithmeticError, RecursionError) as error:
-        return f"{gold!r:.60} cannot be read as mathematics ({error})"
-    return None if form != Math("") else f"{gold!r:.60} holds nothing to compare with"
+    return None
 
 
-def _needs_algebra(gold: str) -> bool:
-    """Whether a part of a gold is a formula, which workers must read."""
-
-    def formula(form: object) -> bool:
-        if isinstance(form, Math | Relation):
-            return True
-        parts = form if isinstance(form, tuple) else []
-        if is_dataclass(form):
-            parts = [getattr(form, f.name) for f in fields(form)]
-        return any(map(formula, parts))
-
-    return formula(next(readings(clean(gold), gold=True)))
+def _formula(form: object) -> bool:
+    """Whether a form, or a part of it, is a formula, which workers must read."""
+    if isinstance(form, Math | Relation):
+        return True
+    parts = form if isinstance(form, tuple) else []
+    if is_dataclass(form):
+        parts = [getattr(form, f.name) for f in fields(form)]
+    return any(map(_formula, parts))
 
 
 def _by_algebra(gold: str, grader: Grader | None) -> str | None:
@@ -261,9 +282,14 @@ def read_golds(values: Iterable[object]) -> Golds:
 
 def _judge(golds: Iterable[str]) -> tuple[dict[str, str], int]:
     """({gold: why it is ungradable}, number of those that nobody tried). golds: each once."""
-    unplain = [gold for gold in golds if not _PLAIN.fullmatch(gold)]
-    reasons = {gold: why for gold in unplain if (why := why_no_answer(gold))}
-    formulas = [gold for gold in unplain if gold not in reasons and _needs_algebra(gold)]
+    reasons: dict[str, str] = {}
+    formulas: list[str] = []
+    for gold in golds:
+        why, form = (None, None) if _PLAIN.fullmatch(gold) else _read(gold)
+        if why:
+            reasons[gold] = why
+        elif _formula(form):
+            formulas.append(gold)
     if formulas:
         grader = Grader(workers=min(8, os.cpu_count() or 1), seconds=2)  # one that takes longer is not counted
         with ThreadPoolExecutor(2 * grader.workers.count) as threads:

@@ -164,6 +164,8 @@ def _plain_letters(text: str) -> str:
     # gamma and Gamma, which the parser applies to what follows unless they are plain letters
     text = re.sub(r"\\(gamma(?![a-zA-Z])|Gamma(?![a-zA-Z]|\s*\())", r" Z_{\1letter}", text)
     text = _LETTER.sub(_rename, text)
+    if not re.search(r"\\int|\\frac\s*\{\s*d[^{}]*\}\s*\{\s*d", text):  # dv is a product, and no differential
+        text = re.sub(r"\\[a-zA-Z]+|_\{[^{}]*\}|d", lambda m: _symbol("d", "") if m[0] == "d" else m[0], text)
     text = re.sub(r"([a-zA-Z]|(?<=\}))('+)", lambda m: f"{m[1]}_{{prime{len(m[2])}}}", text)
     text = _ACCENT.sub(lambda m: _accented(m[1], m[2] or m[3] or m[4]), text)
     for _ in range(2):

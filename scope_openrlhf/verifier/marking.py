@@ -12,20 +12,26 @@ _MEASURED = re.compile(
     r"(?:\d|\\(?:mathrm|text)\s*\{[^{}]*\}(?:\^\{?-?\d+\}?)?|⟧(?:\^\{?-?\d+\}?)?)(?:\s|~|/|\\cdot|\\[,;!: ])*$"
 )
 _SOLAR = re.compile(r"(?<=\d|\})(\s|~|\\[,;])*(?:\\mathrm\s*\{\s*~?([MLR])\s*\}|([MLR]))_\s*\{?\s*\\odot\s*\}?\s*\.?$")
+_UNIT_FRACTION = re.compile(
+    r"(?<=\d)(?:\s|\\[,; ])*\\[dt]?frac\s*\{\\(?:mathrm|text)\{([^{}]*)\}((?:\^\{?\d\}?)?)\}"
+    r"\s*\{\\(?:mathrm|text)\{([^{}]*)\}((?:\^\{?\d\}?)?)\}"
+)
 _COUNTS = re.compile(
     r"-?\d[\d.,]*(?: [a-zA-Z]+)*(?:(?:,\s*(?:(?:and|or) )?| (?:and|or) )-?\d[\d.,]*(?: (?!and\b|or\b)[a-zA-Z]+)*)+"
 )
-_CHOICES = re.compile(r"\(?[A-Z]\)?(?:(?:,\s*(?:(?:and|or) )?| (?:and|or) )\(?[A-Z]\)?)+")
+_CHOICES = re.compile(r"\(?[A-Z][a-z]*\)?(?:(?:,\s*(?:(?:and|or) )?| (?:and|or) )\(?[A-Z][a-z]*\)?)+")
 _FOREIGN = re.compile(r"⟦[^⟧]*⟧|(?<![^\W\d_]|\\)[a-zA-Z]*[^\W\d_a-zA-Z][^\W\d_]*(?: [^\W\d_]+)*")
 
 
 def marked_words(text: str) -> str:
     """Put words, units and currencies into ⟦...⟧."""
+    text = re.sub(r"\\text\{(\w+)\}(?=\s*_\s*\{?\d)", r"\1", text)  # digits in a base
+    text = _UNIT_FRACTION.sub(r"⟦\1⟧\2/⟦\3⟧\4", text)
     for _ in range(3):  # one inside another
         text = _TEXT.sub(lambda m: _word(m[1]), text)
     text = _ROMAN.sub(_roman, text)
     text = _SOLAR.sub(lambda m: f"⟦{m[2] or m[3]}sun⟧", text)
-    text = re.sub(r"(?<=\d)(?:\s|~|\\[,;])*\\Omega\s*\.?$", "⟦ohm⟧", text)
+    text = re.sub(r"(?<=\d)(?:\s|~|\\[,; ])*\\Omega\s*\.?$", "⟦ohm⟧", text)
     text = re.sub(r"_\s*(?:\{\s*⟦([^⟧]*)⟧\s*\}|⟦([^⟧]*)⟧)", lambda m: f"_{{{m[1] or m[2]}}}", text)
     text = re.sub(r"(?:故?选|答案[是为]?)\s*:?\s*(?=[A-Z]\b)", "", text)
     text = _FOREIGN.sub(lambda m: m[0] if m[0][0] == "⟦" else f"⟦{m[0]}⟧", text)
@@ -38,7 +44,7 @@ def _word(content: str) -> str:
     """Content of \\text{}: numbers as they are, words in ⟦...⟧, with what joins them and commas outside."""
     content = content.replace("$", "").strip(" ~").replace("~", " ").replace("\\⟦dollars⟧", "⟦dollars⟧")
     content = re.sub(r"\\mu\s*(?=[a-zA-Z])", "u", content)
-    if re.fullmatch(r"[-+=\d.,:;/%\\\s]*", content) and content:  # numbers and signs in \text{} are what they are
+    if re.fullmatch(r"[-+=\d.,:;/%\\\s()\[\]]*", content) and content:  # numbers and signs in \text{} are what they are
         return content.strip("\\")
     if content in (r"\&", "&"):
         return "⟦and⟧"

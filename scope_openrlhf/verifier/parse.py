@@ -14,6 +14,7 @@ from scope_openrlhf.verifier.forms import (
     Form,
     Items,
     Math,
+    Named,
     Phrase,
     SetMeet,
     SetMinus,
@@ -151,7 +152,10 @@ def _bracket(text: str, inner: Inner) -> Form | None:
     """Read a tuple or an interval, also with its ends turned outwards: ]1, 2[; None for anything else."""
     if not (text[:1] in ("(", "[", "]") and text[-1:] in (")", "]", "[") and len(text) > 1):
         return None
-    pieces = split_top(text[1:-1], _LIST)
+    content = text[1:-1].strip()
+    while content[:1] == "{" and closes_at_end(content):
+        content = content[1:-1].strip()
+    pieces = split_top(content, _LIST)
     _refuse_many(pieces)
     if not (len(pieces) > 1 and (text[0] == "]" or text[-1] == "[" or closes_at_end(text))):
         return None
@@ -218,8 +222,8 @@ def _several(text: str, pieces: list[str], inner: Inner) -> Form:
     if all(conditions) and len(letters) > 1:  # x > 1, y > 2
         named = tuple(Phrase((Words(f.variable), f)) if isinstance(f, Bracket) else f for f in forms)
         return Phrase((Items(named), Words("or"))) if len(split_top(text, _OR)) > 1 else Items(named)
-    if len(split_top(text, _OR)) > 1 and all(re.fullmatch(r"[⟦( ]*[A-E][⟧). ]*", p) for p in pieces):
-        return Phrase((Items(forms), Words("or")))  # B or C chooses neither
+    if len(split_top(text, _OR)) > 1 and all(re.fullmatch(r"[⟦( ]*[A-Ea-z][⟧). ]*", p) for p in pieces):
+        return Phrase((Items(forms), Words("or")))  # B or C chooses neither, p or q is not p and q
     if any(conditions) and len(split_top(text, _OR)) > 1:
         return SetUnion(forms)
     if all(conditions) and (len(split_top(text, _AND)) > 1 or any(isinstance(f, SetMinus) for f in forms)):
@@ -253,6 +257,10 @@ def _single(text: str, plain_units: bool, inner: Inner) -> Form:
     """Read an answer that is no list and stands in no bracket."""
     if form := parse_geometry(text):
         return form
+    if letter := re.fullmatch(r"\(?([A-E])[).:]*", text):
+        return Math(letter[1])
+    if (point := re.fullmatch(r"([ABD-Z]'?)\s*(\(.*,.*\))", text)) and closes_at_end(point[2]):
+        return Named(point[1], inner(point[2]))
     if (lead := _LEAD.match(text)) and _only_leads(lead[1], lead[2], text[lead.end() :]):
         return inner(text[lead.end() :])
     text = re.sub(r"^(?:\\approx|=|:)\s*", "", text)

@@ -29,7 +29,7 @@ _TERM = r"(?:[a-wA-Z](?:_\{[^{}]*\})?|[xyz]_\{[^{}]*\}|\|?[A-Z]{2}\|?|[a-zA-Z]'*
 _EVALUATION = re.compile(
     r"\\mathbb\{[EP]\}.+|\\mathcal\s*\{?[A-Z]\}?.+|\\(?:Pr|Var|Cov|det|tr|dim|rank|deg|arg|gcd|lcm)(?![a-z]).*"
     r"|\\(?:lim|max|min|sup|inf|sum|prod|int|iint|oint|operatorname)(?![a-z]).*|(?:E|Var|Cov|P|Pr)\s*[\[({].*"
-    r"|\|[^|=]+\||\\\|[^|=]+\\\||⟦[^⟧]*⟧\s*(?:[\[({].*|\\?[a-zA-Z](?:_\{[^{}]*\})?)|#.+"
+    r"|\|[^|=]+\||\\\|[^|=]+\\\||⟦[^⟧]*⟧\s*(?:[\[({].*|\\?[a-zA-Z](?:_\{[^{}]*\})?)|\\?#.+"
     rf"|\\frac\{{{_TERM}\}}\{{{_TERM}\}}|{_TERM}\s*/\s*{_TERM}"
     rf"|\d+\s*[+-]\s*[A-Z]\([^()=]*\)|\d*\s*{_TERM}(?:\s*(?:[+-]|\\cdot|\\times)\s*\d*\s*{_TERM})+"
     r"|\\overline\{[A-Z]+\}|\\vec\s*\{?\w+\}?\s*\\cdot.+"
@@ -139,7 +139,8 @@ def _equation(sides: list[str], inner: Inner) -> Form:
     letters = any(re.search("[a-zA-Z⟦]", re.sub(r"\\[a-zA-Z]+", "", side)) for side in sides)
     if not letters and parse_number(last):  # arithmetic: 1 + 2 = 3
         number = parse_number(first)
-        return inner(last) if number is None or number == parse_number(last) else Relation(first, "=", last)
+        end = parse_number(last)
+        return inner(last) if number is None or (end and number.value == end.value) else Relation(first, "=", last)
     if not letters and parse_number(first) and len(sides) == 2:  # 6 = 2 * 3: whoever says so says that both are it
         return Items((inner(first), inner(last)))
     return Relation(first, "=", last)

@@ -98,7 +98,8 @@ def same_matrices(g: Form, a: Form, again: Again) -> bool:
     if isinstance(g, Matrix) and isinstance(a, Matrix):
         if [len(r) for r in g.rows] == [len(r) for r in a.rows]:
             return all(map(again, _flat(g), _flat(a)))
-        return False
+        if any(len(row) != 1 for row in (*g.rows, *a.rows)):
+            return False
     gold, answer = _as_vector(g), _as_vector(a)
     if gold is None or answer is None:
         return False

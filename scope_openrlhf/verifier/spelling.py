@@ -90,7 +90,7 @@ _CONDITION = re.compile(
 )
 """Words behind an answer that say over what its letters range: "for all n", "where C is a constant"."""
 _NARROWS = re.compile(r"\b(?:odd|even|prime|only|except|not|no|negative|multiple|divisible|is [\d]|equals?)\b|\d$")
-_RANGE = re.compile(r"(?:, ?|\s)⟦?\(?([a-zA-Z])⟦?\)? ?\\in ?\\mathbb\{[A-Z]\}[^,=]*$")
+_RANGE = re.compile(r"(?:, ?|\s)⟦?\(?([a-zA-Z])⟦?\)? ?\\in ?\\mathbb\{([A-Z])\}[^,=]*$")
 _ALIGNED = re.compile(
     r"\\(?:begin|end)\{(?:aligned|alignedat|align|gathered|gather|split|equation|eqnarray|math)\*?\}(?:\{\d\})?"
 )
@@ -114,7 +114,7 @@ def clean(text: str) -> str:
         r"\begin" not in text and (found := _CONDITION.search(text)) and not _NARROWS.search(found[0])
     ):  # "2n for all n" is 2n
         text = text[: found.start()]
-    if (found := _RANGE.search(text)) and found[1] in text[: found.start()]:  # "3k, k in Z" is 3k
+    if (found := _RANGE.search(text)) and found[2] in "ZR" and found[1] in text[: found.start()]:  # "3k, k in Z" is 3k
         text = text[: found.start()]
     text = re.sub(r"^[\s.,;:*]+(?=\S)(?<![.])", "", text).rstrip(" ;:*")
     while text.endswith("\\"):  # a space of TeX's, of which the space is gone
@@ -143,6 +143,8 @@ def _undecorated(text: str) -> str:
     text = re.sub(r"\\(mathrm|mathbf|mathsf|vec|hat)\s+([a-zA-Z])(?![a-zA-Z])", r"\\\1{\2}", text)
     text = re.sub(r"(?<![a-zA-Z_^}\]])\{ ?(\\?[a-zA-Z]+) ?\}(?=[_^])", r"\1", text)
     text = re.sub(r"\{\{([^{}]*)\}\}", r"{\1}", text)
+    text = re.sub(r"\\(?:phantom|hphantom|vphantom)\s*\{[^{}]*\}|\\checkmark(?![a-zA-Z])|[✓✔✅☑]", "", text)
+    text = re.sub(r"\\(?:boldsymbol|bm|pmb|mathbf|mathrm|mathit)\s*\{(?=[^{}]*\\(?:frac|sqrt))", "{", text)
     text = re.sub(r"\\color\s*\{[^{}]*\}|\\textcolor\s*\{[^{}]*\}", "", text)
     text = _TYPEFACE.sub("", text)
     text = _UNIT_VECTOR.sub(lambda m: rf"\hat{{{m[1] or m[2] or m[3]}}}", text)
@@ -175,7 +177,8 @@ def _plain_mathematics(text: str) -> str:
         r"\\pmod{\1\2}",
         text,
     )
-    text = re.sub(r"\\frac\{⟦([^⟧]*)⟧\}\{⟦([^⟧]*)⟧\}", r"⟦\1⟧/⟦\2⟧", text)
+    power = r"((?:\^\{?\d\}?)?)"
+    text = re.sub(rf"\\frac\{{⟦([^⟧]*)⟧{power}\}}\{{⟦([^⟧]*)⟧{power}\}}", r"⟦\1⟧\2/⟦\3⟧\4", text)
     text = re.sub(r"(\.\d*)\\dot\s*\{?(\d)\}?(\d*)\\dot\s*\{?(\d)\}?", r"\1\\overline{\2\3\4}", text)
     return re.sub(r"\\(bar|overline|dot)\s*(\d)", r"\\overline{\2}", text)
 

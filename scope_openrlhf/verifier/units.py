@@ -27,7 +27,7 @@ def decorates(words: str) -> bool:
     if remark or lowered[:2] == ["of", "the"] or (words.strip().startswith("(") and all(len(w) > 2 for w in found)):
         return True
     if not found:
-        return True
+        return not re.search(r"[^\s().,!/^{}\d-]", words)
     if all(_is_unit(w) for w in found):
         return True
     if not words.isascii():  # a counted thing in another script or with an accent: 个, mètres

@@ -30,6 +30,8 @@ _MEANING = {
     "no real solutions": r"\emptyset", "empty set": r"\emptyset", "there no solution": r"\emptyset",
     "integers": r"\mathbb{Z}", "all integers": r"\mathbb{Z}", "complex numbers": r"\mathbb{C}",
     "rational numbers": r"\mathbb{Q}", "natural numbers": r"\mathbb{N}", "set of integers": r"\mathbb{Z}",
+    "positive real numbers": r"\mathbb{R}^+", "all positive real numbers": r"\mathbb{R}^+",
+    "all positive reals": r"\mathbb{R}^+", "positive reals": r"\mathbb{R}^+",
     "infinity": r"\infty", "positive infinity": r"\infty", "negative infinity": r"-\infty",
 }  # fmt: skip
 _NUMBERS = {
@@ -43,31 +45,31 @@ _ALL_BUT = re.compile(
     r"(?:x (?:is|can be) )?all reals?(?: numbers| values)?(?: x)? (?:except|but|other than|except for)"
 )
 _FILLERS = {"a", "an", "the", "is", "are", "answer"}
-_LEADING = {"option", "choice", "options", "answer", "statement"}
+_LEADING = {"option", "choice", "options", "answer", "statement", "it", "will", "be", "on"}
 
 
 def parse_words(text: str, inner: Callable[[str], Form]) -> Form | None:
     """Read a name, a choice or a sentence, and words with mathematics between them; None for anything else."""
     if "⟦" in text:
         if _ONLY_WORDS.fullmatch(text):
-            return _meaning(fold(re.sub("[⟦⟧]", " ", text)))
+            return _meaning(fold(re.sub("[⟦⟧]", " ", text)), "", inner)
         return _phrase(text, inner)
     if (
         _PLAIN_WORDS.fullmatch(text)
         and (re.search(r"[^\W\d_]{2}", text) or not text.isascii())
         and not re.search(" -|- ", text)
     ):
-        return _meaning(fold(text), text)
+        return _meaning(fold(text), text, inner)
     return None
 
 
-def _meaning(folded: str, plain: str = "") -> Form:
+def _meaning(folded: str, plain: str, inner: Callable[[str], Form]) -> Form:
     """What words mean: a set, infinity or a number where they name one, else themselves."""
     if folded in _NUMBERS:
         return Number(Fraction(_NUMBERS[folded]))
     if folded.startswith("infinitely many"):
         folded = "infinitely many"
-    return Math(_MEANING[folded]) if folded in _MEANING else Words(folded, plain)
+    return inner(_MEANING[folded]) if folded in _MEANING else Words(folded, plain)
 
 
 def _phrase(text: str, inner: Callable[[str], Form]) -> Form | None:
@@ -75,6 +77,8 @@ def _phrase(text: str, inner: Callable[[str], Form]) -> Form | None:
     pieces = [p for p in re.split(r"(⟦[^⟧]*⟧)", text) if p.strip(" .,")]
     if any(p[0] != "⟦" and p.count("{") != p.count("}") for p in pieces):
         return None
+    if any(p[0] == "⟦" and not fold(p[1:-1]) and p[1:-1].strip(" .,;:!?()") for p in pieces):
+        return None  # a sign that says something, such as ‰
     forms = [Words(fold(p[1:-1])) if p[0] == "⟦" else inner(p.strip()) for p in pieces]
     if isinstance(forms[0], Words) and _ALL_BUT.fullmatch(forms[0].text) and len(forms) == 2:
         return SetMinus(Math(r"\mathbb{R}"), forms[1])
@@ -101,9 +105,9 @@ def parse_date(text: str) -> Words | None:
 def fold(text: str) -> str:
     """Lower case without punctuation, articles, "is" and a leading "option"; a word that stands alone is kept."""
     words = re.sub(r"[^\w\s]", " ", text.casefold()).split()
-    while len(words) > 1 and words[0] in _LEADING:
+    while len(words) > 1 and words[0] in _LEADING | _FILLERS:
         words = words[1:]
-    return " ".join(w for w in words if w not in _FILLERS or len(words) == 1)
+    return " ".join(w for w in words if w not in _FILLERS) or " ".join(words)
 
 
 def parse_clock(text: str) -> Clock | None:
