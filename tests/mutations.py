@@ -13,8 +13,8 @@ from scope_openrlhf.verifier.extract import extract_answers
 PIECES = [
     " ", "(", "[", "{", "}", ")", "\\{", "⟦", "⟧", "\\text{", "\\frac", "\\left(", "1", "7", ",", "-", "\\pm", "\\cup",
     "=", "<", "|", "\\|", "_", "^", "²", "½", "\\ ", "\\,", "$", "a", "A", "元", "\\begin{cases}", "&", "\\\\",
-    "\\sqrt", "{,}", ":", ";", " and ", "\\mathrm{", "~", "if ", "\\text{ if }", "\\equiv", "\\pmod{", "\\triangle", "\\ldots",
-    "!!", "\\overline{", "0.", "9",
+    "\\sqrt", "{,}", ":", ";", " and ", "\\mathrm{", "~", "if ", "\\text{ if }", "\\equiv", "\\pmod{", "\\triangle",
+    "\\ldots", "!!", "\\overline{", "0.", "9",
 ]  # fmt: skip
 
 
