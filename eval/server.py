@@ -8,7 +8,7 @@ from scope_eval.sampler import Request, SamplingError
 from scope_eval.store import Sample
 from scope_openrlhf.models.replies import CountedCompletion, ModelCard, ModelList
 from scope_openrlhf.models.served import ModelServer, ServerError, room
-from scope_openrlhf.settings import api_keys
+from scope_openrlhf.settings import address, api_keys
 from scope_openrlhf.settings.errors import ConfigError
 
 
@@ -29,11 +29,8 @@ class Server:
         model: as the server calls it; empty: the only one that it serves.
         Raises ConfigError if the server does not answer or has no such model.
         """
-        if api_keys.with_secret(url):
-            raise ConfigError(
-                "--base-url must be an address alone, for instance http://machine:8000: no user, no password, no "
-                f"parameters. The API key is read from {api_keys.EVAL}"
-            )
+        if why := address.fault(url):
+            raise ConfigError(f"--base-url {why}. The API key is read from {api_keys.EVAL}")
         self.address = url
         try:
             served = {card.id: card for card in asyncio.run(self._models())}
@@ -46,9 +43,9 @@ class Server:
         if not model and len(served) == 1:
             (model,) = served
         if model not in served:
-            raise ConfigError(
-                f"--base-url {url} serves {', '.join(served)}, not {model!r}; name one with --served-model"
-            )
+            some = ", ".join(list(served)[:10]) + (", ..." if len(served) > 10 else "")
+            asked = f", not {model!r}" if model else ""
+            raise ConfigError(f"--base-url {url} serves {some}{asked}; name one with --served-model")
         self.model = model
         self.identity = {"served": model, "root": str(served[model].root)}
         """Which model answers, as far as the server tells."""

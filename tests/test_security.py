@@ -200,10 +200,12 @@ def test_templates_take_texts_as_they_are(tmp_path):
         assert (task.doc_to_text(doc), task.doc_to_target(doc)) == (text + "\n\n{{ 7*7 }}", text)
 
 
-def test_a_prompt_that_openrlhf_would_rewrite_is_refused(tmp_path):
+def test_a_prompt_with_a_picture_is_refused(tmp_path):
     (tmp_path / "d.jsonl").write_text(json.dumps({"problem": "<image>1+1?", "answer": "2"}))
-    with pytest.raises(ConfigError, match=r"1 of 1 prompts of .* hold <image> \(the first: rows \[0\]"):
+    with pytest.raises(ConfigError, match=r"1 of 1 rows of .*row 0: it holds <image>, the place of a picture"):
         load_problems(DataConfig(path=str(tmp_path / "d.jsonl")))
+    with pytest.raises(ConfigError, match="data.system holds <image>"):
+        load_problems(DataConfig(path="examples/tiny/train.jsonl", system="See <image>."))
 
 
 def test_ids_are_no_paths(tmp_path):

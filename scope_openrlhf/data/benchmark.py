@@ -11,25 +11,27 @@ from scope_openrlhf.verifier.gold import NoGold, read_gold, why_no_answer
 def check(rows: list[Any], where: str) -> list[dict[str, str]]:
     """The rows with id, problem, answer and stratum as texts.
 
-    where: they come from, for messages. Raises ConfigError naming the first row that lacks one, or has another's id.
+    where: they come from, for messages. Raises ConfigError naming the first row that lacks one, or has another's id;
+    rows are counted from 0, as in training.
     """
     if not rows:
         raise ConfigError(f"{where} holds no problems")
     seen: set[str] = set()
     checked = []
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(rows):
+        place = f"{where}, row {number} (counted from 0)"
         for key in ("id", "problem", "answer"):
-            if not isinstance(row, dict) or row.get(key) is None or not str(row[key]).strip():
+            if not isinstance(row, dict) or row.get(key) is None or row[key] == "":
+                what = "empty" if isinstance(row, dict) and row.get(key) == "" else "missing"
                 raise ConfigError(
-                    f"{where}, row {number}: {key} is missing; a problem without it cannot be scored: repair or remove "
-                    "the row"
+                    f"{place}: {key} is {what}; a problem without it cannot be scored: repair or remove the row"
                 )
         try:
             texts = _texts(row)
         except ValueError as error:
-            raise ConfigError(f"{where}, row {number}: {error}; repair or remove the row") from None
+            raise ConfigError(f"{place}: {error}; repair or remove the row") from None
         if texts["id"] in seen:
-            raise ConfigError(f"{where}, row {number}: the id {texts['id']} was there before; ids must differ")
+            raise ConfigError(f"{place}: the id {texts['id']} was there before; ids must differ")
         seen.add(texts["id"])
         checked.append(texts)
     return checked
@@ -47,6 +49,8 @@ def _texts(row: dict) -> dict[str, str]:
         raise ValueError(f"answer: {error}") from None
     if why := why_no_answer(answer):
         raise ValueError(f"answer: {why}")
+    if not str(row["id"]).strip():
+        raise ValueError("id: it is empty")
     texts = {
         "id": str(row["id"]),
         "problem": problem,

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from scope_openrlhf.files.rows import DECODER, check_row, may_hold_halves, read_json, read_row, read_text
 from scope_openrlhf.settings.errors import ConfigError
 
@@ -18,7 +20,7 @@ _BETWEEN = re.compile(r"\s*[\[,]\s*")
 def read(path: str) -> list[dict]:
     """All rows. path: a .jsonl, .json, .parquet or .csv file, or owner/name on the hub. Raises ConfigError."""
     file, called = Path(path), f"data.path {path}"
-    if "://" not in path and (reader := READERS.get(file.suffix)):
+    if "://" not in path and (reader := READERS.get(file.suffix.lower())):
         return reader(file, called)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", path) or file.exists():
         raise ConfigError(
@@ -35,7 +37,7 @@ def _from_hub(path: str) -> list[dict]:
     try:
         builder = datasets.load_dataset_builder(path)
         refuse_foreign_files(path, builder.config.data_files)
-        return datasets.load_dataset(path, split="train").to_list()
+        return _as_rows(datasets.load_dataset(path, split="train").with_format("arrow")[:])
     except ConfigError:
         raise
     except Exception as error:  # border to the hub: any of a dozen exceptions means the same to the user
@@ -143,25 +145,42 @@ def read_parquet(file: Path, called: str) -> list[dict]:
             raise ConfigError(f"{called} is a folder; name a file in it")
         table = pyarrow.parquet.ParquetFile(file).read()
         _check_names(table.column_names, called)
-        return _shortest_floats(table).to_pylist()
+        return _as_rows(table)
     except FileNotFoundError:
         raise ConfigError(f"{called} does not exist") from None
     except ConfigError:
         raise
-    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
+    except Exception as error:  # border to pyarrow, and to what it asks of a column's type, time zones among it
         said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise ConfigError(f"{called} cannot be read as parquet: {said}; write it anew") from None
 
 
-def _shortest_floats(table: Any) -> Any:
-    """The table with single floats as they are written: 0.1, which Python would show as 0.10000000149011612."""
-    import pyarrow  # as above
+def _as_rows(table: Any) -> list[dict]:
+    """The rows of an Arrow table, with short floats as they are written: Python would show 0.1 as 0.10000000149011612.
 
-    for number, field in enumerate(table.schema):
-        if field.type == pyarrow.float32():
-            written = table.column(number).cast(pyarrow.string()).cast(pyarrow.float64())
-            table = table.set_column(number, field.name, written)
-    return table
+    A column of maps is one of objects. Raises ValueError naming a column that Python cannot hold.
+    """
+    columns = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        try:
+            values = column.to_pylist(maps_as_pydicts="strict")
+        except Exception as error:  # whatever a time zone, a date or bytes that are no text end in
+            raise ValueError(f"column {name}: {error}") from None
+        for short in (np.float16, np.float32):
+            if re.search(rf"\b{'half' if short is np.float16 else ''}float\b", str(column.type)):
+                values = _as_written(values, short)
+        columns[name] = values
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _as_written(value: Any, short: type[np.floating]) -> Any:
+    """A value whose floats were of a shorter type, each as the shortest number that this type reads as the same."""
+    if isinstance(value, dict):
+        return {key: _as_written(inner, short) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_as_written(inner, short) for inner in value]
+    # a longer float beside a short one stays
+    return float(str(short(value))) if isinstance(value, float) and float(short(value)) == value else value
 
 
 def read_csv(file: Path, called: str) -> list[dict]:
@@ -170,7 +189,7 @@ def read_csv(file: Path, called: str) -> list[dict]:
     lines = csv.reader(io.StringIO(read_text(file, called), newline=""), strict=True)
     rows = []
     try:
-        header = next(lines, [])
+        header = next((line for line in lines if line), [])
         _check_names(header, called)
         for row in lines:
             if row and len(row) != len(header):

@@ -94,11 +94,13 @@ def held_out_note(problems: Sequence[Problem], exact: Sequence[int], alike: Sequ
 
 def _held_out(path: str) -> Iterable[tuple[str, str]]:
     """(id, words) of each held-out problem."""
-    for number, row in enumerate(read_jsonl(Path(path)), 1):
+    for number, row in enumerate(read_jsonl(Path(path))):
         try:
             problem = read_prompt(row.get("problem") if isinstance(row, dict) else None)
         except ValueError as error:
-            raise ConfigError(f"eval.path {path}, row {number}: its problem cannot be asked: {error}") from None
+            raise ConfigError(
+                f"eval.path {path}, row {number} (counted from 0): its problem cannot be asked: {error}"
+            ) from None
         yield str(row.get("id", number)), words(problem)
 
 

@@ -1,6 +1,5 @@
 """Rows of a dataset -> the problems of a run: checked, each with what its verifier needs."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -8,7 +7,7 @@ from typing import Any
 
 from scope_openrlhf.data.files import column, read
 from scope_openrlhf.data.problem import Problem
-from scope_openrlhf.data.prompts import Prompt, read_prompt, with_hint, with_system
+from scope_openrlhf.data.prompts import PICTURE, Prompt, read_prompt, with_hint, with_system
 from scope_openrlhf.settings.config import section_of
 from scope_openrlhf.settings.errors import ConfigError, nearest, rows_named
 from scope_openrlhf.settings.sections import DataConfig
@@ -41,7 +40,7 @@ def load_problems(config: DataConfig, teachers: Collection[str] = (), traces: bo
         {n: _problem(n, raw[n], prompts[n], gold, config, bool(teachers), traces) for n, gold in golds.texts.items()},
         _gold_notes(golds, config),
     )
-    _refuse_pictures(problems, config.path)
+    _refuse_pictures(problems, config)
     if teachers:
         _check_teachers(problems, teachers, config.teacher_key)
     if traces and not any(problem.trace for problem in problems):
@@ -79,6 +78,10 @@ def _check_columns(raw: list[dict], config: DataConfig) -> None:
 
 def _read_prompts(raw: list[dict], config: DataConfig) -> list[Prompt]:
     """The prompt of each row, after the system prompt. Raises ConfigError naming the rows that have none."""
+    if PICTURE in config.system:
+        raise ConfigError(
+            f"data.system holds {PICTURE}, the place of a picture that nobody is shown; write it otherwise"
+        )
     prompts: list[Prompt] = []
     faults = {}
     for number, row in enumerate(raw):
@@ -110,12 +113,13 @@ def _gold_notes(golds: Golds, config: DataConfig) -> list[str]:
     return notes
 
 
-def _refuse_pictures(problems: list[Problem], path: str) -> None:
-    pictures = [n for n, p in enumerate(problems) if "<image>" in json.dumps([p.prompt, p.trace], default=str)]
+def _refuse_pictures(problems: Problems, config: DataConfig) -> None:
+    """Raise ConfigError for worked solutions with a picture; prompts have been read before."""
+    pictures = [row for row, problem in zip(problems.rows, problems, strict=True) if PICTURE in (problem.trace or "")]
     if pictures:
         raise ConfigError(
-            f"{len(pictures)} of {len(problems)} prompts of {path} hold <image> (the first: rows {pictures[:5]}, "
-            "counted from 0), the place of a picture that nobody is shown; write it otherwise, or remove them"
+            f"{len(pictures)} worked solutions of {config.path} in {config.trace_key!r} hold {PICTURE} (the first: "
+            f"rows {pictures[:5]}, counted from 0), the place of a picture that nobody is shown; write it otherwise"
         )
 
 

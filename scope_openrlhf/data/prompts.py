@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+from scope_openrlhf.files.rows import read_json
 from scope_openrlhf.models.chat_template import arguments
 from scope_openrlhf.settings.sections import StudentConfig
 
@@ -14,6 +15,12 @@ ROLES = {"system": "system", "user": "user", "assistant": "assistant", "human": 
 """Roles as data spell them, ShareGPT's among them, and what chat templates call them."""
 
 
+PICTURE = "<image>"
+"""What data write where a picture belongs."""
+_FOLDED = '[{"role": "'
+"""How messages begin that stand in a text: `folded` wrote them, for it folds a text that begins so as well."""
+
+
 def read_prompt(value: object) -> Prompt:
     """A prompt as data spell it -> text or chat messages.
 
@@ -21,7 +28,12 @@ def read_prompt(value: object) -> Prompt:
     may be lists of text parts. Raises ValueError with a sentence about the value.
     Example: [{"from": "human", "value": "1+1?"}] -> [{"role": "user", "content": "1+1?"}]
     """
-    value = _without_arrays(value)
+    try:
+        value = _without_arrays(value)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if value is None:
+        raise ValueError("it is missing")
     if isinstance(value, str):
         messages = _messages_in(value)
         if messages is None:
@@ -49,21 +61,21 @@ def _without_arrays(value: Any) -> Any:
 
 
 def _messages_in(text: str) -> Any:
-    """Messages that stand as JSON in a text; None where it is a text like any other.
+    """Messages that stand as JSON in a text, alone or in an object; None where it is a text like any other.
 
-    Raises ValueError if they stand there as Python prints them.
+    Raises ValueError if they cannot be read: as Python prints them, or broken.
     """
     found = re.match(r"""\s*\[?\s*\{\s*(["'])""", text)
     if not found or not any(f"{found[1]}{key}{found[1]}" in text for key in ("role", "from")):
         return None
-    try:
-        messages = json.loads(text)
-    except ValueError:
-        if found[1] == "'" and text.rstrip().endswith(("}", "]")):
-            raise ValueError("it is a text of messages as Python prints them; write them as JSON or a list") from None
+    if not text.rstrip().endswith(("}", "]")):
         return None
-    first = messages[0] if isinstance(messages, list) else messages
-    return messages if first.keys() & {"role", "from"} else None
+    if found[1] == "'":
+        raise ValueError("it is a text of messages as Python prints them; write them as JSON or a list")
+    try:
+        return read_json(text)
+    except ValueError as error:
+        raise ValueError(f"it is a text of messages that {error}") from None
 
 
 def _read_message(number: int, message: Any) -> dict[str, str]:
@@ -100,9 +112,11 @@ def _read_content(content: Any, where: str, role: str) -> str:
 
 
 def _sound(text: str, where: str) -> str:
-    """The text itself. Raises ValueError if it is blank, or no text that UTF-8 can spell."""
+    """The text itself. Raises ValueError if it is blank, asks about a picture, or is no text that UTF-8 can spell."""
     if not text.strip():
         raise ValueError(f"{where} is empty")
+    if PICTURE in text:
+        raise ValueError(f"{where} holds {PICTURE}, the place of a picture that nobody is shown")
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -120,15 +134,19 @@ def with_system(prompt: Prompt, system: str) -> Prompt:
 def folded(prompt: Prompt) -> str:
     """A prompt as one text, for what holds texts alone: the user's one message, or all messages as JSON."""
     messages = as_messages(prompt)
-    return messages[0]["content"] if len(messages) == 1 else json.dumps(messages, ensure_ascii=False)
+    alone = len(messages) == 1 and not messages[0]["content"].startswith(_FOLDED)
+    return messages[0]["content"] if alone else json.dumps(messages, ensure_ascii=False)
 
 
 def unfolded(text: str) -> Prompt:
     """What was folded; what was written after it stands at the end of its last message."""
-    if not text.startswith('[{"role": "'):
+    if not text.startswith(_FOLDED):
         return text
-    messages, end = json.JSONDecoder().raw_decode(text)
-    return with_hint(messages, text[end:])
+    try:
+        messages, end = json.JSONDecoder().raw_decode(text)
+        return with_hint(read_prompt(messages), text[end:])
+    except (ValueError, RecursionError):  # lm-eval's own tasks fold nothing
+        return text
 
 
 def as_messages(prompt: Prompt) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ from scope_openrlhf.models.chat_template import names_read
 from scope_openrlhf.settings.errors import ConfigError, nearest
 from scope_openrlhf.settings.sections import StudentConfig
 
-QUESTION = "1+1?"
+QUESTION, ANOTHER_QUESTION = "1+1?", "2+3?"
 ANOTHER_DATE = "2001-01-01"
 
 
@@ -28,15 +28,18 @@ def check_template(tokenizer: Any, student: StudentConfig, system: str, keys: Ke
     or leaves out.
     """
     args = student.template_args
-    known = names_read(tokenizer)
+    try:
+        known = names_read(tokenizer)
+    except ValueError as error:
+        raise ConfigError(f"the chat template of {student.path} cannot be read ({error}); mend it") from None
     for name in args.keys() - known:
         others = nearest(name, known) if known else "it reads none"
         raise ConfigError(f"{keys.template_args}: the chat template of {student.path} reads no {name}; {others}")
 
-    def asked(system: str = system, **changes: Any) -> str | ValueError:
+    def asked(system: str = system, question: str = QUESTION, **changes: Any) -> str | ValueError:
         """A question under the template, or why there is none."""
         try:
-            return as_text(tokenizer, with_system(QUESTION, system), replace(student, **changes))
+            return as_text(tokenizer, with_system(question, system), replace(student, **changes))
         except ValueError as error:
             return error
 
@@ -44,6 +47,8 @@ def check_template(tokenizer: Any, student: StudentConfig, system: str, keys: Ke
         if args and isinstance(asked(system="", template_args={}), str):
             raise ConfigError(f"{keys.template_args} {args} cannot be given: {refused}")
         raise ConfigError(f"{student.path} cannot be asked anything: {refused}; mend its chat template")
+    if asked() == asked(question=ANOTHER_QUESTION):
+        raise ConfigError(f"the chat template of {student.path} leaves out what it is asked; mend it")
     if isinstance(refused := asked(), ValueError):
         raise ConfigError(
             f"{keys.system} cannot be given: {refused}; leave {keys.system} out and put its text into the problems"

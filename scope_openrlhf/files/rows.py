@@ -2,7 +2,7 @@
 
 import json
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ PACKED = {
     b"\xfe\xff": "UTF-16",
 }
 """How files begin that are no plain text, and what they are."""
+LFS_POINTER = "version https://git-lfs.github.com/"
+"""How the text begins that stands in place of a large file."""
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -38,6 +40,8 @@ def read_text(file: Path, called: str) -> str:
     kind = next((name for start, name in PACKED.items() if raw.startswith(start)), "")
     try:
         text = raw.decode("utf-8-sig")
+        if text.startswith(LFS_POINTER):
+            raise ConfigError(f"{called} is a pointer of Git LFS and not the file itself; fetch that with git lfs pull")
         if "\0" not in text[:4]:
             return text
         what = "it begins as UTF-16 does"  # without a mark
@@ -78,7 +82,9 @@ def read_json(text: str) -> Any:
     try:
         return DECODER.decode(text)
     except json.JSONDecodeError as error:
-        raise ValueError(f"is not JSON: {error}") from None
+        # whoever gives one line knows its number
+        where = f"line {error.lineno}, character {error.colno}" if "\n" in text else f"character {error.pos + 1}"
+        raise ValueError(f"is not JSON: {error.msg} at {where}") from None
     except RecursionError:
         raise ValueError("is nested too deeply") from None
 
@@ -88,12 +94,15 @@ def _exact(text: str) -> float | str:
     value = float(text)
     if len(text) <= 15 and "e" not in text.lower():  # as most are
         return value
-    return value if Decimal(text) == Decimal(repr(value)) else text
+    try:
+        return value if Decimal(text) == Decimal(repr(value)) else text
+    except InvalidOperation:  # an exponent of 20 digits
+        return text
 
 
 def _integer(text: str) -> int:
-    if len(text) > MOST_DIGITS:
-        raise ValueError(f"holds an integer of {len(text.lstrip('-')):,} digits, which Python does not read")
+    if (digits := len(text.lstrip("-"))) > MOST_DIGITS:
+        raise ValueError(f"holds an integer of {digits:,} digits, which Python does not read")
     return int(text)
 
 

@@ -8,13 +8,15 @@ import re
 from datetime import datetime
 from typing import Any
 
-from jinja2 import Environment, meta
+from jinja2 import Environment, TemplateSyntaxError, meta
 
 from scope_openrlhf.settings.sections import StudentConfig
 
 CLOCK = "strftime_now"
 """Name under which transformers hands a template its clock."""
-OF_THE_RENDERER = {CLOCK, "messages", "add_generation_prompt", "continue_final_message"}
+OF_THE_RENDERER = {
+    CLOCK, "messages", "add_generation_prompt", "continue_final_message", "chat_template", "conversation", "tokenize"
+}  # fmt: skip
 """Names that a template reads and no user may set."""
 
 
@@ -30,8 +32,11 @@ def asks_the_date(tokenizer: Any) -> bool:
 
 
 def names_read(tokenizer: Any) -> set[str]:
-    """Names that the template reads and somebody may set."""
+    """Names that the template reads and somebody may set. Raises ValueError if it is no template."""
     # the one tag that transformers adds to the language
     source = re.sub(r"\{%-?\s*(?:end)?generation\s*-?%\}", "", tokenizer.get_chat_template())
-    tree = Environment(extensions=["jinja2.ext.loopcontrols"], optimized=False).parse(source)  # it is read, never run
-    return meta.find_undeclared_variables(tree) - OF_THE_RENDERER - {"raise_exception"}
+    try:  # it is read, never run
+        tree = Environment(extensions=["jinja2.ext.loopcontrols"], optimized=False).parse(source)
+        return meta.find_undeclared_variables(tree) - OF_THE_RENDERER - {"raise_exception"}
+    except TemplateSyntaxError as error:
+        raise ValueError(f"its line {error.lineno} is none that Jinja reads: {error.message}") from None

@@ -80,15 +80,20 @@ def positions(model_config: Any) -> int:
     factor, with YaRN the original length.
     """
     config = model_config.get_text_config()
-    limit = min((n for key in LENGTHS if (n := getattr(config, key, None))), default=sys.maxsize)
-    limit = getattr(config, "model_max_length", None) or limit
+    limit = min((n for key in LENGTHS if (n := _above_0(getattr(config, key, None)))), default=sys.maxsize)
+    limit = _above_0(getattr(config, "model_max_length", None)) or limit
     rope = getattr(config, "rope_parameters", None) or {}
     by_layer = [r for r in rope.values() if isinstance(r, dict) and "rope_type" in r]
     factor = 1.0
     for scaling in by_layer or [rope]:
         # Gemma 3 scales the positions of some layers alone, and names the length after it
         if scaling.get("rope_type") not in (*SCALED_ALREADY, None) and "gemma3" not in config.model_type:
-            factor = scaling.get("factor") or factor
+            factor = _above_0(scaling.get("factor")) or factor
             if scaling["rope_type"] == "yarn":
                 limit = scaling["original_max_position_embeddings"]
     return limit if factor == 1 else int(limit * factor)
+
+
+def _above_0(value: Any) -> Any:
+    """A value of somebody's config if it is a number above 0, else None."""
+    return value if isinstance(value, int | float) and value > 0 else None

@@ -56,7 +56,10 @@ class ModelServer:
         try:
             status, kind, said = await self._fetch(verb, where, body, most_bytes)
         except Exception as error:  # border: a server can break HTTP in ways for which aiohttp has no class
-            what = api_keys.masked(str(error))[:300] or f"not answered within {self.patience_seconds:g} s"
+            what = (
+                api_keys.masked(" ".join(str(error).split()))[:300]
+                or f"not answered within {self.patience_seconds:g} s"
+            )
             raise ServerError(f"{where}: {type(error).__name__}: {what}") from None
         if status != 200:
             raise ServerError(f"{where} answered {status}: {quoted(said)}", status)

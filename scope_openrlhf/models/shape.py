@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from scope_openrlhf.settings.errors import ConfigError
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -25,13 +27,25 @@ class Shape:
 
 
 def shape_of(model_config: Any) -> Shape:
-    """The shape of a transformers config, counted on a model without storage."""
-    with torch.device("meta"):
-        params = sum(p.numel() for p in AutoModelForCausalLM.from_config(model_config).parameters())
-    c = model_config.get_text_config()
-    head = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
-    kv_bytes = 4 * c.num_hidden_layers * c.num_key_value_heads * head
-    return Shape(params, c.num_hidden_layers, c.hidden_size, c.vocab_size, kv_bytes)
+    """The shape of a transformers config, counted on a model without storage.
+
+    Raises ConfigError if it makes no language model.
+    """
+    try:
+        with torch.device("meta"):
+            params = sum(p.numel() for p in AutoModelForCausalLM.from_config(model_config).parameters())
+        c = model_config.get_text_config()
+        head = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
+        # without the key every head has its own K and V, as GPT-2's do
+        kv_heads = getattr(c, "num_key_value_heads", None) or c.num_attention_heads
+        kv_bytes = 4 * c.num_hidden_layers * kv_heads * head
+        return Shape(params, c.num_hidden_layers, c.hidden_size, c.vocab_size, kv_bytes)
+    except Exception as error:  # border to transformers, where a wrong value fails in any way
+        said = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise ConfigError(
+            f"the config.json of {model_config.name_or_path or model_config.model_type} makes no language model "
+            f"({type(error).__name__}: {said}); choose another model, or mend it"
+        ) from None
 
 
 def known_shape(hub_id: str) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from scope_openrlhf.settings import api_keys
+from scope_openrlhf.settings import address, api_keys
 from scope_openrlhf.settings.errors import ConfigError
 from scope_openrlhf.settings.parse import build, flatten, set_key
 from scope_openrlhf.settings.sections import DataConfig, EvalConfig, RayConfig, StudentConfig, TeacherConfig
@@ -52,10 +52,10 @@ class Config:
     def load(cls, path: str | Path, overrides: list[str]) -> "Config":
         """Read a YAML file and apply overrides of the form a.b=value (value in YAML). Raises ConfigError."""
         try:
-            raw = yaml.safe_load(Path(path).read_text())
+            raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"cannot read the config {path}: {error.strerror}") from None
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:  # bytes that are no UTF-8; a date that there is not
             raise ConfigError(f"{path} is not YAML: {error}") from None
         if not isinstance(raw, dict):
             raise ConfigError(f"{path} must hold keys and values, it holds {type(raw).__name__}")
@@ -64,9 +64,10 @@ class Config:
             if not equals:
                 raise ConfigError(f"override {override!r} must have the form key=value")
             try:
-                set_key(raw, key, yaml.safe_load(text), [f.name for f in fields(cls)])
-            except yaml.YAMLError:
+                value = yaml.safe_load(text)
+            except (yaml.YAMLError, ValueError):
                 raise ConfigError(f"the value of {override!r} is not YAML; quote it") from None
+            set_key(raw, key, value, [f.name for f in fields(cls)])
         return cls.from_dict(raw)
 
     @classmethod
@@ -171,11 +172,8 @@ def check_teacher(key: str, teacher: TeacherConfig) -> None:
     for name, least in (("replicas", 1), ("tensor_parallel_size", 1), ("max_model_len", 0), ("drop_budget", 0)):
         if (value := getattr(teacher, name)) < least:
             raise ConfigError(f"{key}.{name} must be at least {least}, got {value}")
-    if any(api_keys.with_secret(url) for url in teacher.urls):
-        raise ConfigError(
-            f"{key}.urls must be addresses alone, for instance http://host:8000: no user, no password, no parameters. "
-            f"The API key is read from {api_keys.TEACHER} in the environment"
-        )
+    if why := next(filter(None, map(address.fault, teacher.urls)), None):
+        raise ConfigError(f"{key}.urls {why}. The API key is read from {api_keys.TEACHER} in the environment")
     if teacher.revision and (not teacher.path or Path(teacher.path).exists()):
         raise ConfigError(f"{key}.revision is a commit of the hub, {key}.path is none of its ids; remove one of them")
     if teacher.replay and not teacher.score_log:

@@ -70,8 +70,8 @@ class TeacherSettings:
     revision: str = ""
     """Commit of a hub id. Empty: the newest, whose name goes into scores and checkpoints."""
     urls: list[str] = field(default_factory=list)
-    """Teachers that are served already (`vllm serve`), instead of a group started here. The API key is read from
-    SCOPE_TEACHER_API_KEY."""
+    """Teachers that are served already (`vllm serve`), instead of a group started here: addresses with or without
+    `/v1` at the end. The API key is read from SCOPE_TEACHER_API_KEY."""
     replicas: int = 1
     """Engines in the teacher group. Any of them may die while another lives."""
     tensor_parallel_size: int = 1

@@ -109,9 +109,12 @@ class TeacherClient:
             endpoint = min(self.endpoints, key=lambda e: (resting[e.name], self.load[e.name]))
             # silence costs half of what is left while there is another that may speak, and all of it else
             patience = left / 2 if self.load.keys() - silent - {endpoint.name} else left
+            pause = min(resting[endpoint.name], self.pause_seconds)
+            if failures and pause >= left:  # it would not be asked any more, and so is not called silent
+                break
             self.load[endpoint.name] += num_tokens
             try:
-                await asyncio.sleep(min(resting[endpoint.name], self.pause_seconds))
+                await asyncio.sleep(pause)
                 return await asyncio.wait_for(ask(endpoint), now + patience - time.monotonic())
             except TimeoutError:
                 silent.add(endpoint.name)

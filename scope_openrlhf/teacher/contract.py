@@ -12,6 +12,10 @@ class TeacherError(RuntimeError):
     """No usable answer from the teacher. The message says which replica, which request and what to do."""
 
 
+class OtherTeacher(TeacherError):
+    """A replica that would give sound numbers of another model: nothing later would notice it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """Log-probs in nats that a teacher gives tokens 1 to L - 1 of a request of L tokens, each given those before it.

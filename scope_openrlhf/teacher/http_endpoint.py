@@ -10,7 +10,7 @@ from scope_openrlhf.models.replies import ChoiceT, ModelCard, Position, Reply, R
 from scope_openrlhf.models.served import MODEST_BYTES, ModelServer, ServerError, room
 from scope_openrlhf.settings import api_keys
 from scope_openrlhf.settings.sections import TeacherSettings
-from scope_openrlhf.teacher.contract import Completion, Score, TeacherError
+from scope_openrlhf.teacher.contract import Completion, OtherTeacher, Score, TeacherError
 from scope_openrlhf.teacher.replica import EXTENSION
 
 SERVE = f"VLLM_SERVER_DEV_MODE=1 vllm serve ... --worker-extension-cls {EXTENSION} --no-enable-prefix-caching"
@@ -44,7 +44,7 @@ class HttpEndpoint:
         request = {"model": card.id, "prompt": text, "add_special_tokens": False}
         read = (await self._call("POST", "/tokenize", request, replies.Tokens)).tokens
         if read != token_ids:
-            raise TeacherError(
+            raise OtherTeacher(
                 f"{self.name} reads {text[:60]!r} as tokens {read[:8]}..., the student as {token_ids[:8]}...: "
                 "token-level distillation needs one vocabulary; serve a teacher of the student's family"
             )

@@ -11,7 +11,7 @@ from scope_openrlhf.models.loading import load_tokenizer
 from scope_openrlhf.settings.resolved import Teacher
 from scope_openrlhf.settings.sections import StudentConfig
 from scope_openrlhf.teacher.connect import connect
-from scope_openrlhf.teacher.contract import Endpoint, Score, TeacherError, check_score
+from scope_openrlhf.teacher.contract import Endpoint, OtherTeacher, Score, TeacherError, check_score
 from scope_openrlhf.teacher.group import wait_until_ready
 
 TOLERANCE = {"float32": 1e-3}
@@ -37,9 +37,7 @@ def probe_run(
     async def all_replicas() -> tuple[list[str], list[float]]:
         endpoints = connect(teacher)
         try:
-            for endpoint in endpoints:
-                await endpoint.open(text, sequence, longest)
-            return await probe(endpoints, sequence, longest, teacher.dtype)
+            return await probe(endpoints, text, sequence, longest, teacher.dtype, not teacher.started_here)
         finally:
             for endpoint in endpoints:
                 await endpoint.close()
@@ -56,51 +54,69 @@ def longest_request(asks: Asks, teacher: Teacher, max_len: int) -> int:
 
 
 async def probe(
-    endpoints: list[Endpoint], sequence: list[int], max_len: int, dtype: str
+    endpoints: list[Endpoint], text: str, sequence: list[int], max_len: int, dtype: str, one_will_do: bool
 ) -> tuple[list[str], list[float]]:
     """One line for each replica, and the log-probs of the sequence, in nats.
 
-    sequence: token ids of a problem and its answer. Each replica scores it twice, with a request of max_len tokens
-    between. dtype: of the teacher's params, which says what differences are tolerated. Raises TeacherError, saying what
-    to change, at the first replica that cannot be trusted.
+    sequence: token ids of text, a problem and its answer. Each replica scores it twice, with a request of max_len
+    tokens between. dtype: of the teacher's params, which says what differences are tolerated. one_will_do: a replica
+    that gives no sound score is named and left, for its requests go to the others. Raises TeacherError, saying what to
+    change, at the first replica that cannot be trusted.
     """
-    longest = (sequence * (max_len // len(sequence) + 1))[:max_len]
     said: list[str] = []
+    faults: list[TeacherError] = []
     reference: Score | None = None
+    whose = ""
     for endpoint in endpoints:
-        first = await checked(endpoint, sequence)
         try:
-            await checked(endpoint, longest)
+            await endpoint.open(text, sequence, max_len)
+            first, again = await scored_twice(endpoint, sequence, max_len)
+        except OtherTeacher:
+            raise
         except TeacherError as error:
-            raise TeacherError(
-                f"{endpoint.name} cannot score a request of {max_len} tokens, the longest of this run: {error}. Lower "
-                "openrlhf.data.max_len or teacher.max_num_batched_tokens, or give the teacher more memory"
-            ) from None
-        again = await checked(endpoint, sequence)
-        reference = first if reference is None else reference
+            if not one_will_do:
+                raise
+            faults.append(error)
+            said.append(f"warning: the run goes on without {endpoint.name} until it gives sound scores: {error}")
+            continue
+        reference, whose = (first, endpoint.name) if reference is None else (reference, whose)
         repeat, beside = difference(first, again), difference(first, reference)
-        refuse_differences(endpoint.name, endpoints[0].name, repeat, beside, dtype)
+        refuse_differences(endpoint.name, whose, repeat, beside, dtype)
         said.append(
             f"{endpoint.name}: {len(sequence)} tokens twice within {repeat:.2g} nats, within {beside:.2g} of the "
             f"first, {max_len} tokens fit"
         )
-    assert reference is not None
+    if reference is None:
+        raise TeacherError("; ".join(map(str, faults)))
     return said, [round(float(x), 6) for x in reference.logprobs]
 
 
+async def scored_twice(endpoint: Endpoint, sequence: list[int], max_len: int) -> tuple[Score, Score]:
+    """A replica's scores of a sequence before and after a request of max_len tokens. Raises TeacherError."""
+    first = await checked(endpoint, sequence)
+    try:
+        await checked(endpoint, (sequence * (max_len // len(sequence) + 1))[:max_len])
+    except TeacherError as error:
+        raise TeacherError(
+            f"{endpoint.name} cannot score a request of {max_len} tokens, the longest of this run: {error}. Lower "
+            "openrlhf.data.max_len or teacher.max_num_batched_tokens, or give the teacher more memory"
+        ) from None
+    return first, await checked(endpoint, sequence)
+
+
 def refuse_differences(name: str, first: str, repeat: float, beside: float, dtype: str) -> None:
-    """Raise TeacherError if the replica `name` differs too much from itself or from the first replica.
+    """Raise OtherTeacher if the replica `name` differs too much from itself or from the replica `first`.
 
     repeat, beside: those differences, in nats.
     """
     tolerance = tolerated(dtype)
     if repeat > tolerance:
-        raise TeacherError(
+        raise OtherTeacher(
             f"{name} scored one sequence twice and differs from itself by {repeat:.3g} nats (tolerated {tolerance} for "
             f"{dtype}); switch its prefix caching off"
         )
     if beside > tolerance:
-        raise TeacherError(
+        raise OtherTeacher(
             f"{name} differs from {first} by {beside:.3g} nats on one sequence (tolerated {tolerance} for {dtype}); "
             "they must hold the same params, dtype and temperature"
         )

@@ -1,6 +1,5 @@
 """Gold answers from outside: one reading for training, evaluation, audit and reward, and what cannot be graded."""
 
-import ast
 import math
 import os
 import re
@@ -10,6 +9,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
 from typing import Any
 
+from scope_openrlhf.files.printed import read_printed
 from scope_openrlhf.files.rows import read_json
 from scope_openrlhf.settings.errors import rows_named
 from scope_openrlhf.verifier.brackets import split_top
@@ -44,9 +44,6 @@ _LOST_BACKSLASH = re.compile(
 )
 _NUMBERS = re.compile(r"\[[\d\s.eE+-]+,[\d\s.,eE+-]+\]|\[\s*\[[\[\]\d\s.,eE+-]+\]")
 """An interval, a point or a matrix, which are JSON too."""
-_QUOTED = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
-_PRINTED_ARRAY = re.compile(rf"\[\s*{_QUOTED}(?:\s+{_QUOTED})+\s*\]")
-"""A list of texts as numpy prints it, which Python would read as one text: ['2' '3']."""
 _COMMA = re.compile(",")
 _SOUND_ANSWER = r"\boxed{\sqrt{7919}}"
 """A response whose answer is sound mathematics, and nobody's gold."""
@@ -97,18 +94,11 @@ def _inside(text: str) -> Any:
     except ValueError as error:
         if not re.match(r"""[\[({]\s*['"]""", bare):
             return text
-        value = _printed(bare, str(error))
+        try:
+            value = read_printed(bare)
+        except ValueError:
+            raise NoGold(f"{bare!r:.60} begins as a list or an object and {error}") from None
     return text if _NUMBERS.fullmatch(bare) else value
-
-
-def _printed(bare: str, fault: str) -> Any:
-    """What stands in a text as Python or numpy prints it. fault: why it is not JSON. Raises NoGold."""
-    try:
-        if _PRINTED_ARRAY.fullmatch(bare):
-            return [ast.literal_eval(part) for part in re.findall(_QUOTED, bare)]
-        return ast.literal_eval(bare)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        raise NoGold(f"{bare!r:.60} begins as a list or an object and {fault}") from None
 
 
 def _read_text(text: str) -> str:

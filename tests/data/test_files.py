@@ -6,6 +6,7 @@ import json
 import os
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from scope_openrlhf.data.files import column, read
@@ -14,6 +15,7 @@ from scope_openrlhf.settings.errors import ConfigError
 ROWS = [{"problem": "1+1?", "answer": "2"}, {"problem": "1+2?", "answer": "3"}]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
 DIGITS = "9" * 5_000
+HUGE = "1e99999999999999999999"
 
 
 def written(tmp_path, name: str, content: str | bytes):
@@ -34,6 +36,8 @@ def written(tmp_path, name: str, content: str | bytes):
         ("a.json", json.dumps({key: [row[key] for row in ROWS] for key in ROWS[0]})),
         ("a.csv", "problem,answer\n1+1?,2\n1+2?,3\n"),
         ("a.csv", '\ufeffproblem,answer\r\n"1+1?",2\r\n\r\n1+2?,"3"\r\n'),
+        ("a.csv", "\nproblem,answer\n1+1?,2\n1+2?,3\n"),
+        ("A.JSONL", LINES),
     ],
 )
 def test_a_file_of_any_form_gives_its_rows(tmp_path, name, content):
@@ -46,11 +50,11 @@ def test_one_row_of_json_lines_in_a_json_is_a_row(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
 def test_numbers_are_exact_beside_others(tmp_path, name):
-    numbers = ["9007199254740993", "0.5", "-3", "1e400", "0.1234567890123456789", "27.0", "1.50", "1e3"]
+    numbers = ["9007199254740993", "0.5", "-3", "1e400", "0.1234567890123456789", "27.0", "1.50", "1e3", HUGE]
     rows = ",\n".join(f'{{"answer": {number}}}' for number in numbers)
     text = rows.replace(",\n", "\n") if name == "a.jsonl" else f"[{rows}]"
     read_back = [row["answer"] for row in read(written(tmp_path, name, text))]
-    assert read_back == [9007199254740993, 0.5, -3, "1e400", "0.1234567890123456789", 27.0, 1.5, 1000.0]
+    assert read_back == [9007199254740993, 0.5, -3, "1e400", "0.1234567890123456789", 27.0, 1.5, 1000.0, HUGE]
 
 
 def test_a_csv_holds_texts_alone(tmp_path):
@@ -80,6 +84,37 @@ def test_parquet_keeps_what_is_inside(tmp_path):
     assert read(str(tmp_path / "a.parquet")) == [rows[0] | {"single": 0.1}]
 
 
+def test_parquet_keeps_short_floats_as_they_are_written_and_reads_maps_as_objects(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    single, pairs = pyarrow.float32(), pyarrow.map_(pyarrow.string(), pyarrow.string())
+    table = pyarrow.table(
+        {
+            "half": pyarrow.array([np.float16(0.1)]),
+            "list": pyarrow.array([[0.1, None]], pyarrow.list_(single)),
+            "object": pyarrow.array([{"answer": 0.3}], pyarrow.struct({"answer": single})),
+            "map": pyarrow.array([[("ground_truth", "2")]], pairs),
+        }
+    )
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    row = {"half": 0.1, "list": [0.1, None], "object": {"answer": 0.3}, "map": {"ground_truth": "2"}}
+    assert read(str(tmp_path / "a.parquet")) == [row]
+
+
+@pytest.mark.parametrize("kind, value", [("timestamp", 1), ("string", b"\xff")])
+def test_a_parquet_column_that_python_cannot_hold_is_named(tmp_path, kind, value):
+    import pyarrow
+    import pyarrow.parquet
+
+    there = pyarrow.timestamp("us", tz="Mars/Olympus") if kind == "timestamp" else pyarrow.binary()
+    column = pyarrow.array([value], there)
+    table = pyarrow.table({"seen": column if kind == "timestamp" else column.view(pyarrow.string())})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(ConfigError, match="cannot be read as parquet: column seen: .*; write it anew"):
+        read(str(tmp_path / "a.parquet"))
+
+
 @pytest.mark.parametrize(
     "name, content, message",
     [
@@ -89,6 +124,9 @@ def test_parquet_keeps_what_is_inside(tmp_path):
         ("a.jsonl", LINES + "7\n", "line 3 is no row: it is the value 7"),
         ("a.jsonl", LINES + '{"problem": "1', "line 3 is not JSON: Unterminated string"),
         ("a.jsonl", LINES + f'{{"answer": {DIGITS}}}', "line 3 holds an integer of 5,000 digits"),
+        ("a.jsonl", LINES + '{"answer": 2 3}', "line 3 is not JSON: Expecting ',' delimiter at character 14; repair"),
+        ("a.json", '[{"a": 1},\n{"a": 2 3}]', "is not JSON: Expecting ',' delimiter at line 2, character 9 in row 1"),
+        ("a.jsonl", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of Git LFS"),
         ("a.jsonl", LINES + '{"answer": "\\ud83d"}', "line 3 holds half a surrogate pair"),
         ("a.jsonl", LINES + '{"answer": "2", "answer": "3"}', "line 3 has the key 'answer' twice"),
         ("a.jsonl", LINES + "[" * 100_000, "line 3 is nested too deeply"),

@@ -60,5 +60,7 @@ def test_held_out_problems_that_train_are_named_with_and_without_their_instructi
     )
     assert overlap_notes(problems("5+5?"), config)[1] == "held out: none of the 4 problems of eval.path is in the data"
     file.write_text('{"id": "h", "problem": 7, "answer": "1"}\n')
-    with pytest.raises(ConfigError, match=r"eval.path .*held.jsonl, row 1: its problem cannot be asked: it is 7"):
+    with pytest.raises(
+        ConfigError, match=r"eval.path .*held.jsonl, row 0 \(counted from 0\): its problem cannot be asked: it is 7"
+    ):
         overlap_notes(problems("1+1?"), config)

@@ -157,6 +157,8 @@ def test_traces_are_read_where_some_rows_have_one_and_refused_where_none_has(tmp
     assert load_problems(config)[0].trace is None
     with pytest.raises(ConfigError, match="no row of .* has a worked solution in 'expert_trace'.*scope-train traces"):
         load_problems(DataConfig(path=config.path), traces=True)
-    picture = [rows[0] | {"extra": {"solution": "see <image>"}}]
-    with pytest.raises(ConfigError, match="1 of 1 prompts of .* hold <image>"):
-        load_problems(DataConfig(path=write(tmp_path / "p.jsonl", picture), trace_key="extra.solution"), traces=True)
+    left_out, picture = rows[0] | {"answer": "proof"}, rows[0] | {"extra": {"solution": "see <image>"}}
+    file = write(tmp_path / "p.jsonl", [left_out, picture])
+    config = DataConfig(path=file, trace_key="extra.solution", skip_ungradable=True)
+    with pytest.raises(ConfigError, match=r"1 worked solutions of .* hold <image> \(the first: rows \[1\], counted"):
+        load_problems(config, traces=True)

@@ -1,5 +1,7 @@
 """What data call a prompt, and what the model gets of it."""
 
+import json
+
 import chats
 import numpy as np
 import pytest
@@ -40,7 +42,18 @@ def test_a_prompt_is_text_or_messages_however_data_spell_it(value, prompt):
     "value, message",
     [
         (7, "it is 7, of type int: neither a text nor chat messages"),
-        (None, "it is None"),
+        (None, "it is missing"),
+        (json.loads('{"a":' * 900 + "1" + "}" * 900), "it is nested too deeply"),
+        ("What is in <image>?", "it holds <image>, the place of a picture that nobody is shown"),
+        (
+            '{"conversations": [{"from": "human", "value": "1+1?"}]}',
+            "neither role nor content but the keys conversations",
+        ),
+        (
+            r'[{"role": "user", "content": "\pi"}]',
+            "a text of messages that is not JSON: Invalid .escape at character 31",
+        ),
+        ('[{"role": "user", "role": "system", "content": "1+1?"}]', "a text of messages that has the key 'role' twice"),
         (True, "it is True, of type bool"),
         ("  \n", "it is empty"),
         ("half \ud800", "it holds half a surrogate pair"),
@@ -74,6 +87,18 @@ def test_what_was_folded_into_a_text_comes_back_with_what_was_written_after_it()
     text = folded([BRIEF, *ASKED])
     assert unfolded(text) == [BRIEF, *ASKED] == read_prompt(text)
     assert unfolded(f"{text}\n\nThink.") == [BRIEF, {"role": "user", "content": "1+1?\n\nThink."}]
+
+
+@pytest.mark.parametrize(
+    "text", ['[{"role": "x"}] has how many roles?', '[{"role": "', f"{json.dumps(ASKED)}: what is it?"]
+)
+def test_a_text_that_begins_as_messages_is_asked_in_evaluation_as_in_training(text):
+    assert read_prompt(text) == text and unfolded(folded(text)) == [{"role": "user", "content": text}]
+    assert unfolded(folded(text) + "\n\nThink.") == [{"role": "user", "content": f"{text}\n\nThink."}]
+
+
+def test_a_text_that_nobody_folded_stays():
+    assert unfolded('[{"role": "x"}] has how many roles?') == '[{"role": "x"}] has how many roles?'
 
 
 def test_a_template_gets_its_arguments_and_a_date_that_stands_still():

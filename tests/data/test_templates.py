@@ -22,6 +22,7 @@ def check(template: str, system: str = "", **args) -> list[str]:
         ("ignores", "", {"enable_thinking": False}, "reads no enable_thinking; it reads none"),
         ("thinks", "", {"tokenize": True}, "reads no tokenize; known: enable_thinking"),
         ("thinks", "", {"messages": []}, "reads no messages"),
+        ("thinks", "", {"chat_template": "x"}, "reads no chat_template"),
         ("dates", "", {"date_string": 5}, "student.template_args {'date_string': 5} cannot be given: .* refuses it"),
         ("refuses", "Be brief.", {}, r"data.system cannot be given: .*role not supported.*leave data.system out"),
         ("ignores", "Be brief.", {}, "data.system cannot be given: the chat template leaves out the system message"),
@@ -36,6 +37,22 @@ def test_a_template_that_takes_no_question_is_refused():
     broken = chats.tokenizer("thinks")
     broken.chat_template = "{{ raise_exception('never') }}"
     with pytest.raises(ConfigError, match=r"m cannot be asked anything: .*never.*mend its chat template"):
+        check_template(broken, StudentConfig(path="m"), "", KEYS)
+
+
+@pytest.mark.parametrize(
+    "template, message",
+    [
+        ("\n{% for m in messages %}", "the chat template of m cannot be read .its line 2 is none that Jinja reads"),
+        ("{{ messages | nofilter }}", "cannot be read .*No filter named 'nofilter'"),
+        ("<|user|>{{ messages[0].role }}", "the chat template of m leaves out what it is asked"),
+        ("", "leaves out what it is asked"),
+    ],
+)
+def test_a_broken_template_is_told(template, message):
+    broken = chats.tokenizer("thinks")
+    broken.chat_template = template
+    with pytest.raises(ConfigError, match=message):
         check_template(broken, StudentConfig(path="m"), "", KEYS)
 
 

@@ -6,6 +6,8 @@ import pytest
 from transformers import AutoConfig
 
 from scope_openrlhf.models.loading import positions
+from scope_openrlhf.models.shape import shape_of
+from scope_openrlhf.settings.errors import ConfigError
 
 SMALL = {
     "vocab_size": 100,
@@ -57,3 +59,14 @@ def test_scaled_positions_are_as_many_as_vllm_takes(tmp_path, kind, length, scal
 
 def test_a_config_without_a_length_sets_no_limit(tmp_path):
     assert positions(config(tmp_path, "bloom", None, None)) > 10**9
+
+
+@pytest.mark.parametrize("scaling", [{"rope_type": "linear", "factor": "2"}, {"rope_type": "linear", "factor": -1}])
+def test_a_factor_that_is_no_number_scales_nothing(tmp_path, scaling):
+    assert positions(config(tmp_path, "llama", 4096, scaling, seq_length="long")) == 4096
+
+
+@pytest.mark.parametrize("kind, broken", [("llama", {"hidden_size": 0}), ("t5", {})])
+def test_a_config_that_makes_no_language_model_is_told(tmp_path, kind, broken):
+    with pytest.raises(ConfigError, match="the config.json of .* makes no language model .*; choose another model"):
+        shape_of(config(tmp_path, kind, 4096, None, **broken))

@@ -168,6 +168,19 @@ def test_a_key_in_an_address_is_refused_and_not_repeated(url):
         assert KEY not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "url", ["", "host:8000", "10.0.0.7:8000", "ftp://h", "http://", "http://[", "http://h:x", "http:// h"]
+)
+def test_what_is_no_address_is_refused_before_anybody_is_asked(url):
+    from scope_eval.server import Server
+
+    raw = {"name": "r", "data": {"path": "d"}, "student": {"path": "s"}, "teacher": {"urls": ["https://h/v1", url]}}
+    with pytest.raises(ConfigError, match="teacher.urls must be an address that begins with http://"):
+        Config.from_dict(raw)
+    with pytest.raises(ConfigError, match="--base-url must be an address that begins with http://"):
+        Server(url, "")
+
+
 def with_flags(flags: dict) -> Config:
     return dataclasses.replace(Config.load("examples/cpu_tiny.yaml", []), openrlhf=flags)
 

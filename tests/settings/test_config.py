@@ -102,6 +102,14 @@ def test_an_override_without_a_value_and_a_file_that_is_no_yaml_are_refused(tmp_
         Config.load(file, ["name.x=1"])
     with pytest.raises(ConfigError, match="cannot read the config"):
         Config.load(tmp_path / "none.yaml", [])
+    with pytest.raises(
+        ConfigError, match="'student.template_date=2024-13-01' is not YAML"
+    ):  # a month that there is not
+        Config.load(file, ["student.template_date=2024-13-01"])
+    for content in (b"name: 2024-13-01", b"name: \xff"):
+        file.write_bytes(content)
+        with pytest.raises(ConfigError, match="c.yaml is not YAML"):
+            Config.load(file, [])
 
 
 def test_reading_a_config_imports_neither_torch_nor_ray():

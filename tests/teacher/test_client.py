@@ -103,6 +103,12 @@ def test_a_silent_replica_is_an_error_at_the_deadline():
         ask(Fake("a", 60.0), deadline=0.2)
 
 
+def test_a_replica_that_spoke_and_rests_at_the_deadline_is_not_called_silent():
+    with pytest.raises(TeacherError) as error:
+        asyncio.run(TeacherClient([Fake("a", TeacherError("a answered 500"))], 0.3, pause_seconds=0.2).score([5, 6, 7]))
+    assert "a answered 500" in str(error.value) and "silent" not in str(error.value)
+
+
 def test_a_silent_replica_costs_half_of_the_deadline_and_rests_as_long_as_it_was_silent():
     silent, good = Fake("a", 60.0), Fake("b", GOOD)
     door = TeacherClient([silent, good], deadline_seconds=1.0)

@@ -37,8 +37,8 @@ class Replica:
         return Score(ids, logprobs, np.zeros((len(ids), 0), np.int32), np.zeros((len(ids), 0), np.float32))
 
 
-def run(*replicas, dtype="bfloat16"):
-    return asyncio.run(probe(list(replicas), [3, 5, 6, 7], 64, dtype))
+def run(*replicas, dtype="bfloat16", one_will_do=False):
+    return asyncio.run(probe(list(replicas), "1+1?2", [3, 5, 6, 7], 64, dtype, one_will_do))
 
 
 def test_sound_replicas_get_a_line_each():
@@ -75,6 +75,28 @@ def test_sound_replicas_get_a_line_each():
 def test_a_replica_that_cannot_be_trusted_is_refused_with_what_to_change(replicas, dtype, message):
     with pytest.raises(TeacherError, match=message):
         run(*replicas, dtype=dtype)
+
+
+class Silent(Replica):
+    async def open(self, *asked):
+        raise TeacherError("c answered 503: later")
+
+
+def test_a_fleet_goes_on_without_a_server_that_gives_no_sound_score_and_names_it():
+    said, logprobs = run(Silent("c"), Replica("a"), Replica("b", room=63), one_will_do=True)
+    assert said[0] == "warning: the run goes on without c until it gives sound scores: c answered 503: later"
+    assert said[1].startswith("a: 4 tokens twice") and logprobs == [-0.5, -0.6, -0.7]
+    assert "without b until it gives sound scores: b cannot score a request of 64 tokens" in said[2]
+    with pytest.raises(TeacherError, match="c answered 503: later; b cannot score"):
+        run(Silent("c"), Replica("b", room=63), one_will_do=True)
+    with pytest.raises(TeacherError, match="^c answered 503: later$"):
+        run(Replica("a"), Silent("c"))  # replicas of one group are alike, so that one of them says it of all
+
+
+@pytest.mark.parametrize("other", [Replica("b", shift=0.5), Replica("b", drift=0.2)])
+def test_a_server_of_another_model_is_refused_however_many_others_there_are(other):
+    with pytest.raises(TeacherError, match="b differs from a by 0.5|b scored one sequence twice"):
+        run(Silent("c"), Replica("a"), other, one_will_do=True)
 
 
 def test_a_run_is_probed_with_a_problem_and_its_answer_read_by_the_tokenizer_as_the_student_allows(monkeypatch):
