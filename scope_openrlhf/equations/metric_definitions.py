@@ -46,6 +46,7 @@ COMMON: tuple[Metric, ...] = (
     Metric("rollouts", "Rollouts of the step.", "count"),
     Metric("dropped", "Rollouts that train nothing: the grader, the teacher or algorithm.truncated says so.", "count"),
     Metric("truncated", "Rollouts that the length limit cut.", "count"),
+    Metric("repeating", "Rollouts that end in a loop: one piece 4 times or more, over 200 characters.", "count"),
     Metric("grader_failed", "Rollouts on which the grader could not decide.", "count"),
     Metric("right", "Rollouts that are right and kept.", "count"),
     Metric("wrong", "Rollouts that are wrong and kept.", "count"),

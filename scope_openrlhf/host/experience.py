@@ -14,6 +14,7 @@ from scope_openrlhf.equations.routing import mask_tails
 from scope_openrlhf.equations.weights import require_finite
 from scope_openrlhf.host import luggage
 from scope_openrlhf.host.contexts import ContextScorer
+from scope_openrlhf.host.sampled import Kept, kept_of
 from scope_openrlhf.settings.resolved import Run
 
 
@@ -28,6 +29,8 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
         self.contexts = ContextScorer(algorithm, run, self.tokenizer, samples, self._student_logp, goes_on)
         self.metrics: dict[str, float] = {}
         """Metrics of the last step."""
+        self.kept: list[Kept] = []
+        """Rollouts of the last step that rollouts.jsonl keeps."""
         self.context_seconds = 0.0
         self.step = 0
         """Rollout batches trained on so far; the trainer sets it."""
@@ -44,6 +47,7 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
             rollouts = replace(rollouts, mask_NT=mask_NT)
         signal, metrics = weigh_kept(self.algorithm, rollouts, ~scored.dropped_N)
         self.metrics = metrics | scored.metrics
+        self.kept = kept_of(rollouts, signal, self.algorithm.paths)
         for e in experiences:
             rows, width = torch.tensor(e.index), e.action_mask.shape[1]
             e.action_mask = rollouts.mask_NT[rows, :width].to(e.action_mask.dtype)

@@ -33,8 +33,6 @@ def _left_out(name: str) -> bool:
 class StepLog:
     """Appends to the run's files from the trainer's process, a whole line at a time."""
 
-    rollouts_per_step = 8
-
     def __init__(self, run_dir: Path) -> None:
         self.metrics_file, self.rollouts_file = run_dir / "metrics.jsonl", run_dir / "rollouts.jsonl"
 

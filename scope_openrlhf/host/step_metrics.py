@@ -5,8 +5,10 @@ from typing import Any
 
 from scope_openrlhf.algorithms.base.contract import Algorithm
 from scope_openrlhf.equations.health import overlap
+from scope_openrlhf.equations.repetition import ends_in_a_loop
 from scope_openrlhf.host import luggage
 from scope_openrlhf.host.luggage import Scored
+from scope_openrlhf.host.sampled import Kept
 from scope_openrlhf.settings.resolved import Run
 from scope_openrlhf.teacher.contract import Score, TeacherError
 
@@ -16,15 +18,24 @@ def failures_of(rollouts: list) -> list[TeacherError]:
     return [s.score for s in map(_scored, rollouts) if isinstance(s.score, TeacherError)]
 
 
-def rollout_rows(rollouts: list, step: int, tokenizer: Any) -> list[dict[str, Any]]:
-    """Rows of rollouts.jsonl. rollouts: Experiences of one rollout each."""
+def routes_of(rollouts: list) -> list[str]:
+    """The route of each rollout. To be taken before OpenRLHF's own train_step, as `work_metrics`."""
+    return [_scored(r).attempt.route for r in rollouts]
+
+
+def rollout_rows(
+    rollouts: list, routes: list[str], kept: list[Kept], step: int, tokenizer: Any
+) -> list[dict[str, Any]]:
+    """Rows of rollouts.jsonl. rollouts: all Experiences of the step, of one rollout each."""
     rows = []
-    for r in rollouts:
-        attempt, (problem, _) = _scored(r).attempt, luggage.unpack_label(r.labels[0])
-        response = tokenizer.decode(r.sequences[0][1:][r.action_mask[0].bool()])
+    for k in kept:
+        r, (problem, _) = rollouts[k.index], luggage.unpack_label(rollouts[k.index].labels[0])
+        token_ids = r.sequences[0][1:][r.action_mask[0].bool()]
+        pieces = tokenizer.batch_decode([[token] for token in r.sequences[0][1:][k.numbers["at"]].tolist()])
         rows.append(
-            {"step": step, "id": problem.id, "prompt": r.prompts[0], "answer": problem.answer, "response": response,
-             "route": attempt.route, "truncated": bool(r.truncated[0])}
+            {"step": step, "id": problem.id, "prompt": r.prompts[0], "answer": problem.answer,
+             "response": tokenizer.decode(token_ids), "route": routes[k.index], "truncated": bool(r.truncated[0]),
+             "length": len(token_ids), "tokens": pieces, **k.numbers}
         )  # fmt: skip
     return rows
 
@@ -41,6 +52,7 @@ def work_metrics(rollouts: list, run: Run, algorithm: Algorithm) -> dict[str, fl
     metrics: dict[str, float] = {
         "teacher_temperature": run.teacher_temperature,
         "grader_failed": float(sum(map(luggage.grader_failed_of, rollouts))),
+        "repeating": float(sum(ends_in_a_loop(s.attempt.response) for s in scored)),
         "teacher_scored": len(answered),
         "teacher_failed": failed,
         "teacher_skipped": len(scored) - len(answered) - failed if run.teachers else 0,

@@ -74,9 +74,7 @@ class ScopeTraining(BasePPOTrainer):
 
     def train_step(self, rollout_samples, global_step):
         self.stop_beyond_budget(step_metrics.failures_of(rollout_samples))
-        shown = step_metrics.rollout_rows(
-            rollout_samples[: self.log.rollouts_per_step], global_step + 1, self.tokenizer
-        )
+        routes = step_metrics.routes_of(rollout_samples)
         work = step_metrics.work_metrics(rollout_samples, self.run, self.algorithm)
         maker = self.experience_maker
         maker.step = global_step
@@ -90,7 +88,8 @@ class ScopeTraining(BasePPOTrainer):
         status |= maker.metrics | path_health(status, self.algorithm.paths)
         status |= {"temperature": self.args.rollout.temperature} | work
         status |= step_metrics.context_work(work, maker.metrics, seconds, self.algorithm, num, global_step)
-        self.log.rollouts(shown)
+        kept = maker.kept
+        self.log.rollouts(step_metrics.rollout_rows(rollout_samples, routes, kept, global_step + 1, self.tokenizer))
         return status, step
 
     def stop_beyond_budget(self, failures: list[TeacherError]) -> None:
