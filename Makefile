@@ -1,10 +1,15 @@
 # make train | eval | test are all a newcomer needs; each installs what it needs first.
 PROFILE ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 CONFIG ?= examples/cpu_tiny.yaml
-NAME ?= tiny_scope
+NAME ?=
 ARGS ?=
 SIX := aime24,aime25,amc23,math500,minerva,olympiad
-LAST = $(patsubst %/summary.json,%,$(firstword $(shell ls -t runs/*/summary.json 2>/dev/null)))
+LAST = $(shell ls -t runs/*/summary.json 2>/dev/null | sed 's,/summary.json$$,,;q')
+DASHBOARD := $(or $(RAY_DASHBOARD),http://127.0.0.1:8265)
+# name=... only where NAME is given: a config has a name of its own
+NAMED = $(if $(NAME),name="$(NAME)")
+# the run of runs/x/model is x; any other model is its path, so that no two of them meet in one folder
+TITLE = $(shell printf %s "$(MODEL)" | sed 's,^$(CURDIR)/,,;s,^\./,,;s,/*$$,,;s,^runs/,,;s,/model$$,,;s,^/,,;s,/,--,g')
 BIN := .venv/bin
 READY := .venv/.installed-$(PROFILE)
 COMPILE := $(BIN)/uv pip compile --quiet pyproject.toml --extra dev --python-version 3.11 --no-emit-find-links --no-emit-index-url --custom-compile-command "make lock"
@@ -13,7 +18,7 @@ COMPILE_GPU := $(COMPILE) --extra gpu --python-platform x86_64-manylinux_2_28
 
 .PHONY: help setup train eval compare cluster-up cluster-down submit test test-all check docs browser bench-weights bench-teacher bench-verifier bench-eval bench-driver tiny-models lock lock-check
 help:
-	@echo "make train       SCOPE on the embedded default -> runs/$(NAME)/   (ARGS='key=value ...', NAME=, CONFIG=)"
+	@echo "make train       SCOPE on the embedded default -> runs/<name>/   (ARGS='key=value ...', NAME=, CONFIG=)"
 	@echo "make eval        the last trained model against its student; or MODEL=path [BENCH=aime24,amc23] [N=32] [DATA=folder] [OUT=folder]"
 	@echo "make compare     every algorithm with the same seeds, prompts and number of rollouts -> docs/compare.md   (SEEDS=1,2,3 STEPS=40 ALGORITHMS=scope,grpo ARGS=)"
 	@echo "make cluster-up, submit, cluster-down   three Ray nodes on this machine, and the run submitted to them"
@@ -28,20 +33,20 @@ $(READY): requirements/$(PROFILE).lock requirements/install.sh pyproject.toml
 	@PYTHON="$(or $(PYTHON),python3)" sh requirements/install.sh $(PROFILE)
 
 train: $(READY)
-	@$(BIN)/scope-train run --config $(CONFIG) name=$(NAME) $(ARGS)
+	@$(BIN)/scope-train run --config "$(CONFIG)" $(NAMED) $(ARGS)
 
 # with MODEL: that model on the benchmarks; without: the student before and after the last training run, on its held-out problems
 eval: $(READY)
 ifdef MODEL
-	@$(BIN)/scope-eval run --model $(MODEL) --benchmarks $(or $(BENCH),$(SIX)) --samples $(or $(N),32) \
-	    --out $(or $(OUT),runs/eval/$(notdir $(MODEL:/=))) $(if $(DATA),--data-dir $(DATA)) $(ARGS)
+	@$(BIN)/scope-eval run --model "$(MODEL)" --benchmarks "$(or $(BENCH),$(SIX))" --samples $(or $(N),32) \
+	    --out "$(or $(OUT),runs/eval/$(TITLE))" $(if $(DATA),--data-dir "$(DATA)") $(ARGS)
 else
-	@$(BIN)/scope-eval pair --run $(if $(filter file,$(origin NAME)),$(or $(LAST),runs/$(NAME)),runs/$(NAME)) $(if $(N),--samples $(N)) $(ARGS)
+	@$(BIN)/scope-eval pair --run "$(if $(NAME),runs/$(NAME),$(or $(LAST),runs/tiny_scope))" $(if $(N),--samples $(N)) $(ARGS)
 endif
 
 # the same command continues; what it made is in runs/compare
 compare: $(READY)
-	@$(BIN)/scope-eval study --config $(CONFIG) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(STEPS),--steps $(STEPS)) \
+	@$(BIN)/scope-eval study --config "$(CONFIG)" $(if $(SEEDS),--seeds $(SEEDS)) $(if $(STEPS),--steps $(STEPS)) \
 	    $(if $(ALGORITHMS),--algorithms $(ALGORITHMS)) $(ARGS)
 
 # three Ray nodes on this machine, and a run submitted to them (or to RAY_DASHBOARD)
@@ -52,8 +57,10 @@ cluster-down: $(READY)
 	@BIN=$(BIN) sh examples/cluster/local.sh down
 
 submit: $(READY)
-	@$(BIN)/ray job submit --address $(or $(RAY_DASHBOARD),http://127.0.0.1:8265) -- \
-	    sh -c "cd $(CURDIR) && $(BIN)/scope-train run --config $(CONFIG) ray.address=auto name=$(NAME) $(ARGS)"
+	@$(BIN)/python -c 'import sys, urllib.request as u; u.urlopen(sys.argv[1] + "/api/version", timeout=10)' "$(DASHBOARD)" 2>/dev/null \
+	    || { echo "error: no Ray answers at $(DASHBOARD); make cluster-up starts one here, RAY_DASHBOARD=http://HEAD:8265 names yours" >&2; exit 2; }
+	@$(BIN)/ray job submit --address "$(DASHBOARD)" -- \
+	    sh -c "cd \"$(CURDIR)\" && $(BIN)/scope-train run --config \"$(CONFIG)\" ray.address=auto $(subst ",\",$(NAMED)) $(ARGS)"
 
 test: $(READY) browser
 	@$(BIN)/python -m pytest -q -m "not slow" tests
