@@ -83,7 +83,9 @@ def read_json(text: str) -> Any:
         return DECODER.decode(text)
     except json.JSONDecodeError as error:
         # whoever gives one line knows its number
-        where = f"line {error.lineno}, character {error.colno}" if "\n" in text else f"character {error.pos + 1}"
+        where = (
+            f"line {error.lineno}, character {error.colno}" if "\n" in text.strip() else f"character {error.pos + 1}"
+        )
         raise ValueError(f"is not JSON: {error.msg} at {where}") from None
     except RecursionError:
         raise ValueError("is nested too deeply") from None

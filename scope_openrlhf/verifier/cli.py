@@ -19,7 +19,7 @@ from scope_openrlhf.files.rows import check_row, read_json, read_row, read_text
 from scope_openrlhf.settings.command_line import CommandLine
 from scope_openrlhf.settings.errors import ConfigError
 from scope_openrlhf.verifier.audit import audit
-from scope_openrlhf.verifier.gold import HOLDERS, NoGold, read_gold
+from scope_openrlhf.verifier.gold import HOLDERS, NoGold, read_gold, why_no_answer
 from scope_openrlhf.verifier.grader import Grader, Verdict
 from scope_openrlhf.verifier.pool import GraderError
 
@@ -148,6 +148,8 @@ def grade(options: argparse.Namespace, grader: Grader) -> int:
     def verdict(row: dict[str, Any]) -> dict[str, Any]:
         try:
             gold = read_gold(row["gold"])
+            if why := why_no_answer(gold):
+                raise NoGold(why)
             v = grader.verify(gold, row["response"], lenient=options.lenient, significant=options.significant_figures)
         except NoGold as error:
             v = Verdict("failed", None, f"gold: {error}")
@@ -208,6 +210,10 @@ def _sound(row: dict[str, Any]) -> dict[str, Any]:
 def print_audit(file: Path, grader: Grader) -> int:
     """Audit a file of gold answers; returns the exit code."""
     golds: list[tuple[str, object]] = []
+    if file.suffix.lower() in (".json", ".csv", ".parquet"):
+        raise ConfigError(
+            f"{file}: an audit reads JSON lines, a .jsonl; scope-train plan checks the golds of other files"
+        )
     for number, line in enumerate(read_text(file, str(file)).split("\n"), 1):
         if line.strip():
             try:
@@ -217,9 +223,11 @@ def print_audit(file: Path, grader: Grader) -> int:
                 golds.append((str(row.get("id", number)), row))
             except ValueError as error:
                 _say_left_out(file, number, 'with "answer" or "gold"', error)
+    if not golds:
+        raise ConfigError(f"{file} holds no row with {', '.join(HOLDERS[:-1])} or {HOLDERS[-1]}")
     findings = audit(golds, grader)
     for f in findings:
-        print(f"{f.id}\t{f.kind}\t{f.gold!r}\t{f.example}")
+        print(f"{' '.join(f.id.split())}\t{f.kind}\t{f.gold!r}\t{f.example}")
     kinds = Counter(f.kind for f in findings)
     print(
         f"{file.name}: {len(golds)} golds; "

@@ -38,7 +38,7 @@ PLACEHOLDERS = frozenset(
 )  # fmt: skip
 """What data say where they have no answer, folded."""
 
-_PLAIN = re.compile(r"-?\d{1,1000}(?:\.\d{1,1000})?")
+_PLAIN = re.compile(r"-?(?:\d{1,1000}(?:\.\d{1,1000})?|\\[dt]?frac\{\d{1,99}\}\{\d{0,99}[1-9]\})")
 _LOST_BACKSLASH = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\t(?:ext|imes|heta|frac|an\b)|\r(?:ho|ight|angle)|\n(?:eq|abla|mid)\b"
 )

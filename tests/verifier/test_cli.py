@@ -140,3 +140,19 @@ def test_the_command_needs_nothing_but_the_base_dependencies(tmp_path):
     script = f"{base}; sys.argv[1:] = {command}; runpy.run_module('scope_openrlhf.verifier', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "right 1, wrong 0, failed 0; malformed lines 0\n")
+
+
+def test_an_audit_without_a_gold_ends_with_two_and_says_what_it_reads(tmp_path, capsys):
+    (tmp_path / "a.jsonl").write_text('{"question": "1+1?"}\n')
+    (tmp_path / "a.json").write_text('[{"answer": "2"}]')
+    assert main(["audit", str(tmp_path / "a.jsonl")]) == 2 == main(["audit", str(tmp_path / "a.json")])
+    said = capsys.readouterr().err
+    assert "a.jsonl holds no row with ground_truth, answer, gold or reward_model" in said
+    assert "a.json: an audit reads JSON lines" in said
+
+
+def test_a_gold_that_says_there_is_none_fails_whatever_the_response_repeats(tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"gold": "proof", "response": "\\\\boxed{proof}"}\n')
+    assert main(["run", str(tmp_path / "in.jsonl"), "--out", str(tmp_path / "out.jsonl")]) == 0
+    (row,) = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    assert (row["verdict"], row["reason"]) == ("failed", "gold: 'proof' is no answer")
