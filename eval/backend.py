@@ -21,6 +21,7 @@ from scope_openrlhf.data.order import sample_seed
 from scope_openrlhf.data.prompts import as_text, unfolded, with_system
 from scope_openrlhf.models.loading import check_model, positions
 from scope_openrlhf.settings.errors import ConfigError
+from scope_openrlhf.settings.ranges import Range
 from scope_openrlhf.settings.sections import DATE, StudentConfig
 
 Key = tuple[int, str, int]
@@ -214,6 +215,17 @@ class ScopeVLLM(LM):
             self.sampler = None
 
 
+RANGES = {
+    "temperature": Range(least=0),
+    "top_p": Range(above=0, most=1),
+    "top_k": Range(least=-1),
+    "min_p": Range(least=0, most=1),
+    "repetition_penalty": Range(above=0),
+    "max_tokens": Range(least=1),
+}
+"""Of what a task's file may say, too."""
+
+
 def sampling_params(options: dict) -> dict[str, Any]:
     """lm-eval's generation_kwargs under vLLM's names, all of them.
 
@@ -231,15 +243,6 @@ def sampling_params(options: dict) -> dict[str, Any]:
     params = known | {k: options[k] for k in known if k in options} | {"max_tokens": int(options["max_gen_toks"])}
     if options.get("do_sample") is False:
         params["temperature"] = 0.0
-    ranges = {
-        "temperature": params["temperature"] >= 0,
-        "top_p": 0 < params["top_p"] <= 1,
-        "top_k": params["top_k"] >= -1,
-        "min_p": 0 <= params["min_p"] <= 1,
-        "repetition_penalty": params["repetition_penalty"] > 0,
-        "max_tokens": params["max_tokens"] >= 1,
-    }
-    for name, sound in ranges.items():
-        if not sound:
-            raise ConfigError(f"--{name.replace('_', '-')} {params[name]} is out of its range")
+    for name, within in RANGES.items():
+        within.check(params[name], f"--{name.replace('_', '-')}")
     return params | ({"stop": options["until"]} if options.get("until") else {})

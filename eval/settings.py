@@ -9,6 +9,7 @@ import yaml
 
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError
+from scope_openrlhf.settings.ranges import Count, NotNegative, Positive, Seed, Share, TopK, check_ranges
 from scope_openrlhf.settings.sections import DATE, check_date
 
 
@@ -23,21 +24,21 @@ class EvalSettings:
     """Names or .jsonl files, comma-separated."""
     data_dir: str = ""
     """Folder with <benchmark>.jsonl; empty: the hub is asked."""
-    samples: int = 32
+    samples: Count = 32
     """n of Avg@n and Pass@n: samples of each problem."""
-    limit: int | None = None
+    limit: Count | None = None
     """Only so many problems of each benchmark, the first ones; None: all."""
-    seed: int = 1
+    seed: Seed = 1
     """Seed of the samples."""
-    temperature: float | None = None
+    temperature: NotNegative | None = None
     """Temperature of the samples. None is the benchmark's own, here and in the next five."""
-    top_p: float | None = None
+    top_p: Share | None = None
     """Share of the probability that samples come from."""
-    top_k: int | None = None
+    top_k: TopK | None = None
     """Number of tokens that samples come from; -1: all."""
-    repetition_penalty: float | None = None
+    repetition_penalty: Positive | None = None
     """vLLM's factor against tokens that were there before; 1.0: none."""
-    max_tokens: int | None = None
+    max_tokens: Count | None = None
     """Longest response in tokens."""
     instruction: str | None = None
     """What follows each problem; empty: nothing."""
@@ -51,13 +52,13 @@ class EvalSettings:
     """Date that a chat template gets which asks for today's."""
     revision: str = ""
     """Commit of a hub id."""
-    engines: int = 1
+    engines: Count = 1
     """vLLM engines, each on its own GPUs."""
-    tensor_parallel_size: int = 1
+    tensor_parallel_size: Count = 1
     """GPUs of one engine."""
     dtype: str = "bfloat16"
     """Number format of the engines; on the CPU stack bfloat16 becomes float32."""
-    gpu_memory_utilization: float = 0.9
+    gpu_memory_utilization: Share = 0.9
     """Share of each GPU that an engine may take."""
     ray_address: str = "local"
     """local: a Ray of its own; auto, or an address: one that runs."""
@@ -67,10 +68,7 @@ class EvalSettings:
     """What that server calls the model, if it serves several."""
 
     def __post_init__(self) -> None:
-        if self.samples < 1 or (self.limit is not None and self.limit < 1):
-            raise ConfigError("--samples and --limit must be at least 1")
-        if self.engines < 1 or self.tensor_parallel_size < 1:
-            raise ConfigError("--engines and --tensor-parallel-size must be at least 1")
+        check_ranges(self, lambda name: f"--{name.replace('_', '-')}")
         if self.template_args and not self.chat:
             raise ConfigError("--template-args are for the chat template, which --no-chat leaves out; give one of them")
         check_date(self.template_date, "--template-date")

@@ -18,13 +18,14 @@ from torch import Tensor
 from scope_openrlhf.algorithms.base.contract import Asks
 from scope_openrlhf.algorithms.base.token_credit import TokenCredit, TokenCreditKnobs, hinted_logp
 from scope_openrlhf.equations.batch import Attempt, Rollouts
+from scope_openrlhf.settings.ranges import Count, Inside
 
 
 @dataclass(frozen=True, kw_only=True)
 class CepoKnobs(TokenCreditKnobs):
-    mix_steps: int = 25
+    mix_steps: Count = 25
     """Steps until lambda is 0."""
-    clip_weight: float = 0.5
+    clip_weight: Inside = 0.5
     """eps_w: a token's advantage is multiplied by no less than 1 - eps_w and no more than 1 + eps_w."""
     no_wrong: Literal["rlsd", "grpo"] = "rlsd"
     """What a group without a rejected answer gets: RLSD's delta (the paper), or none, which leaves GRPO (the code)."""

@@ -12,7 +12,6 @@ at temperature 1 with a student at the rollout temperature (`teacher.temperature
 over a micro-batch, which makes the loss depend on packing and is not offered.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +22,7 @@ from scope_openrlhf.algorithms.base.distillation import DistilKnobs, distil
 from scope_openrlhf.equations import losses, weights
 from scope_openrlhf.equations.batch import LossInput, Rollouts, Signal
 from scope_openrlhf.equations.losses import Loss
+from scope_openrlhf.settings.ranges import Positive
 
 SIGNS = {"paper": (1, -1), "released": (-1, -1)}
 """Of PPL_S and PPL_T in the exponents of the weights, by preset."""
@@ -30,7 +30,7 @@ SIGNS = {"paper": (1, -1), "released": (-1, -1)}
 
 @dataclass(frozen=True, kw_only=True)
 class ScopeKnobs(DistilKnobs):
-    tau: float = 1.0
+    tau: Positive = 1.0
     """Temperature of the path weights: large is uniform, small lets one rollout of a group take all."""
     preset: Literal["paper", "released"] = "paper"
     """released: the signs of the published scripts, whose student path is PPL_S^(-1/tau), the opposite of the paper."""
@@ -44,13 +44,6 @@ class ScopeKnobs(DistilKnobs):
     """False: every wrong rollout weighs 1."""
     sequence_weights: bool = True
     """False: both of the above are off, whatever they say."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not (self.tau > 0 and math.isfinite(self.tau)):
-            raise ValueError(
-                f"algorithm.tau must be a finite number greater than 0, got {self.tau}; the paper uses 1.0"
-            )
 
     @property
     def signs(self) -> tuple[int, int]:

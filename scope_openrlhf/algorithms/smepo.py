@@ -19,11 +19,12 @@ from scope_openrlhf.data.masking import Placeholders, leaks, mask_trace, prefix
 from scope_openrlhf.equations import weights
 from scope_openrlhf.equations.batch import Rollouts
 from scope_openrlhf.equations.metric_definitions import Metric
+from scope_openrlhf.settings.ranges import ShareOrZero
 
 
 @dataclass(frozen=True, kw_only=True)
 class SmepoKnobs(GrpoKnobs):
-    ratio: float = 1.0
+    ratio: ShareOrZero = 1.0
     """How much of the masked trace is shown, cut at the end of a sentence or line; 0 shows nothing."""
     intro: str = "\n\nHere is how an expert solved it, with numbers, code and results hidden:\n\n"
     """Before the trace."""
@@ -35,11 +36,6 @@ class SmepoKnobs(GrpoKnobs):
     """Stands for a block of code that is hidden."""
     entity: str = "[ENTITY]"
     """Stands for an answer in words that is hidden."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.ratio <= 1:
-            raise ValueError(f"algorithm.ratio must lie between 0 and 1, got {self.ratio}")
 
 
 class Smepo(PolicyGradient[SmepoKnobs]):

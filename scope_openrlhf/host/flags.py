@@ -4,6 +4,7 @@ import argparse
 import ast
 import contextlib
 import io
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from openrlhf.cli import train_ppo_ray
 from openrlhf.models import PolicyLoss
 
 from scope_openrlhf.host import cpu
+from scope_openrlhf.host.flag_ranges import check_flag
 from scope_openrlhf.host.luggage import LABEL_COLUMN, PROMPT_COLUMN
 from scope_openrlhf.settings import api_keys
 from scope_openrlhf.settings.config import Config
@@ -82,6 +84,7 @@ def to_argv(config: Config) -> list[str]:
             raise ConfigError(f"openrlhf.{flag} is set by this plugin; change {derived[flag][1]}")
         if flag in REFUSED and config.openrlhf[flag] not in (None, False):
             raise ConfigError(f"openrlhf.{flag} has no effect here: {REFUSED[flag]}")
+        check_flag(flag, config.openrlhf[flag])
     check_wandb_key(config.openrlhf.get("logger.wandb.key"))
     argv = []
     for flag, value in (config.openrlhf | {flag: value for flag, (value, _) in derived.items()}).items():
@@ -110,18 +113,30 @@ def check_wandb_key(value: Any) -> None:
         )
 
 
+def script() -> list[ast.stmt]:
+    """What OpenRLHF's train_ppo_ray does when it is called."""
+    source = ast.parse(Path(str(train_ppo_ray.__file__)).read_text())
+    return next(n for n in source.body if isinstance(n, ast.If) and "__main__" in ast.dump(n.test)).body
+
+
+def openrlhf_parser() -> argparse.ArgumentParser:
+    """OpenRLHF's own parser, as its script builds it before it reads the command line."""
+    scope = dict(vars(train_ppo_ray))
+    before = itertools.takewhile(lambda statement: "parse_args" not in ast.dump(statement), script())
+    exec(compile(ast.Module(list(before), []), str(train_ppo_ray.__file__), "exec"), scope)
+    return scope["parser"]
+
+
 def resolve_args(config: Config) -> SimpleNamespace:
     """Run OpenRLHF's own parser and checks over the config. Raises ConfigError with what they say."""
     argv = to_argv(config)
-    source = ast.parse(Path(str(train_ppo_ray.__file__)).read_text())
-    guard = next(n for n in source.body if isinstance(n, ast.If) and "__main__" in ast.dump(n.test))
     resolved: list[SimpleNamespace] = []
     scope = dict(vars(train_ppo_ray)) | {"train": resolved.append}
     said, old_argv = io.StringIO(), sys.argv
     sys.argv = ["openrlhf", *argv]
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-            exec(compile(ast.Module(guard.body, []), train_ppo_ray.__file__, "exec"), scope)
+            exec(compile(ast.Module(script(), []), train_ppo_ray.__file__, "exec"), scope)
     except SystemExit:
         refuse_unknown(config.openrlhf, scope["parser"])
         raise ConfigError(
@@ -137,10 +152,6 @@ def resolve_args(config: Config) -> SimpleNamespace:
         PolicyLoss(**{k: v for k, v in vars(resolved[0].algo.advantage).items() if k.startswith("is_correction_")})
     except ValueError as error:
         raise ConfigError(f"OpenRLHF refuses openrlhf.algo.advantage: {error}") from None
-    if not resolved[0].rollout.temperature > 0:
-        raise ConfigError(
-            "openrlhf.rollout.temperature must be greater than 0: log-probs and perplexities are taken at it"
-        )
     cpu.adjust(resolved[0])
     return resolved[0]
 

@@ -4,7 +4,6 @@ This room imports neither torch nor Ray: what can be told wrong from the text al
 """
 
 import dataclasses
-import math
 import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,6 +14,7 @@ import yaml
 from scope_openrlhf.settings import address, api_keys
 from scope_openrlhf.settings.errors import ConfigError
 from scope_openrlhf.settings.parse import build, flatten, set_key
+from scope_openrlhf.settings.ranges import CountOrZero, Seed
 from scope_openrlhf.settings.sections import DataConfig, EvalConfig, RayConfig, StudentConfig, TeacherConfig
 
 
@@ -24,9 +24,9 @@ class Config:
     """The run's folder is runs/<name>."""
     runs: str = "runs"
     """Folder of all runs."""
-    seed: int = 1
+    seed: Seed = 1
     """Seed of the order of problems and of every sample."""
-    steps: int = 0
+    steps: CountOrZero = 0
     """Rollout batches to train on; each is one row of metrics.jsonl. 0: one pass over the data."""
     data: DataConfig
     student: StudentConfig
@@ -137,18 +137,6 @@ def _check_run(config: Config) -> None:
         raise ConfigError(f"name must be a plain folder name, got {config.name!r}")
     if "name" not in config.algorithm:
         raise ConfigError("algorithm.name is missing; set it to the name of an algorithm, for instance scope")
-    least = {
-        "steps": (config.steps, 0),
-        "eval.samples": (config.eval.samples, 1),
-        "ray.num_gpus": (config.ray.num_gpus, 0),
-        "seed": (config.seed, 0),
-        "ray.restarts": (config.ray.restarts, 0),
-    }
-    for key, (value, smallest) in least.items():
-        if value < smallest:
-            raise ConfigError(f"{key} must be at least {smallest}, got {value}")
-    if not 0 < config.ray.hang_seconds < math.inf:
-        raise ConfigError(f"ray.hang_seconds must be a number of seconds above 0, got {config.ray.hang_seconds}")
 
 
 OF_THE_RUN = ("temperature", "deadline_seconds", "score_log", "replay", "drop_budget")
@@ -168,25 +156,13 @@ def _check_further_teacher(name: str, teacher: TeacherConfig, first: TeacherConf
 
 
 def check_teacher(key: str, teacher: TeacherConfig) -> None:
-    """Raise ConfigError for a value out of its range, or two that do not go together. key: the teacher's section."""
-    for name, least in (("replicas", 1), ("tensor_parallel_size", 1), ("max_model_len", 0), ("drop_budget", 0)):
-        if (value := getattr(teacher, name)) < least:
-            raise ConfigError(f"{key}.{name} must be at least {least}, got {value}")
+    """Raise ConfigError for values that do not go together. key: the teacher's section."""
     if why := next(filter(None, map(address.fault, teacher.urls)), None):
         raise ConfigError(f"{key}.urls {why}. The API key is read from {api_keys.TEACHER} in the environment")
     if teacher.revision and (not teacher.path or Path(teacher.path).exists()):
         raise ConfigError(f"{key}.revision is a commit of the hub, {key}.path is none of its ids; remove one of them")
     if teacher.replay and not teacher.score_log:
         raise ConfigError(f"{key}.replay takes scores from {key}.score_log, which is not set")
-    for name in ("deadline_seconds", "hang_seconds"):
-        if not 0 < (seconds := getattr(teacher, name)) < math.inf:
-            raise ConfigError(f"{key}.{name} must be a number of seconds above 0, got {seconds}")
-    if not 0 <= teacher.temperature < math.inf:
-        raise ConfigError(
-            f"{key}.temperature must be a number above 0, or 0 for the rollout's, got {teacher.temperature}"
-        )
-    if not 0 < teacher.gpu_fraction <= 1:
-        raise ConfigError(f"{key}.gpu_fraction must be above 0 and at most 1, got {teacher.gpu_fraction}")
     if teacher.tensor_parallel_size > 1 and (teacher.gpu_fraction < 1 or teacher.placement == "colocate"):
         raise ConfigError(
             f"{key} shares GPUs (gpu_fraction or placement=colocate), which takes replicas of one; "

@@ -7,13 +7,14 @@ from datetime import date
 from typing import Any
 
 from scope_openrlhf.settings.errors import ConfigError, nearest
+from scope_openrlhf.settings.ranges import check_ranges
 
 
 def build(cls: type, raw: Any, prefix: str = "") -> Any:
     """An instance of a dataclass from the values of a section.
 
     prefix: the section's name and a dot, for errors. Raises ConfigError for an unknown key (naming the nearest known
-    one), a missing one, or a value of the wrong type.
+    one), a missing one, or a value of the wrong type or out of its range.
     """
     if not isinstance(raw, dict):
         raise ConfigError(f"{prefix.rstrip('.')} must be a section of keys, got {raw!r}")
@@ -27,7 +28,9 @@ def build(cls: type, raw: Any, prefix: str = "") -> Any:
     for key, f in known.items():
         if key not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
             raise ConfigError(f"{prefix}{key} is missing{_what_to_set(hints[key], prefix + key)}")
-    return cls(**values)
+    section = cls(**values)
+    check_ranges(section, lambda name: prefix + name)
+    return section
 
 
 def _what_to_set(hint: Any, key: str) -> str:

@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any, Literal
 
 from scope_openrlhf.settings.errors import ConfigError
+from scope_openrlhf.settings.ranges import Count, CountOrZero, NotNegative, Positive, Share, TopK
 
 DATE = "2024-07-26"
 """What the clock of a chat template says unless something else is asked for."""
@@ -72,11 +73,11 @@ class TeacherSettings:
     urls: list[str] = field(default_factory=list)
     """Teachers that are served already (`vllm serve`), instead of a group started here: addresses with or without
     `/v1` at the end. The API key is read from SCOPE_TEACHER_API_KEY."""
-    replicas: int = 1
+    replicas: Count = 1
     """Engines in the teacher group. Any of them may die while another lives."""
-    tensor_parallel_size: int = 1
+    tensor_parallel_size: Count = 1
     """GPUs that each engine spreads its params over."""
-    gpu_fraction: float = 1.0
+    gpu_fraction: Share = 1.0
     """(Logical) part of a GPU that Ray reserves for each replica. With 0.5 two share one; lower gpu_memory_utilization
     with it."""
     placement: Literal["pack", "spread", "colocate"] = "pack"
@@ -85,25 +86,25 @@ class TeacherSettings:
     sleep: bool = False
     """Give the GPU's memory back between rollouts, as openrlhf.vllm.enable_sleep does for the rollout engines. For
     colocated teachers."""
-    dtype: str = "bfloat16"
+    dtype: Literal["auto", "bfloat16", "float16", "half", "float32", "float"] = "bfloat16"
     """Type of the teacher's params."""
-    max_num_batched_tokens: int = 4096
+    max_num_batched_tokens: Count = 4096
     """Tokens per engine step. vLLM does not profile the memory of prompt log-probs, some 10 bytes * vocabulary of each;
     lower it if a teacher runs out."""
-    gpu_memory_utilization: float = 0.9
+    gpu_memory_utilization: Share = 0.9
     """Share of a GPU's memory (on a CPU machine: of RAM, keep it small) that an engine may take."""
     enforce_eager: bool = False
     """True: no CUDA graphs, no compilation; starts faster."""
-    deadline_seconds: float = 600.0
+    deadline_seconds: Positive = 600.0
     """Longest wait for one score, over all replicas and attempts."""
-    hang_seconds: float = 120.0
+    hang_seconds: Positive = 120.0
     """A replica that answers none of its requests for so long is started again. Longer than the longest request
     takes."""
     score_log: str = ""
     """File in which every score is kept, and looked up before the teacher is asked. Empty: none."""
     replay: bool = False
     """Take scores from score_log alone and start no teacher; one that is not there is a TeacherError."""
-    drop_budget: int = 0
+    drop_budget: CountOrZero = 0
     """Rollouts of a step that may go unscored, and be dropped, before the run stops with TeacherError."""
 
     @property
@@ -121,10 +122,10 @@ class TeacherSettings:
 class TeacherConfig(TeacherSettings):
     """A teacher as the user wrote it; `resolved.Teacher` is what becomes of it."""
 
-    max_model_len: int = 0
+    max_model_len: CountOrZero = 0
     """Longest request plus one token. 0: openrlhf.data.max_len + 1. Where the teacher scores contexts it is at least
     what those take."""
-    temperature: float = 0.0
+    temperature: NotNegative = 0.0
     """Temperature of the teacher's log-probs. 0: the rollout's, at which the student's are; anything else compares two
     things, as published SCOPE does with 1."""
     accept: list[Literal["eos", "template"]] = field(default_factory=list)
@@ -136,15 +137,15 @@ class EvalConfig:
     path: str = ""
     """Held-out problems (.jsonl with id, problem, answer and optionally stratum). Empty: no evaluation after
     training."""
-    samples: int = 16
+    samples: Count = 16
     """Samples per problem: n of Avg@n and Pass@n."""
-    temperature: float = 0.6
+    temperature: NotNegative = 0.6
     """Temperature of the samples."""
-    top_p: float = 1.0
+    top_p: Share = 1.0
     """Share of the probability that samples come from."""
-    top_k: int = -1
+    top_k: TopK = -1
     """Number of tokens that samples come from. -1: all."""
-    max_tokens: int = 96
+    max_tokens: Count = 96
     """Longest response in tokens; a longer one is truncated and counts as wrong."""
     instruction: str = ""
     """What follows each held-out problem, for instance "Put your final answer within \\boxed{}."; as in the training
@@ -156,11 +157,11 @@ class RayConfig:
     address: str = "local"
     """"local" starts Ray for this run and stops it after; "auto" or host:port joins a running one, as `ray job submit`
     needs."""
-    num_gpus: int = 0
+    num_gpus: CountOrZero = 0
     """Logical GPUs of a Ray started here on a machine without CUDA. 0: as many as the run asks for."""
-    restarts: int = 2
+    restarts: CountOrZero = 2
     """How often in a row the run starts again from its last checkpoint when Ray loses a part of it; a new checkpoint
     begins a new count."""
-    hang_seconds: float = 3600.0
+    hang_seconds: Positive = 3600.0
     """Longest time in which nothing moves (no rollout ends, no stage changes) before the run counts as hung and is
     started again."""

@@ -118,7 +118,7 @@ def test_smepo_puts_the_masked_trace_after_the_problem_between_intro_and_tail():
     assert smepo.prompt_hint("48", "") == smepo.prompt_hint("48", None) == ("", False)
     half = algorithms.load("smepo", intro=" I:", tail=" T", ratio=0.7)
     assert half.prompt_hint("48", "Step 1: 59-2=57\nso \\boxed{48}")[0] == " I:Step 1: [NUMBER]-[NUMBER]=[NUMBER] T"
-    with pytest.raises(ValueError, match="algorithm.ratio must lie between 0 and 1, got 2"):
+    with pytest.raises(ValueError, match="algorithm.ratio must be at least 0 and at most 1, got 2"):
         algorithms.load("smepo", ratio=2)
 
 

@@ -160,7 +160,7 @@ def test_generation_kwargs_become_vllms_and_unknown_ones_are_refused():
     }
     assert sampling_params({"until": ["\n"], "max_gen_toks": 8}) == plain
     assert sampling_params(OPTIONS | {"do_sample": False})["temperature"] == 0
-    with pytest.raises(ConfigError, match="--top-p 2 is out of its range"):
+    with pytest.raises(ConfigError, match="--top-p must be above 0 and at most 1, got 2"):
         sampling_params(OPTIONS | {"top_p": 2})
     with pytest.raises(ConfigError, match="does not know generation_kwargs num_beams"):
         sampling_params(OPTIONS | {"num_beams": 2})

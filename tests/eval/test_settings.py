@@ -1,9 +1,12 @@
+import typing
+
 import pytest
 import yaml
 
 from scope_eval.settings import EvalSettings, PairSettings
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError
+from scope_openrlhf.settings.ranges import range_of
 
 FLAGS = {"run": None, "before": None, "after": None, "benchmarks": None, "out": None, "base_url": "", "revision": ""}
 
@@ -26,10 +29,10 @@ def test_what_a_flag_does_not_say_is_at_its_default():
     assert settings.sampling == {"top_p": 0.5}  # the rest is the benchmark's own
 
 
-@pytest.mark.parametrize("values", [{"samples": 0}, {"limit": 0}, {"engines": 0}, {"tensor_parallel_size": 0}])
-def test_a_number_that_cannot_work_is_refused_when_the_settings_are_made(values):
+@pytest.mark.parametrize("name", ["samples", "limit", "engines", "tensor_parallel_size", "max_tokens"])
+def test_a_number_that_cannot_work_is_refused_when_the_settings_are_made(name):
     with pytest.raises(ConfigError, match="must be at least 1"):
-        EvalSettings(benchmarks="tiny", **values)
+        EvalSettings(benchmarks="tiny", **{name: 0})
 
 
 def test_a_training_run_says_what_flags_do_not(run):
@@ -50,3 +53,10 @@ def test_a_pair_without_two_models_or_of_a_model_served_is_refused(run, tmp_path
         PairSettings.of(FLAGS | {"run": tmp_path})
     with pytest.raises(ConfigError, match="--base-url and --revision name one model"):
         PairSettings.of(FLAGS | {"run": run, "base_url": "http://127.0.0.1:9"})
+
+
+def test_every_number_of_an_evaluation_has_a_range():
+    hints = typing.get_type_hints(EvalSettings)
+    full = typing.get_type_hints(EvalSettings, include_extras=True)
+    numbers = [name for name, hint in hints.items() if {hint, *typing.get_args(hint)} & {int, float}]
+    assert len(numbers) == 11 and all(range_of(full[name]) for name in numbers)

@@ -305,7 +305,7 @@ def test_a_study_over_other_runs_or_without_a_number_is_refused(small, tmp_path,
         (["--problems", "402"], "--problems 402 takes 201 problems of easy, there are 200"),
         (["seed=3"], "seed is not for every run alike"),
         (["algorithm.tau=2"], "algorithms.NAME.knob=... for knobs"),
-        (["algorithms.scope.tau=0"], "algorithm.tau must be a finite number greater than 0"),
+        (["algorithms.scope.tau=0"], "algorithm.tau must be above 0"),
         (["--report-only"], "the untrained student is not scored (eval: not run)"),
     ],
 )

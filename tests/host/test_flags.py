@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from scope_openrlhf.host.flags import resolve_args
+from scope_openrlhf.host.flag_ranges import RANGES
+from scope_openrlhf.host.flags import REFUSED, derived_flags, openrlhf_parser, resolve_args
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError
 
@@ -34,9 +35,21 @@ def test_every_flag_goes_through_openrlhfs_own_parser_and_checks():
         ({"train__seed": 3}, "openrlhf.train.seed is set by this plugin; change seed"),
         ({"actor__model_name_or_path": "x"}, "change student.path"),
         ({"actor__dual_clip": 3.0}, "openrlhf.actor.dual_clip has no effect here"),
-        ({"rollout__temperature": 0.0}, "temperature must be greater than 0"),
+        ({"rollout__temperature": 0.0}, "openrlhf.rollout.temperature must be above 0, got 0"),
+        ({"actor__adam__lr": "-1e-4"}, "openrlhf.actor.adam.lr must be above 0, got -0.0001"),
+        ({"actor__adam__betas": [0.9, 1]}, "openrlhf.actor.adam.betas must be at least 0 and below 1, got 1"),
+        ({"ckpt__save_steps": 0}, "openrlhf.ckpt.save_steps must be at least 1, or -1, got 0"),
     ],
 )
 def test_a_flag_that_openrlhf_or_we_refuse_says_why(flags, message):
     with pytest.raises(ConfigError, match=message):
         resolve_args(with_flags(**flags))
+
+
+def test_every_number_that_is_passed_on_to_openrlhf_has_a_range_and_its_default_lies_inside():
+    numbers = {a.option_strings[0][2:]: a for a in openrlhf_parser()._actions if a.type in (int, float)}
+    assert RANGES.keys() == numbers.keys() - REFUSED.keys() - derived_flags(CONFIG).keys()
+    for flag, within in RANGES.items():
+        default = numbers[flag].default
+        for number in default if isinstance(default, list | tuple) else [default]:
+            assert number is None or number in within, flag

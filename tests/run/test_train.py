@@ -37,7 +37,7 @@ def scope_train(tmp_path, capfd):
             ["openrlhf.rollout.n_samples_per_prompt=1"],
             "openrlhf.rollout.n_samples_per_prompt is 1, but scope normalises inside a prompt's group; set it to 2",
         ),
-        (["algorithm.tau=0"], "algorithm.tau must be a finite number greater than 0, got 0"),
+        (["algorithm.tau=0"], "algorithm.tau must be above 0, got 0"),
         (["algorithm=nosuch"], "there is no algorithm 'nosuch'; known:"),
         (["openrlhf.data.max_len=64"], "3200 prompts do not fit: row train-0 has 11 tokens and 54 are kept"),
         (

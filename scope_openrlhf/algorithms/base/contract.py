@@ -13,6 +13,7 @@ from scope_openrlhf.equations.batch import Attempt, LossInput, Rollouts, Signal
 from scope_openrlhf.equations.losses import Loss
 from scope_openrlhf.equations.metric_definitions import Metric
 from scope_openrlhf.settings.parse import convert
+from scope_openrlhf.settings.ranges import Inside, Positive, check_ranges
 
 Scorer = Literal["student", "initial", "teacher"]
 """Who scores rollouts under a context: the student as it is now, in its training engine; a copy of the student as it
@@ -21,27 +22,23 @@ was at the start, in a teacher group; or the teacher."""
 
 @dataclass(frozen=True, kw_only=True)
 class Knobs:
-    """Knobs every algorithm has. Subclasses add theirs, a sentence under each, and check them in __post_init__."""
+    """Knobs every algorithm has. Subclasses add theirs, a sentence under each, and check in __post_init__ what a
+    range cannot say."""
 
     normalize: Literal["tokens", "sequences"] = "tokens"
     """A path's loss is its token sum over its tokens in the optimiser step (long responses count more), or the mean of
     per-sequence means over its sequences (every response counts alike, a token of a long one less)."""
     truncated: Literal["wrong", "drop", "mask_tail"] = "wrong"
     """What a rollout cut by the length limit trains; equations/routing.py argues for each."""
-    masked_tail: float = 0.25
+    masked_tail: Inside = 0.25
     """Under truncated=mask_tail: the share of such a response, from its end, that trains nothing."""
-    clip_low: float = 0.2
+    clip_low: Inside = 0.2
     """PPO clip: the ratio of new to old probability counts no lower than 1 - clip_low."""
-    clip_high: float = 0.2
+    clip_high: Positive = 0.2
     """PPO clip: the ratio counts no higher than 1 + clip_high."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.masked_tail < 1:
-            raise ValueError(f"algorithm.masked_tail must lie between 0 and 1, got {self.masked_tail}")
-        if not (0 < self.clip_low < 1 and self.clip_high > 0):
-            raise ValueError(
-                f"algorithm.clip_low must lie in (0, 1) and clip_high above 0, got {self.clip_low}, {self.clip_high}"
-            )
+        check_ranges(self, lambda knob: f"algorithm.{knob}")
 
     @classmethod
     def parse(cls, knobs: dict[str, Any]) -> Self:

@@ -11,6 +11,7 @@ from scope_openrlhf.equations import losses
 from scope_openrlhf.equations.batch import LossInput, Rollouts, Signal
 from scope_openrlhf.equations.losses import Loss
 from scope_openrlhf.equations.metric_definitions import Metric
+from scope_openrlhf.settings.ranges import CountOrZero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class DistilKnobs(Knobs):
     is that of the forward KL. topk_*: KL or Jensen-Shannon over the teacher's top_k tokens and a tail bucket. Only the
     first corrects for a student that has moved since it sampled, so the others want one optimiser step for each
     rollout batch."""
-    top_k: int = 0
+    top_k: CountOrZero = 0
     """Tokens of each position that the teacher returns; only with divergence topk_*."""
 
     def __post_init__(self) -> None:

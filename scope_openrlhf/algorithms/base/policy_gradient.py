@@ -10,6 +10,7 @@ from scope_openrlhf.algorithms.base.contract import Algorithm, K, Knobs
 from scope_openrlhf.equations import losses
 from scope_openrlhf.equations.batch import LossInput, Rollouts, Signal
 from scope_openrlhf.equations.losses import Loss
+from scope_openrlhf.settings.ranges import NotNegative
 
 
 class PolicyGradient(Algorithm[K]):
@@ -32,18 +33,8 @@ class PolicyGradient(Algorithm[K]):
 class GrpoKnobs(Knobs):
     """Knobs of GRPO, and of GRPO on other prompts."""
 
-    eps: float = 1e-6
+    eps: NotNegative = 1e-6
     """Added to the group's standard deviation."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_eps(self.eps)
-
-
-def check_eps(eps: float) -> None:
-    """Raise ValueError for a negative one."""
-    if not eps >= 0:
-        raise ValueError(f"algorithm.eps must not be negative, got {eps}")
 
 
 def on_one_path(rollouts: Rollouts, advantage_NT: Tensor) -> Signal:

@@ -13,39 +13,34 @@ import torch
 from torch import Tensor
 
 from scope_openrlhf.algorithms.base.contract import Algorithm, Knobs, Scorer
-from scope_openrlhf.algorithms.base.policy_gradient import check_eps, on_one_path, surrogate
+from scope_openrlhf.algorithms.base.policy_gradient import on_one_path, surrogate
 from scope_openrlhf.equations import weights
 from scope_openrlhf.equations.batch import LossInput, Rollouts, Signal
 from scope_openrlhf.equations.losses import Loss
 from scope_openrlhf.equations.metric_definitions import Metric
+from scope_openrlhf.settings.ranges import Count, Inside, NotNegative, ShareOrZero
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenCreditKnobs(Knobs):
     """Knobs of RLSD and CEPO. Their papers differ in `mix_steps` and `clip_weight`; the values here are RLSD's."""
 
-    eps: float = 1e-6
+    eps: NotNegative = 1e-6
     """Added to the group's standard deviation."""
     context_scorer: Scorer = "student"
     """Who scores the hinted rollouts: the student as it is now, in its training engine; initial: a copy of it as it was
     at the start, in a teacher group; or the teacher."""
-    mix: float = 0.5
+    mix: ShareOrZero = 0.5
     """lambda at the first step."""
-    mix_steps: int = 50
+    mix_steps: Count = 50
     """Steps until lambda is 0."""
-    clip_weight: float = 0.2
+    clip_weight: Inside = 0.2
     """eps_w: a token's advantage is multiplied by no less than 1 - eps_w and no more than 1 + eps_w."""
     hint: str = "\n\nThe correct answer is {answer}."
     """Put after the problem for the student that is told an answer, which stands for {answer}."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_eps(self.eps)
-        if not (0 <= self.mix <= 1 and self.mix_steps >= 1 and 0 < self.clip_weight < 1):
-            raise ValueError(
-                "algorithm.mix and algorithm.clip_weight must lie between 0 and 1 and algorithm.mix_steps be at least "
-                f"1, got {self.mix}, {self.clip_weight}, {self.mix_steps}"
-            )
         if "{answer}" not in self.hint:
             raise ValueError(f"algorithm.hint must contain {{answer}}, got {self.hint!r}")
 
