@@ -19,7 +19,11 @@ def join_or_start(
     Raises ConnectionError, as Ray does, if no Ray answers at the address.
     """
     import ray  # a second of start-up, also of commands that never come here
+    from ray._private.services import find_bootstrap_address  # as above
 
+    if address == "auto" and not os.environ.get("RAY_ADDRESS") and not find_bootstrap_address(None):
+        # it would take the Ray that another command started for itself, which may be ending
+        raise ConnectionError("no `ray start` has left an address here, nor is RAY_ADDRESS set")
     options: dict[str, Any] = {}
     if address == "local":
         loopback.enter()

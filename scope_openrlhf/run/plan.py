@@ -13,11 +13,14 @@ from scope_openrlhf.data.order import order_problems
 from scope_openrlhf.data.overlap import overlap_notes
 from scope_openrlhf.data.problem import Problem
 from scope_openrlhf.data.problems import hinted, load_problems
+from scope_openrlhf.files import checkpoint
 from scope_openrlhf.files.disk import whole_rows, write_whole
 from scope_openrlhf.host import luggage
 from scope_openrlhf.host.gpus import gpus_wanted
+from scope_openrlhf.host.schedule import rate_share
 from scope_openrlhf.models import foreign_code, loading
 from scope_openrlhf.run import checks
+from scope_openrlhf.run.folder import take_over
 from scope_openrlhf.run.prompts import Prompts, length_notes, render
 from scope_openrlhf.settings.config import Config, section_of
 from scope_openrlhf.settings.errors import ConfigError
@@ -79,13 +82,13 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
     teachers = make_room(algorithm, teachers, prompts, models, placed.student, args)
     asked = list(zip(problems, prompts.texts, strict=True))
     ordered = order_problems(asked, args.rollout.batch_size, config.steps, config.seed)
+    steps = len(ordered) // args.rollout.batch_size
     gpus = gpus_wanted(teachers.values(), args)
     checks.check_gpus(config.ray, gpus, dry)
     run = Run(name=config.name, folder=str(placed.run_dir), seed=config.seed, student=placed.student,
               algorithm=config.algorithm, teachers=teachers)  # fmt: skip
     notes = (temperature_note(run, args), *data_notes, *prompts.notes, *length_notes(prompts, args.data.max_len),
-             *scorer_notes(config, algorithm))  # fmt: skip
-    steps = len(ordered) // args.rollout.batch_size
+             *scorer_notes(config, algorithm), *schedule_notes(run, args, steps))  # fmt: skip
     plan = Plan(placed, run, algorithm, args, steps, gpus, len(problems), notes)
     if not dry:
         write_plan(plan, config, ordered)
@@ -252,18 +255,36 @@ def scorer_notes(config: Config, algorithm: Algorithm) -> list[str]:
     return []
 
 
+def schedule_notes(run: Run, args: SimpleNamespace, steps: int) -> list[str]:
+    """What another number of steps than before does to the learning rate of a run that goes on."""
+    at = checkpoint.step_of(checkpoint.latest(run.run_dir / "checkpoints"))
+    prompts = run.run_dir / "prompts.jsonl"
+    before = len(whole_rows(prompts)) // args.rollout.batch_size if at else steps
+    then, now = (rate_share(args, of, at) for of in (before, steps)) if before != steps else (1.0, 1.0)
+    if then == now:
+        return []
+    return [
+        f"{before} -> {steps} steps stretch openrlhf.actor.lr_scheduler={args.actor.lr_scheduler}: after step {at} "
+        f"actor.adam.lr counts {now:.3g}, it would have counted {then:.3g}; the steps so far stay as they are"
+    ]
+
+
 def write_plan(plan: Plan, as_given: Config, ordered: list[tuple[Problem, str]]) -> None:
-    """Write the run's prompts.jsonl and config.yaml. Raises ConfigError if the prompts changed since the run began.
+    """Write the run's prompts.jsonl and config.yaml, and what they change in a run that has begun.
+
+    Raises ConfigError if the prompts changed since then.
 
     ordered: the problems of the run with their rendered prompts.
     """
     prompts = luggage.prompt_lines(ordered)
     file = plan.run.run_dir / "prompts.jsonl"
-    if whole_rows(plan.run.run_dir / "metrics.jsonl") and file.exists() and file.read_text() != prompts:
+    then = file.read_text() if whole_rows(plan.run.run_dir / "metrics.jsonl") and file.exists() else ""
+    if not (prompts.startswith(then) or then.startswith(prompts)):  # with more steps the list is longer
         raise ConfigError(
             f"the problems in {plan.config.data.path}, or the chat template of {plan.config.student.path}, have "
             f"changed since {plan.run.run_dir} began; choose another name=..., or --fresh"
         )
+    take_over(as_given, plan.steps)
     given = yaml.safe_dump(json.loads(json.dumps(as_given.to_dict())), sort_keys=False)
     for path, text in ((file, prompts), (plan.run.run_dir / "config.yaml", given)):
         if not path.exists() or path.read_text() != text:

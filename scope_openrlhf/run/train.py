@@ -1,5 +1,6 @@
 """A run from its config to its summary: plan -> Ray, teachers, OpenRLHF's training -> evaluation -> summary."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -99,7 +100,8 @@ def train_once(plan: Plan) -> None:
         with teacher_groups(plan, shared):
             launch(plan.args, shared)
     except RayError as error:
-        print(error, file=sys.stderr, flush=True)  # whole, into driver.log
+        with contextlib.suppress(OSError):  # of a full disk, which the error may be about
+            print(error, file=sys.stderr, flush=True)  # whole, into driver.log
         raise (LostError if lost(error) else RunError)(
             f"training stopped: {last_line(error)}\n  see {plan.run.run_dir}/logs/driver.log; the same command resumes "
             "from the last checkpoint"

@@ -13,7 +13,7 @@ import yaml
 
 from scope_openrlhf.settings import address, api_keys
 from scope_openrlhf.settings.errors import ConfigError
-from scope_openrlhf.settings.parse import build, flatten, set_key
+from scope_openrlhf.settings.parse import build, flatten, key_of, set_key
 from scope_openrlhf.settings.ranges import CountOrZero, Seed
 from scope_openrlhf.settings.sections import DataConfig, EvalConfig, RayConfig, StudentConfig, TeacherConfig
 
@@ -28,6 +28,9 @@ class Config:
     """Seed of the order of problems and of every sample."""
     steps: CountOrZero = 0
     """Rollout batches to train on; each is one row of metrics.jsonl. 0: one pass over the data."""
+    from_: str = ""
+    """Checkpoint of another run that this one goes on from, as `runs/a@step60`: its model, its optimiser and its place
+    in the data. Empty: the student as it is."""
     data: DataConfig
     student: StudentConfig
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
@@ -51,24 +54,7 @@ class Config:
     @classmethod
     def load(cls, path: str | Path, overrides: list[str]) -> "Config":
         """Read a YAML file and apply overrides of the form a.b=value (value in YAML). Raises ConfigError."""
-        try:
-            raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"cannot read the config {path}: {error.strerror}") from None
-        except (yaml.YAMLError, ValueError) as error:  # bytes that are no UTF-8; a date that there is not
-            raise ConfigError(f"{path} is not YAML: {error}") from None
-        if not isinstance(raw, dict):
-            raise ConfigError(f"{path} must hold keys and values, it holds {type(raw).__name__}")
-        for override in overrides:
-            key, equals, text = override.partition("=")
-            if not equals:
-                raise ConfigError(f"override {override!r} must have the form key=value")
-            try:
-                value = yaml.safe_load(text)
-            except (yaml.YAMLError, ValueError):
-                raise ConfigError(f"the value of {override!r} is not YAML; quote it") from None
-            set_key(raw, key, value, [f.name for f in fields(cls)])
-        return cls.from_dict(raw)
+        return cls.from_dict(read_raw(path, overrides))
 
     @classmethod
     def from_dict(cls, raw: dict) -> "Config":
@@ -106,7 +92,31 @@ class Config:
         )
 
     def to_dict(self) -> dict:
-        return dataclasses.asdict(self)
+        """Its keys and values, as `from_dict` takes them."""
+        values = dataclasses.asdict(self)
+        return {key_of(f): values[f.name] for f in fields(self)}
+
+
+def read_raw(path: str | Path, overrides: list[str]) -> dict:
+    """The values of a YAML file under overrides of the form a.b=value, unchecked. Raises ConfigError."""
+    try:
+        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the config {path}: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError) as error:  # bytes that are no UTF-8; a date that there is not
+        raise ConfigError(f"{path} is not YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} must hold keys and values, it holds {type(raw).__name__}")
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise ConfigError(f"override {override!r} must have the form key=value")
+        try:
+            value = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError):
+            raise ConfigError(f"the value of {override!r} is not YAML; quote it") from None
+        set_key(raw, key, value, [key_of(f) for f in fields(Config)])
+    return raw
 
 
 def section_of(teacher: str) -> str:
@@ -135,6 +145,8 @@ def _spelled_out(raw: dict) -> dict:
 def _check_run(config: Config) -> None:
     if not config.name or Path(config.name).name != config.name:
         raise ConfigError(f"name must be a plain folder name, got {config.name!r}")
+    if config.from_ and not re.fullmatch(r".+@step[1-9]\d*", config.from_):
+        raise ConfigError(f"from must name a run and one of its checkpoints, as runs/a@step60; got {config.from_!r}")
     if "name" not in config.algorithm:
         raise ConfigError("algorithm.name is missing; set it to the name of an algorithm, for instance scope")
 

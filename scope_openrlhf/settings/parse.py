@@ -18,19 +18,25 @@ def build(cls: type, raw: Any, prefix: str = "") -> Any:
     """
     if not isinstance(raw, dict):
         raise ConfigError(f"{prefix.rstrip('.')} must be a section of keys, got {raw!r}")
-    known = {f.name: f for f in dataclasses.fields(cls)}
+    known = {key_of(f): f for f in dataclasses.fields(cls)}
     hints = typing.get_type_hints(cls)
     values = {}
     for key, value in raw.items():
         if key not in known:
             raise ConfigError(f"unknown key {prefix}{key}; {nearest(f'{prefix}{key}', [prefix + k for k in known])}")
-        values[key] = convert(hints[key], value, f"{prefix}{key}")
+        name = known[key].name
+        values[name] = convert(hints[name], value, f"{prefix}{key}")
     for key, f in known.items():
-        if key not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
-            raise ConfigError(f"{prefix}{key} is missing{_what_to_set(hints[key], prefix + key)}")
+        if f.name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise ConfigError(f"{prefix}{key} is missing{_what_to_set(hints[f.name], prefix + key)}")
     section = cls(**values)
     check_ranges(section, lambda name: prefix + name)
     return section
+
+
+def key_of(field: dataclasses.Field) -> str:
+    """The key of a field. `from` is a word of Python, so its field is from_."""
+    return field.name.rstrip("_")
 
 
 def _what_to_set(hint: Any, key: str) -> str:
