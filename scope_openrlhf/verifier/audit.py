@@ -42,7 +42,7 @@ def audit(rows: Iterable[tuple[str, object]], grader: Grader) -> list[Finding]:
         if why := why_no_answer(gold):
             findings.append(Finding(name, gold, "not readable", why))
             continue
-        if _has_words(next(readings(clean(gold), gold=True))):
+        if _has_words(readings(clean(gold), gold=True)[0]):
             findings.append(Finding(name, gold, "no mathematics", ""))
         if why := why_ungradable(gold, grader):
             findings.append(Finding(name, gold, "not readable", why))
@@ -64,7 +64,7 @@ def _has_words(form: object) -> bool:
 
 def spellings(gold: str) -> list[str]:
     """Other ways to write a gold answer that a model is likely to choose."""
-    form = next(readings(clean(gold), gold=True))
+    form = readings(clean(gold), gold=True)[0]
     found = [
         gold,
         f"{gold}.",

@@ -1,7 +1,7 @@
 """Comparison of two answers by form, down to the leaves; what only algebra can tell is asked of `leaf`."""
 
+import functools
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -72,7 +72,7 @@ def same(gold: str, answers: list[str], leaf: Leaf, rules: Rules) -> bool:
     each = all(_one(told, text, leaf, rules) for text in cleaned)
     if each or len(answers) == 1:
         return each
-    together = Items(tuple(next(readings(a)) for a in cleaned))
+    together = Items(tuple(readings(a)[0] for a in cleaned))
     return any(_same(g, together, leaf, rules) for g in readings(told, gold=True))
 
 
@@ -88,33 +88,27 @@ def _one(gold: str, answer: str, leaf: Leaf, rules: Rules) -> bool:
     return any(_same(g, a, leaf, rules) for g in readings(gold, gold=True) for a in readings(answer))
 
 
-def readings(text: str, gold: bool = False) -> Iterator[Form]:
-    """Yield the ways to read a cleaned answer.
+@functools.lru_cache(4096)
+def readings(text: str, gold: bool = False) -> tuple[Form, ...]:
+    """List the ways to read a cleaned answer.
 
     "5 m" is a length or a product, "1,234" a number or two; "(C) 42" names a choice and its value.
     """
     joined = _THOUSANDS.sub(lambda m: m[0].replace(",", ""), text)
     # 1,234 is a number where it is the gold; in brackets, or as two numbers of three digits, nobody can tell
     apart = [text] if joined != text and (not gold or re.search(r"[(\[{]|^\d{3},\d{3}$", text)) else []
-    seen = set()
-    variants = (
-        apart if re.search(r"[(\[]\s*-?\d+\s*[)\]]", joined) and apart else [joined, *apart]
-    )  # (12,345) is a pair
-    for variant in variants:
-        for plain_units in (True, False):
-            form = parse(variant, plain_units)
-            if form not in seen:
-                seen.add(form)
-                yield form
+    pair = apart and re.search(r"[(\[]\s*-?\d+\s*[)\]]", joined)  # (12,345) is one
+    found = [
+        parse(variant, plain_units)
+        for variant in (apart if pair else [joined, *apart])
+        for plain_units in ((True, False) if re.search("[a-zA-Z]", variant) else (True,))
+    ]
     if (label := _LABEL.fullmatch(text)) and label[1].isupper():
         rest = label[2].strip("⟧ ")
-        if (
-            rest
-            and not re.fullmatch(r"\(?[A-E]\)?", rest)
-            and not re.search(r"\(?\b[A-E]\b\)|⟦\s*(?:or|and)\b|\bor\b", rest)
-        ):
-            yield parse(rest)
-            yield parse(label[1])
+        other_choices = re.search(r"^\(?[A-E]\)?$|\(?\b[A-E]\b\)|⟦\s*(?:or|and)\b|\bor\b", rest)
+        if rest and not other_choices:
+            found += [parse(rest), parse(label[1])]
+    return tuple(dict.fromkeys(found))
 
 
 def _same(g: Form, a: Form, leaf: Leaf, rules: Rules) -> bool:

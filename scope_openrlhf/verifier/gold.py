@@ -189,7 +189,7 @@ def _read(gold: str) -> tuple[str | None, object]:
     if why := _why_no_form(gold):
         return why, None
     try:
-        form = next(readings(clean(gold), gold=True))
+        form = readings(clean(gold), gold=True)[0]
     except (ValueError, ArithmeticError, RecursionError) as error:
         return f"{gold!r:.60} cannot be read as mathematics ({error})", None
     return (f"{gold!r:.60} holds nothing to compare with" if form == Math("") else None), form

@@ -3,6 +3,7 @@
 Plain string work over at most MAX_ANSWER_CHARS characters; nothing is evaluated.
 """
 
+import functools
 import re
 from collections.abc import Callable
 
@@ -18,23 +19,68 @@ _SPACES = re.compile(
     r"\\(?:quad|qquad|thinspace|enspace|displaystyle|textstyle|limits|nolimits|nobreak|hfill)(?![a-zA-Z])"
     r"|\\[;: ]|~|\\hspace\*?\{[^{}]*\}|\\(?:phantom|hphantom|vphantom)\{[^{}]*\}"
 )
+_RENAMED = {
+    name: to
+    for names, to in {
+        "dfrac tfrac cfrac sfrac nicefrac flatfrac": r"\frac",
+        "dbinom tbinom": r"\binom",
+        "lVert rVert Vert": r"\|",
+        "lvert rvert vert": "|",
+        "smallsetminus backslash": r"\setminus ",
+        "nin": r"\notin ",
+        "R reals Reals": r"\mathbb{R}",
+        "Z": r"\mathbb{Z}",
+        "N": r"\mathbb{N}",
+        "Q": r"\mathbb{Q}",
+        "parallel": r"\parallel ",
+        "dots dotsc dotsb dotsm dotsi dotso ldots cdots hdots": r"\ldots ",
+        "coloneqq triangleq equals": "=",
+        "leqslant leq leqq": r"\le ",
+        "geqslant geq geqq": r"\ge ",
+        "neq": r"\ne ",
+        "lt": "<",
+        "gt": ">",
+        "varnothing empty": r"\emptyset ",
+        "lbrace": r"\{",
+        "rbrace": r"\}",
+        "lbrack": "[",
+        "rbrack": "]",
+        "land wedge": "⟦and⟧",
+        "lor vee": "⟦or⟧",
+        "therefore implies Rightarrow because": " ",
+        "bot": r"\perp ",
+        "bigcup": r"\cup ",
+        "ast": r"\cdot ",
+        "colon": ":",
+        "varepsilon": r"\epsilon",
+        "varphi": r"\phi",
+        "vartheta": r"\theta",
+        "varrho": r"\rho",
+        "varsigma": r"\sigma",
+        "varkappa": r"\kappa",
+        "varpi": r"\pi",
+    }.items()
+    for name in names.split()
+}
+"""Command -> the one that stands for it."""
+_NAME = re.compile(r"\\([a-zA-Z]+)")
 _SYNONYMS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
-    (re.compile(r"\\(?:left|right)\s*\.|\\(?:left|right|middle|[bB]igg?[lrm]?)(?![a-zA-Z])\s*"), ""),
+    (re.compile(r"\.\.\.+"), r"\\ldots "),
+    (re.compile(r":="), "="),
+    (re.compile(r"!="), r"\\ne "),
+    (re.compile(r"<="), r"\\le "),
+    (re.compile(r">="), r"\\ge "),
     (re.compile(r"(?<=[a-zA-Z]) (?=\()"), ""),
-    (re.compile(r"\\(?:[dtcs]|nice|flat)frac(?![a-zA-Z])"), r"\\frac"),
-    (re.compile(r"\\[dt]binom(?![a-zA-Z])"), r"\\binom"),
-    (re.compile(r"\\var(epsilon|phi|theta|rho|sigma|kappa|pi)(?![a-zA-Z])"), r"\\\1"),
-    (re.compile(r"\\(?:[lr]Vert|Vert)(?![a-zA-Z])"), r"\\|"),
-    (re.compile(r"\\(?:not\s*\\in|nin)(?![a-zA-Z])"), r"\\notin "),
-    (re.compile(r"\\(?:smallsetminus|backslash)(?![a-zA-Z])"), r"\\setminus "),
-    (re.compile(r"\\(?:R|reals|Reals)(?![a-zA-Z])"), r"\\mathbb{R}"),
-    (re.compile(r"\\(Z|N|Q)(?![a-zA-Z])"), r"\\mathbb{\1}"),
-    (re.compile(r"\\(?:parallel|mid\s*\\mid)(?![a-zA-Z])"), r"\\parallel "),
-    (re.compile(r"\\(?:dots[a-z]?|ldots|cdots|hdots)(?![a-zA-Z])|\.\.\.+"), r"\\ldots "),
+    (re.compile(r"\*\*"), "^"),
+    (re.compile(r"(?<=[a-zA-Z}]) ?// ?(?=[a-zA-Z\\])"), r"\\parallel "),
+]
+_SYNONYMS_IN_TEX: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
+    (re.compile(r"\\not\s*\\in(?![a-zA-Z])"), r"\\notin "),
+    (re.compile(r"\\not\s*="), r"\\ne "),
+    (re.compile(r"\\mid\s*\\mid(?![a-zA-Z])"), r"\\parallel "),
     (re.compile(r"\\mathcal\s*\{?([ONUBPLFC])\}?(?=\s*\()"), r"\1"),
     (re.compile(r"([a-zA-Z])\s*:\s*([a-zA-Z])\s*\\mapsto(?![a-zA-Z])"), r"\1(\2)="),
     (re.compile(r"\\(overline|bar)\s*(\{[a-zA-Z]\}|(?<=[a-z]) [a-z])"), r"\\bar\2"),
-    (re.compile(r"\\(?:coloneqq|triangleq|equals|colon\s*=)(?![a-zA-Z])|:="), "="),
     *[(re.compile(r"\\(max|min|gcd|lcm)\s*\\\{([^{}]*)\\\}"), r"\\\1(\2)")] * 3,  # one inside another
     (
         re.compile(
@@ -42,36 +88,17 @@ _SYNONYMS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = 
         ),
         r"^{\\top}",
     ),
-    (re.compile(r"\\(?:leqslant|leq|leqq)(?![a-zA-Z])"), r"\\le "),
-    (re.compile(r"\\(?:geqslant|geq|geqq)(?![a-zA-Z])"), r"\\ge "),
-    (re.compile(r"\\neq(?![a-zA-Z])|!=|\\not\s*="), r"\\ne "),
-    (re.compile(r"<="), r"\\le "),
-    (re.compile(r">="), r"\\ge "),
-    (re.compile(r"\\lt(?![a-zA-Z])"), "<"),
-    (re.compile(r"\\gt(?![a-zA-Z])"), ">"),
-    (re.compile(r"\\(?:varnothing|empty)(?![a-zA-Z])|\\\{\s*\\\}"), r"\\emptyset "),
-    (re.compile(r"\\(?:lbrace)(?![a-zA-Z])"), r"\\{"),
-    (re.compile(r"\\(?:rbrace)(?![a-zA-Z])"), r"\\}"),
-    (re.compile(r"\\(?:lbrack)(?![a-zA-Z])"), "["),
-    (re.compile(r"\\(?:rbrack)(?![a-zA-Z])"), "]"),
-    (re.compile(r"\\(?:lvert|rvert|vert)(?![a-zA-Z])"), "|"),
+    (re.compile(r"\\\{\s*\\\}"), r"\\emptyset "),
     (re.compile(r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\(?:degree|textdegree)(?![a-zA-Z])"), r"^\\circ "),
     (re.compile(r"\^\s*\{\s*((?:\\prime\s*)+)\}"), lambda m: "'" * m[1].count("prime")),
     (re.compile(r"\^\s*\\prime(?![a-zA-Z])"), "'"),
-    (re.compile(r"\\(?:land|wedge)(?![a-zA-Z])"), "⟦and⟧"),
-    (re.compile(r"\\(?:lor|vee)(?![a-zA-Z])"), "⟦or⟧"),
-    (re.compile(r"\\(?:therefore|implies|Rightarrow|because)(?![a-zA-Z])"), " "),
     (re.compile(r"(\\triangle[^\\]*)\\sim(?![a-zA-Z])"), r"\1\\similar "),
     (re.compile(r"(\\triangle[^\\]*)\\cong(?![a-zA-Z])"), r"\1\\congruent "),
     (re.compile(r"\\(?:simeq|cong|sim)(?=\s*-?[\d.])"), r"\\approx "),
     (re.compile(r"\\(?:simeq|cong)(?![a-zA-Z])"), r"\\congruent "),
-    (re.compile(r"\\bot(?![a-zA-Z])"), r"\\perp "),
-    (re.compile(r"(?<=[a-zA-Z}]) ?// ?(?=[a-zA-Z\\])|^([^|]*)\\\|(?=[^|]*$)"), r"\1\\parallel "),
-    (re.compile(r"\\bigcup(?![a-zA-Z])"), r"\\cup "),
-    (re.compile(r"\\ast(?![a-zA-Z])"), r"\\cdot "),
-    (re.compile(r"\\colon(?![a-zA-Z])"), ":"),
-    (re.compile(r"\*\*"), "^"),
+    (re.compile(r"^([^|]*)\\\|(?=[^|]*$)"), r"\1\\parallel "),
 ]
+_DELIMITERS = re.compile(r"\\(?:left|right)\s*\.|\\(?:left|right|middle|[bB]igg?[lrm]?)(?![a-zA-Z])\s*")
 _FRAC = re.compile(r"\\(?:frac|binom)(?![a-zA-Z])\s*")
 _COMMAND = re.compile(r"\\(?:sqrt|text|mathrm|overline|bar|vec|hat)\s*\{[^{}]*\}|\\[a-zA-Z]+|[0-9a-zA-Z]")
 _THOUSANDS = re.compile(
@@ -96,8 +123,15 @@ _ALIGNED = re.compile(
 )
 
 
+_PLAIN = re.compile(r"-?\d{1,20}(?:\.\d{1,20})?")
+"""What is in the one spelling already: nine answers of ten."""
+
+
+@functools.lru_cache(4096)
 def clean(text: str) -> str:
     """Write an answer in the one spelling; ⟦...⟧ holds what was \\text{...}. Raises TooMuch."""
+    if _PLAIN.fullmatch(text):
+        return text
     text = re.sub(r"[\s⟦⟧⏎]+", " ", text[:MAX_ANSWER_CHARS]).strip(" `")
     text = re.sub(r"(?:(?:\\[,;:! ]|~) ?){3,}", r"\\ ", text)
     text = re.sub(r"^\*\*(?=[^*])|(?<=[^*])\*\*$", "", text)  # bold letters of Markdown
@@ -162,7 +196,15 @@ def _plain_mathematics(text: str) -> str:
     text = _THOUSANDS.sub(lambda m: m[1] + re.sub(r"\D", "", m[2]), text)
     text = text.replace(r"\!", "").replace(r"\,", " ")
     text = _SPACES.sub(" ", text)
+    text = _NAME.sub(lambda m: _RENAMED.get(m[1], m[0]), _DELIMITERS.sub("", text))
     for pattern, replacement in _SYNONYMS:
+        text = pattern.sub(replacement, text)
+    return _tex_arguments(text) if "\\" in text or "_" in text else text
+
+
+def _tex_arguments(text: str) -> str:
+    """Put braces round arguments and write TeX's spellings of signs in one way."""
+    for pattern, replacement in _SYNONYMS_IN_TEX:
         text = pattern.sub(replacement, text)
     text = re.sub(r"\\sqrt\s*(\[[^\[\]]*\])?\s*([0-9]+|[a-zA-Z](?![a-zA-Z]*\()|\\[a-zA-Z]+)", r"\\sqrt\1{\2}", text)
     text = re.sub(r"\\sqrt\s+(?=[({\[])", r"\\sqrt", text)
