@@ -73,6 +73,10 @@ def pair(before: Graded, after: Graded) -> dict[str, Any]:
         "p": metrics.permutation_p(old, new),
         "flips": flips([p["id"] for p, _, _ in rows], old, new, k),
         "strata": strata,
+        "problems": [
+            {k: p[k] for k in ("id", "problem", "answer", "stratum")} | {"before": share(a), "after": share(b)}
+            for (p, _, _), a, b in zip(rows, old, new, strict=True)
+        ],
     }
 
 

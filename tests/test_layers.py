@@ -23,6 +23,7 @@ ROOMS = [
     "scope_openrlhf.algorithms",
     "scope_openrlhf.teacher",
     "scope_openrlhf.host",
+    "scope_openrlhf.pages",
     "scope_openrlhf.run",
     "scope_eval",
 ]

@@ -8,7 +8,7 @@ from pathlib import Path
 def write_whole(file: Path, text: str) -> None:
     """Replace a file's text: the old or the new one stands there, whatever happens in between. Raises OSError."""
     new = file.with_name(file.name + ".new")
-    new.write_text(text)
+    new.write_text(text, encoding="utf-8")
     to_disk(new)
     new.replace(file)
     to_disk(file.parent)

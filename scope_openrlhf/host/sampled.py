@@ -24,8 +24,11 @@ class Kept:
 
     index: int
     """Its row in Rollouts."""
+    positions: list[int]
+    """Response positions of the tokens whose numbers are kept."""
     numbers: dict[str, Any]
-    """group, why, path, weight, scored_by, and by token: at (response positions), student, teacher, token_weight."""
+    """group, why, path, weight, scored_by, head (how many of the tokens stand before the cut), and lists by token:
+    student, teacher, token_weight."""
 
 
 def kept_of(rollouts: Rollouts, signal: Signal, paths: tuple[str, ...]) -> list[Kept]:
@@ -33,12 +36,25 @@ def kept_of(rollouts: Rollouts, signal: Signal, paths: tuple[str, ...]) -> list[
     other_NT, scored_by = other_scores(rollouts)
     gap_N = mean_gaps(rollouts, other_NT)
     why: dict[int, list[str]] = {i: [] for i in (rollouts.group_N == 0).nonzero().flatten().tolist()[:OF_GROUP]}
-    for p, path in enumerate(paths):
-        for i in highest(signal.weight_N, signal.path_N == p, HEAVIEST):
+    for number, path in enumerate(paths):
+        for i in highest(signal.weight_N, signal.path_N == number, HEAVIEST):
             why.setdefault(i, []).append(f"most weight on {path}")
     for i in highest(gap_N, ~rollouts.right_N & gap_N.isfinite(), FARTHEST):
         why.setdefault(i, []).append("wrong and farthest from the teacher")
-    return [Kept(i, numbers_of(i, rollouts, signal, paths, other_NT, scored_by) | {"why": why[i]}) for i in sorted(why)]
+    kept = []
+    for i in sorted(why):
+        positions = both_ends(rollouts.mask_NT[i].nonzero().flatten())
+        numbers = numbers_of(i, positions, rollouts, signal, other_NT)
+        p = int(signal.path_N[i])
+        about = {"group": int(rollouts.group_N[i]), "why": why[i], "path": paths[p] if p >= 0 else None}
+        about |= {"scored_by": scored_by if numbers["teacher"] else None, "head": min(HEAD, len(positions))}
+        kept.append(Kept(i, positions.tolist(), about | numbers))
+    return kept
+
+
+def both_ends(positions: Tensor) -> Tensor:
+    """The first and the last of the positions."""
+    return positions if len(positions) <= HEAD + TAIL else torch.cat([positions[:HEAD], positions[-TAIL:]])
 
 
 def other_scores(rollouts: Rollouts) -> tuple[Tensor, str]:
@@ -61,29 +77,20 @@ def highest(value_N: Tensor, member_N: Tensor, most: int) -> list[int]:
     return where[value_N[where].argsort(descending=True, stable=True)[:most]].tolist()
 
 
-def numbers_of(
-    i: int, rollouts: Rollouts, signal: Signal, paths: tuple[str, ...], other_NT: Tensor, scored_by: str
-) -> dict[str, Any]:
-    """The numbers of rollout i; see Kept."""
-    positions = rollouts.mask_NT[i].nonzero().flatten()
-    if len(positions) > HEAD + TAIL:
-        positions = torch.cat([positions[:HEAD], positions[-TAIL:]])
-    advantage_T, weight, path = signal.advantage_NT[i], signal.weight_N[i].item(), int(signal.path_N[i])
+def numbers_of(i: int, positions: Tensor, rollouts: Rollouts, signal: Signal, other_NT: Tensor) -> dict[str, Any]:
+    """Weight of rollout i and its numbers by token, None where it has none."""
+    advantage_T, weight = signal.advantage_NT[i], signal.weight_N[i].item()
     # a path of likelihood alone has no advantages: there the weight itself stands before each token
     factor_T = advantage_T if advantage_T.any() else torch.ones_like(advantage_T)
-    other_T = other_NT[i][positions]
+    other_T, on_a_path = other_NT[i][positions], signal.path_N[i] >= 0
     return {
-        "group": int(rollouts.group_N[i]),
-        "path": paths[path] if path >= 0 else None,
-        "weight": round(weight, 4) if path >= 0 else None,
-        "scored_by": scored_by if other_T.isfinite().all() else None,
-        "at": positions.tolist(),
+        "weight": round(weight, 4) if on_a_path else None,
         "student": rounded(rollouts.student_logp_NT[i][positions]),
         "teacher": rounded(other_T) if other_T.isfinite().all() else None,
-        "token_weight": rounded(weight * factor_T[positions]) if path >= 0 else None,
+        "token_weight": rounded(weight * factor_T[positions]) if on_a_path else None,
     }
 
 
 def rounded(value_T: Tensor) -> list[float]:
     """Numbers as they are written: three decimals say enough for a colour."""
-    return [round(v, 3) for v in value_T.double().tolist()]
+    return [round(v, 3) + 0.0 for v in value_T.double().tolist()]  # no -0.0

@@ -31,7 +31,7 @@ def rollout_rows(
     for k in kept:
         r, (problem, _) = rollouts[k.index], luggage.unpack_label(rollouts[k.index].labels[0])
         token_ids = r.sequences[0][1:][r.action_mask[0].bool()]
-        pieces = tokenizer.batch_decode([[token] for token in r.sequences[0][1:][k.numbers["at"]].tolist()])
+        pieces = tokenizer.batch_decode([[token] for token in r.sequences[0][1:][k.positions].tolist()])
         rows.append(
             {"step": step, "id": problem.id, "prompt": r.prompts[0], "answer": problem.answer,
              "response": tokenizer.decode(token_ids), "route": routes[k.index], "truncated": bool(r.truncated[0]),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from scope_openrlhf.files.disk import whole_rows
+from scope_openrlhf.run.page import RunPage
 from scope_openrlhf.settings.config import Config
 
 
@@ -30,10 +31,10 @@ def progress_line(row: dict[str, Any], mean_seconds: float) -> str:
 
 
 class Progress:
-    """A thread of the driver that prints a line for each new row of metrics.jsonl."""
+    """A thread of the driver that prints a line for each new row of metrics.jsonl, and writes the run's page."""
 
     def __init__(self, metrics_file: Path, out: TextIO) -> None:
-        self.file, self.out = metrics_file, out
+        self.file, self.out, self.page = metrics_file, out, RunPage(metrics_file.parent)
         self.printed = len(whole_rows(metrics_file))
         self.seconds = 0.0
         """Duration of the steps seen so far, those of an earlier run that is resumed left out."""
@@ -57,6 +58,8 @@ class Progress:
                 times = sorted(r["seconds"]["total"] for r in rows[-50:])
                 print(progress_line(row, times[len(times) // 2]), file=self.out, flush=True)
                 self.seconds += row["seconds"]["total"]
+            if len(rows) != self.printed:
+                self.page.refresh()
             self.printed = len(rows)
             if last:
                 return
@@ -105,6 +108,10 @@ def make_summary(config: Config, rows: list[dict], seconds: dict[str, float], ev
     }
 
 
+BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#999999"
+"""Of the colours of Okabe and Ito, which the colour-blind tell apart."""
+
+
 def draw_summary(rows: list[dict], evaluation: dict[str, Any] | None, path: Path) -> None:
     """summary.png: right rollouts and perplexities by step; Avg@k before and after by stratum, with standard errors."""
     import matplotlib  # a second, which a run that shows its summary alone need not wait for
@@ -112,13 +119,19 @@ def draw_summary(rows: list[dict], evaluation: dict[str, Any] | None, path: Path
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4), constrained_layout=True)
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4.4), constrained_layout=True)
     _draw_right_share(left, rows)
     _draw_perplexities(middle, rows)
     if evaluation:
         _draw_evaluation(right, evaluation)
     else:
         right.axis("off")
+    for axes in (left, middle):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    for axes in (left, middle, right):
+        axes.grid(axis="y", color="0.9")
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
@@ -127,28 +140,50 @@ def _draw_right_share(axes: Any, rows: list[dict]) -> None:
     steps, share = [r["step"] for r in rows], [right_share(r) for r in rows]
     window = max(1, len(rows) // 10)
     last = [share[max(0, i - window + 1) : i + 1] for i in range(len(share))]
-    axes.plot(steps, share, color="0.75", lw=1, label="each step")
-    axes.plot(steps, [sum(values) / len(values) for values in last], color="C0", label=f"mean of {window}")
-    axes.set(title="Rollouts that are right", xlabel="step", ylim=(0, 1))
+    if window > 1:
+        axes.plot(steps, share, color=GREY, lw=1, label="each step")
+    label = f"mean of the last {window} steps" if window > 1 else "each step"
+    axes.plot(steps, [sum(values) / len(values) for values in last], color=BLUE, marker=_marker(rows), label=label)
+    axes.set(title="Rollouts that are right", xlabel="step", ylabel="share of the kept rollouts", ylim=(0, 1))
     axes.legend()
 
 
 def _draw_perplexities(axes: Any, rows: list[dict]) -> None:
-    for name, label in (("ppl_student_right", "student, on right"), ("ppl_teacher_wrong", "teacher, on wrong")):
+    from matplotlib.ticker import LogLocator, NullFormatter  # as above
+
+    lines = (("ppl_student_right", "student, on right", BLUE), ("ppl_teacher_wrong", "teacher, on wrong", VERMILLION))
+    for name, label, colour in lines:
         points = [(r["step"], r[name]) for r in rows if r.get(name) is not None]
         if points:
-            axes.plot(*zip(*points, strict=True), label=label)
-    axes.set(title="Perplexity", xlabel="step", yscale="log")
+            axes.plot(*zip(*points, strict=True), color=colour, marker=_marker(rows), label=label)
+            band = [(r["step"], r.get(f"{name}_p10"), r.get(f"{name}_p90")) for r in rows]
+            if known := [b for b in band if None not in b]:
+                axes.fill_between(*zip(*known, strict=True), color=colour, alpha=0.15, lw=0)
+    title = "Perplexity of rollouts: mean, first to last decile"
+    axes.set(title=title, xlabel="step", ylabel="perplexity, logarithmic", yscale="log")
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.1, 1.2, 1.5, 2, 3, 5, 7) if high < 10 * low else (1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     if axes.lines:
-        axes.legend()
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False)
 
 
 def _draw_evaluation(axes: Any, evaluation: dict[str, Any]) -> None:
     strata = list(evaluation["strata"])
-    for offset, name, colour in ((-0.2, "before", "0.6"), (0.2, "after", "C0")):
+    for offset, name, colour in ((-0.2, "before", GREY), (0.2, "after", BLUE)):
         values = [evaluation["strata"][s][name] for s in strata]
         where, errors = [i + offset for i in range(len(strata))], [v["stderr_avg"] for v in values]
         axes.bar(where, [v["avg"] for v in values], 0.4, yerr=errors, color=colour, label=name, capsize=3)
     axes.set_xticks(range(len(strata)), strata)
-    axes.set(title=f"Held out, Avg@{evaluation['k']}", ylim=(0, 1))
+    k = evaluation["k"]
+    axes.set(
+        title=f"Held-out problems, {k} samples each", ylabel=f"Avg@{k}: share of right samples", ylim=(0, 1),
+        xlabel="whiskers: one standard error to each side, by problem",
+    )  # fmt: skip
     axes.legend()
+
+
+def _marker(rows: list[dict]) -> str:
+    """A mark on each point where there are few."""
+    return "o" if len(rows) <= 20 else ""

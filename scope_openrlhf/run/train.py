@@ -18,6 +18,7 @@ from scope_openrlhf.host.launch import launch
 from scope_openrlhf.platform.cluster import last_line
 from scope_openrlhf.run.errors import LostError, RunError
 from scope_openrlhf.run.folder import WHOLE
+from scope_openrlhf.run.page import RunPage, note_fault
 from scope_openrlhf.run.plan import Plan
 from scope_openrlhf.run.session import deadline, lost, ray_session
 from scope_openrlhf.run.summary import Progress, draw_summary, make_summary, summary_table
@@ -48,7 +49,8 @@ def train(config: Config, plan: Plan, out: TextIO, began: float) -> None:
     summary = make_summary(config, rows, seconds, evaluation)
     draw_summary(rows, evaluation, run / "summary.png")
     write_whole(run / "summary.json", json.dumps(summary, indent=2) + "\n")
-    written = f"written: {run}/summary.json, {run}/summary.png"
+    RunPage(run).write()
+    written = f"written: {run}/report.html, {run}/summary.json, {run}/summary.png"
     print(f"\n{summary_table(summary)}\n{written}", file=out, flush=True)
 
 
@@ -73,9 +75,10 @@ def train_to_the_end(plan: Plan, out: TextIO) -> None:
                 train_once(plan)
                 (run_dir / "model" / WHOLE).touch()
                 return
-        except LostError as error:
+        except RunError as error:
+            note_fault(run_dir, str(error))
             failures, again = failures + 1, True
-            if failures > ray.restarts:
+            if not isinstance(error, LostError) or failures > ray.restarts:
                 raise
             print(f"  {error}", file=out, flush=True)
 
@@ -85,6 +88,7 @@ def _recover(checkpoints: Path, out: TextIO) -> str:
     try:
         for line in checkpoint.recover(checkpoints):
             print(f"  {line}", file=out, flush=True)
+            note_fault(checkpoints.parent, line)
     except OSError as error:
         raise RunError(
             f"{checkpoints} cannot be put in order ({error}); free the disk or mend its rights, then run the same again"

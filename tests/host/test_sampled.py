@@ -43,8 +43,9 @@ def test_the_numbers_of_a_token_are_its_log_probs_and_what_stands_before_it_in_t
 def test_of_a_long_response_the_first_and_the_last_tokens_are_kept(monkeypatch):
     monkeypatch.setattr(sampled, "HEAD", 2)
     monkeypatch.setattr(sampled, "TAIL", 1)
-    assert kept_of(*step(tokens=5), ("student", "teacher"))[0].numbers["at"] == [0, 1, 4]
-    assert kept_of(*step(tokens=3), ("student", "teacher"))[0].numbers["at"] == [0, 1, 2]
+    long, whole = (kept_of(*step(tokens), ("student", "teacher"))[0] for tokens in (5, 3))
+    assert (long.positions, long.numbers["head"], len(long.numbers["student"])) == ([0, 1, 4], 2, 3)
+    assert whole.positions == [0, 1, 2]
 
 
 def test_a_dropped_rollout_has_no_path_and_no_weight():
