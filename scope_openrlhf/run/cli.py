@@ -26,7 +26,10 @@ def main(argv: list[str] | None = None) -> int:
     options = command_line().parse(spelled_out(sys.argv[1:] if argv is None else argv))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        COMMANDS[options.command](Config.load(options.config, options.overrides), options)
+        if options.command in WITHOUT_A_CONFIG:
+            WITHOUT_A_CONFIG[options.command](options)
+        else:
+            COMMANDS[options.command](Config.load(options.config, options.overrides), options)
         return 0
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -83,7 +86,25 @@ def traces(config: Config, options: argparse.Namespace) -> None:
         write_traces(config, options.out, options.tries, out)
 
 
+def explain(options: argparse.Namespace) -> None:
+    """Say what keys mean, and what a config sets them to."""
+    names = [word for word in options.names if "=" not in word]
+    overrides = [word for word in options.names if "=" in word]
+    if not options.config and (overrides or options.resolve):
+        raise ConfigError("key=value and --resolve are about the config of --config; name one")
+    with tempfile.TemporaryDirectory() as folder, quiet(Path(folder) / "log") as (out, _):
+        from scope_openrlhf.run import config_command, schema  # seconds, see above
+
+        if options.schema:
+            print(schema.FILE.read_text(), end="", file=out)
+            return
+        source = config_command.read_source(options.config, overrides, options.resolve) if options.config else None
+        config_command.show(names, source, out)
+
+
 COMMANDS = {"run": run, "plan": plan, "probe": probe, "traces": traces}
+WITHOUT_A_CONFIG = {"config": explain}
+"""Commands that need no config, or make one."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -129,17 +150,33 @@ def command_line() -> CommandLine:
     solve.add_argument(
         "--tries", type=int, default=4, metavar="N", help="solutions of each problem at most (default 4)"
     )
-    for command in line.commands.values():
+    for command in line.commands.values():  # those added below need no config
         what = "YAML file, see examples/ and docs/config.md"
         command.add_argument("--config", required=True, metavar="FILE", help=what)
         what = "for instance algorithm.tau=0.5 steps=10"
         command.add_argument("overrides", nargs="*", metavar="key=value", help=what)
+    add_config(line)
     return line
+
+
+def add_config(line: CommandLine) -> None:
+    """The command that explains configs."""
+    command = line.add(
+        "config",
+        "Say what every key means, or some; with --config also what it is set to, and where.",
+        "scope-train config teacher algorithm.cepo --config examples/cpu_tiny.yaml algorithm.tau=0.5",
+        "config.md",
+    )
+    command.add_argument("--config", metavar="FILE", help="YAML file whose values are shown")
+    command.add_argument("--resolve", action="store_true", help="show too what a run makes of what is left open")
+    command.add_argument("--schema", action="store_true", help="print the JSON schema that editors complete from")
+    what = "sections (teacher), keys (data.path), algorithms (algorithm.cepo), flags (actor.adam.lr); default: all"
+    command.add_argument("names", nargs="*", metavar="NAME|key=value", help=what)
 
 
 def spelled_out(argv: list[str]) -> list[str]:
     """The command line in today's form: before there were commands, flags chose, and each took all flags."""
-    if not argv or argv[0] in COMMANDS or argv[0] in ("-h", "--help"):
+    if not argv or argv[0] in (*COMMANDS, *WITHOUT_A_CONFIG, "-h", "--help"):
         return argv
     before = argparse.ArgumentParser(prog="scope-train", add_help=False)
     for flag in ("--fresh", "--probe", "--dry-run", "--version"):

@@ -85,6 +85,7 @@ def known_keys() -> set[str]:
     keys = {f"{name}.{f.name}" for name, hint in sections.items() for f in dataclasses.fields(hint)}
     knobs: list[type[Knobs]] = [algorithms.load(name).Config for name in algorithms.known()]
     keys |= {f"algorithm.{f.name}" for config in knobs for f in dataclasses.fields(config)} | {"algorithm.name"}
+    keys |= {f"algorithm.{name}" for name in algorithms.known()}  # as `scope-train config` takes them
     (folder,) = importlib.util.find_spec("openrlhf").submodule_search_locations
     parser = (Path(folder) / "cli" / "train_ppo_ray.py").read_text().replace("{prefix}", "actor")
     return keys | {f"openrlhf.{flag}" for flag in re.findall(r'"--([\w.]+)"', parser)}

@@ -8,6 +8,9 @@ import pytest
 import yaml
 from pages import PAGES, ROOT
 
+from scope_openrlhf.run.schema import FILE
+from scope_openrlhf.settings.meanings import keys_of
+
 spec = importlib.util.spec_from_file_location("reference", ROOT / "docs" / "reference.py")
 assert spec and spec.loader
 reference = importlib.util.module_from_spec(spec)
@@ -18,6 +21,10 @@ spec.loader.exec_module(reference)
 def test_a_page_holds_what_the_code_says_today(file):
     page = PAGES[f"docs/{file}"]
     assert reference.inserted(page, reference.pages()[file]) == page, "run make docs"
+
+
+def test_the_schema_holds_what_the_code_says_today():
+    assert FILE.read_text() == reference.schema_text(), "run make docs"
 
 
 def test_what_people_wrote_around_the_tables_stays():
@@ -46,7 +53,7 @@ class Silent:
 
 
 def test_a_key_has_its_own_sentence_or_that_of_the_class_before():
-    assert list(reference.key_rows(Square, "square.")) == [
+    assert [reference.key_row(key) for key in keys_of(Square, "square.")] == [
         ("`square.sides`", "`4`", "Number of sides."),
         ("`square.colours`", "none", "Colours of the corners."),
     ]
@@ -54,7 +61,7 @@ def test_a_key_has_its_own_sentence_or_that_of_the_class_before():
 
 def test_a_key_without_a_sentence_is_an_error():
     with pytest.raises(ValueError, match="Silent has no sentence under sides"):
-        reference.field_texts(Silent)
+        keys_of(Silent)
 
 
 def test_a_name_in_brackets_is_not_taken_for_a_tag():
