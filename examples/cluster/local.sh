@@ -13,6 +13,7 @@ ray() {
 
 case ${1:-} in
 up)
+    export SCOPE_LOCAL_CLUSTER="$port"  # by which `down` knows what it may end
     ray start --head --node-ip-address 127.0.0.1 --port "$port" --num-gpus 1 --num-cpus 2 --object-store-memory 300000000 \
         --dashboard-host 127.0.0.1 --disable-usage-stats >/dev/null
     for node in 1 2; do
@@ -23,7 +24,7 @@ up)
     ray status --address "127.0.0.1:$port"
     ;;
 down)
-    "$bin/ray" stop 2>/dev/null | tail -n 1
+    "$bin/python" -m scope_openrlhf.platform.cluster "$port" 2>/dev/null
     ;;
 *)
     echo "usage: $0 up|down" >&2

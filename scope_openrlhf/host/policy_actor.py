@@ -13,6 +13,7 @@ from peft import PeftModel
 from scope_openrlhf.files import checkpoint
 from scope_openrlhf.host import cpu
 from scope_openrlhf.host.lora import merged_params
+from scope_openrlhf.host.schedule import set_learning_rate
 from scope_openrlhf.host.update import ScopeActorTrainer
 from scope_openrlhf.settings.resolved import Run
 
@@ -36,6 +37,8 @@ class ScopePolicyActor(PolicyModelActor.__ray_metadata__.modified_class):
         ppo_actor.ActorPPOTrainer = ScopeActorTrainer
         super().init_model_from_pretrained(*args, **kwargs)
         self.disable_ds_ckpt = True  # `save_checkpoint` of OpenRLHF leaves that part to ours
+        if self.checkpoint_states and self.strategy.args.actor.optim == "adam":  # Muon has two rates
+            set_learning_rate(self.actor_scheduler, self.strategy.args.actor.adam.lr)
         latest = self._checkpoints / "latest"
         if self.ema_model and latest.exists():
             self.ema_model.model.module.load_state_dict(

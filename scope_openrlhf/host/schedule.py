@@ -2,6 +2,7 @@
 
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from transformers.optimization import get_scheduler
@@ -24,3 +25,12 @@ def rate_share(args: SimpleNamespace, steps: int, at: int) -> float:
     )
     shares = getattr(schedule, "lr_lambdas", None)
     return float(shares[0](done)) if shares else 1.0  # the others follow the loss, not the number of steps
+
+
+def set_learning_rate(scheduler: Any, rate: float) -> None:
+    """Let every group of params go on with this rate, by today's schedule: a checkpoint brings those of its own run."""
+    if not isinstance(scheduler, torch.optim.lr_scheduler.LambdaLR):  # of the others no number of steps is a part
+        return
+    scheduler.base_lrs = [rate for _ in scheduler.base_lrs]
+    for group, share in zip(scheduler.optimizer.param_groups, scheduler.lr_lambdas, strict=True):
+        group["lr"] = rate * share(scheduler.last_epoch)

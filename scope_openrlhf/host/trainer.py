@@ -51,12 +51,13 @@ class ScopeTraining(BasePPOTrainer):
         self.log.forget_after(states["global_step"])
         if not self.run.teachers:
             return
-        if states["global_step"]:
+        ours = states["global_step"] > self.run.began  # else it is of the run that this one started from
+        if ours:
             refuse_another_teacher(states.get("teacher"), self.identity["teacher"])
         if not self.run.replay:
             self.stage("probing the teacher")
             with awake(sleepers(self.run.teachers), self._patience):  # they sleep from then on
-                self._probe_teachers(states.get("teacher_probe") or {})
+                self._probe_teachers((states.get("teacher_probe") if ours else None) or {})
 
     @property
     def _patience(self) -> float:

@@ -1,7 +1,14 @@
-"""Ray, as both commands get it: one that is started for them on this machine, or one that is joined."""
+"""Ray, as both commands get it: one that is started for them on this machine, or one that is joined.
 
+`python -m scope_openrlhf.platform.cluster PORT` ends the nodes that examples/cluster/local.sh started.
+"""
+
+import contextlib
 import os
+import sys
 from typing import Any
+
+import psutil
 
 from scope_openrlhf.platform import cpu, loopback
 
@@ -19,9 +26,9 @@ def join_or_start(
     Raises ConnectionError, as Ray does, if no Ray answers at the address.
     """
     import ray  # a second of start-up, also of commands that never come here
-    from ray._private.services import find_bootstrap_address  # as above
+    from ray._private.utils import read_ray_address  # as above
 
-    if address == "auto" and not os.environ.get("RAY_ADDRESS") and not find_bootstrap_address(None):
+    if address == "auto" and not os.environ.get("RAY_ADDRESS") and not read_ray_address():
         # it would take the Ray that another command started for itself, which may be ending
         raise ConnectionError("no `ray start` has left an address here, nor is RAY_ADDRESS set")
     options: dict[str, Any] = {}
@@ -42,3 +49,31 @@ def last_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines()]
     said = [line for line in lines if line and "For further information" not in line]
     return said[-1] if said else type(error).__name__
+
+
+CLUSTER_VARIABLE = "SCOPE_LOCAL_CLUSTER"
+"""Set by examples/cluster/local.sh in the environment of the nodes that it starts, and so of all their processes: the
+port of their head."""
+
+
+def end_local_cluster(port: str) -> int:
+    """End the nodes of the local cluster at this port, and no other Ray. Returns the number of their processes."""
+    ours = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # it ended meanwhile, or is another user's
+            if process.environ().get(CLUSTER_VARIABLE) == port:
+                process.terminate()
+                ours.append(process)
+    for hung in psutil.wait_procs(ours, timeout=10)[1]:
+        with contextlib.suppress(psutil.Error):
+            hung.kill()
+    from ray._common.utils import reset_ray_address  # Ray, as above
+    from ray._private.utils import read_ray_address
+
+    if (read_ray_address() or "").endswith(f":{port}"):
+        reset_ray_address()  # or ray.address=auto would look for them
+    return len(ours)
+
+
+if __name__ == "__main__":
+    print(f"ended {end_local_cluster(sys.argv[1])} processes of the cluster")

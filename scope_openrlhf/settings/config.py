@@ -51,6 +51,11 @@ class Config:
     def run_dir(self) -> Path:
         return Path(self.runs) / self.name
 
+    @property
+    def origin(self) -> tuple[Path, int]:
+        """Folder and step of the run that this one goes on from; step 0: of none."""
+        return origin_of(self.from_, "from") if self.from_ else (Path(), 0)
+
     @classmethod
     def load(cls, path: str | Path, overrides: list[str]) -> "Config":
         """Read a YAML file and apply overrides of the form a.b=value (value in YAML). Raises ConfigError."""
@@ -142,11 +147,18 @@ def _spelled_out(raw: dict) -> dict:
     return raw
 
 
+def origin_of(text: str, key: str) -> tuple[Path, int]:
+    """Folder and step of a checkpoint, from a text like runs/a@step60. Raises ConfigError naming the key."""
+    run, _, step = text.rpartition("@step")
+    if not run or not re.fullmatch(r"[1-9]\d*", step):
+        raise ConfigError(f"{key} must be a run and one of its checkpoints, as runs/a@step60; got {text!r}")
+    return Path(run), int(step)
+
+
 def _check_run(config: Config) -> None:
+    _ = config.origin  # or `from` is none
     if not config.name or Path(config.name).name != config.name:
         raise ConfigError(f"name must be a plain folder name, got {config.name!r}")
-    if config.from_ and not re.fullmatch(r".+@step[1-9]\d*", config.from_):
-        raise ConfigError(f"from must name a run and one of its checkpoints, as runs/a@step60; got {config.from_!r}")
     if "name" not in config.algorithm:
         raise ConfigError("algorithm.name is missing; set it to the name of an algorithm, for instance scope")
 

@@ -17,6 +17,7 @@ import psutil
 import pytest
 import yaml
 
+from scope_openrlhf.platform import cluster
 from scope_openrlhf.run.cli import main
 
 CLUSTER = Path("examples/cluster")
@@ -75,6 +76,28 @@ def three_nodes():
     local("up")
     yield local
     local("down")
+
+
+def test_cluster_down_ends_what_cluster_up_started_and_nothing_else(monkeypatch, tmp_path):
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # whatever Ray runs here, its address stays as it is
+    sleepers = [
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env=os.environ | env)
+        for env in ({cluster.CLUSTER_VARIABLE: "1"}, {cluster.CLUSTER_VARIABLE: "2"}, {})
+    ]
+    try:
+        assert cluster.end_local_cluster("1") == 1
+        assert [s.poll() is None for s in sleepers] == [False, True, True]
+    finally:
+        for sleeper in sleepers:
+            sleeper.kill()
+            sleeper.wait()
+
+
+def test_auto_joins_no_ray_that_a_command_started_for_itself(monkeypatch, tmp_path, ray_session):
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(ConnectionError, match="no `ray start` has left an address here"):
+        cluster.join_or_start("auto", gpus=1, cpus=1, object_store_mib=100)
 
 
 def submit(folder: Path, *overrides: str) -> subprocess.Popen:
