@@ -10,8 +10,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from scope_openrlhf.run import shelf
 from scope_openrlhf.run.errors import RunError
 from scope_openrlhf.run.folder import alone, delete_run, open_run
+from scope_openrlhf.run.fork import check_origin, fork
 from scope_openrlhf.run.terminal import quiet
 from scope_openrlhf.settings.command_line import CommandLine
 from scope_openrlhf.settings.config import Config
@@ -37,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f"error: {not_installed(error)}", file=sys.stderr)
         return 2
-    except RunError as error:
+    except (RunError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -56,7 +58,9 @@ def run(config: Config, options: argparse.Namespace) -> None:
     with quiet(config.run_dir / "logs" / "driver.log") as (out, _), alone(config.run_dir):
         from scope_openrlhf.run.plan import make_plan  # seconds, see above
 
+        check_origin(config)
         made = make_plan(config)
+        fork(config, made.steps)
         from scope_openrlhf.run.train import train  # and more of them, which a config that cannot work does not take
 
         train(config, made, out, began)
@@ -103,7 +107,7 @@ def explain(options: argparse.Namespace) -> None:
 
 
 COMMANDS = {"run": run, "plan": plan, "probe": probe, "traces": traces}
-WITHOUT_A_CONFIG = {"config": explain}
+WITHOUT_A_CONFIG = {"config": explain, **shelf.COMMANDS}
 """Commands that need no config, or make one."""
 
 
@@ -156,6 +160,7 @@ def command_line() -> CommandLine:
         what = "for instance algorithm.tau=0.5 steps=10"
         command.add_argument("overrides", nargs="*", metavar="key=value", help=what)
     add_config(line)
+    shelf.add_to(line)
     return line
 
 
