@@ -1,29 +1,11 @@
 "use strict";
-// Texts of models and benchmarks go into the page as text nodes only.
-const data = JSON.parse(document.getElementById("data").textContent);
+// The page of an evaluation. Texts of models and benchmarks go in as text nodes only.
 const { summary, published, problems, whole } = data;
-const $ = (id) => document.getElementById(id);
-const [VERDICT, ANSWER, REASON, TOKENS, FINISH, SEED, ENGINE, TEXT] = [0, 1, 2, 3, 4, 5, 6, 7];
+const [VERDICT, ANSWER, REASON, TOKENS, FINISH, SEED, ENGINE, REPEATS, TEXT] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
 const right = (s) => s[VERDICT] === "right" && s[FINISH] !== "length";
 const share = (p) => p.samples.filter(right).length / p.samples.length;
-const percent = (x) => (x === null || x === undefined ? "-" : (100 * x).toFixed(2));
-const COLOURS = { right: "#1b7f4b", wrong: "#c8503c", cut: "#8a8f98", accent: "#2457a6" };
-
-function add(parent, tag, text, attributes = {}) {
-  const element = document.createElement(tag);
-  if (text !== undefined && text !== null) element.textContent = text;
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  parent.append(element);
-  return element;
-}
-
-function draw(parent, tag, attributes, text) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  if (text !== undefined) element.textContent = text;
-  parent.append(element);
-  return element;
-}
+const asked = (b) => (b.data.of > b.problems ? `the first ${b.problems} of ${b.data.of}` : `${b.problems}`);
+const say100 = (v) => `${Math.round(100 * v)}`;
 
 function value(row, x, interval) {
   const cell = add(row, "td", percent(x));
@@ -33,22 +15,22 @@ function value(row, x, interval) {
 function scores() {
   const table = $("scores");
   const head = add(add(table, "thead"), "tr");
-  for (const name of ["benchmark", "problems", "n", "Avg@n", "Pass@n", "maj@n", "best@n", "truncated", "no box", "failed", "distinct"]) add(head, "th", name);
+  for (const name of ["benchmark", "problems", "n", "Avg@n", "Pass@n", "maj@n", "best@n", "truncated", "repeating", "no box", "failed", "distinct"]) add(head, "th", name);
   const body = add(table, "tbody");
   for (const [name, b] of Object.entries(summary.benchmarks)) {
     const row = add(body, "tr");
-    for (const text of [name, b.problems, b.samples]) add(row, "td", text);
+    for (const text of [name, asked(b), b.samples]) add(row, "td", text);
     value(row, b.avg, b.avg_ci);
     value(row, b.pass[b.samples], b.pass_ci[b.samples]);
     value(row, b.maj, b.maj_ci);
     value(row, b.best_with_replacement, b.best_with_replacement_ci);
-    for (const x of [b.truncated, b.no_box, b.failed, b.distinct]) value(row, x);
+    for (const x of [b.truncated, b.repeating, b.no_box, b.failed, b.distinct]) value(row, x);
     if (b.without) {
       const other = add(body, "tr");
       for (const text of [`${name}, ${b.without.label}`, b.without.problems, b.samples]) add(other, "td", text);
       value(other, b.without.avg);
       value(other, b.without.pass);
-      for (let i = 0; i < 6; i++) add(other, "td", "-");
+      for (let i = 0; i < 7; i++) add(other, "td", "-");
     }
     for (const [title, p] of Object.entries(published)) {
       if (!Object.hasOwn(p.benchmarks, name)) continue;
@@ -56,82 +38,74 @@ function scores() {
       const row = add(body, "tr", null, { class: "published", title: p.source });
       for (const text of [`${name}, published: ${title}`, "", p.samples]) add(row, "td", text);
       add(row, "td", theirs.avg.toFixed(1));
-      for (const text of ["-", "-", theirs.best_with_replacement.toFixed(1), "", "", "", ""]) add(row, "td", text);
+      for (const text of ["-", "-", theirs.best_with_replacement.toFixed(1), "", "", "", "", ""]) add(row, "td", text);
     }
   }
 }
 
-function frame(parent, title, width, height) {
-  const figure = add(parent, "figure");
-  add(figure, "h3", title);
-  return [figure, draw(figure, "svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": title })];
+function passCurve(parent, b) {
+  const ks = Object.keys(b.pass).map(Number);
+  const x = { label: "k, logarithmic", from: 1, to: ks.at(-1), log: true, ticks: ks.filter((k) => Number.isInteger(Math.log2(k)) || k === ks.at(-1)) };
+  const known = ks.every((k) => b.pass_ci[k][0] !== null);
+  const lines = [
+    { name: "Pass@k", meaning: "Chance that one of k samples is right.", colour: "var(--blue)", points: ks.map((k) => [k, b.pass[k]]), band: known ? ks.map((k) => [k, ...b.pass_ci[k]]) : null },
+    { name: "maj@k", meaning: "Chance that the most frequent answer of k samples is right.", colour: "var(--vermillion)", dash: "6 4", points: Object.entries(b.maj_curve).map(([k, v]) => [Number(k), v]) },
+  ];
+  const { figure } = lineChart(parent, "Pass@k and maj@k", "Shares of problems solved with k samples.", x, { label: "problems, in %", from: 0, to: 1, ticks: [0, 0.25, 0.5, 0.75, 1], say: say100 }, lines);
+  add(figure, "figcaption", known ? "the band is the 95% interval of Pass@k" : "one problem has no interval");
 }
 
-function passCurve(parent, name, b) {
-  const [figure, svg] = frame(parent, "Pass@k and maj@k", 340, 220);
-  const ks = Object.keys(b.pass).map(Number);
-  const x = (k) => 36 + (ks.length > 1 ? (Math.log2(k) / Math.log2(ks.at(-1))) * 290 : 145);
-  const y = (v) => 190 - v * 175;
-  for (const v of [0, 0.25, 0.5, 0.75, 1]) {
-    draw(svg, "line", { x1: 36, x2: 330, y1: y(v), y2: y(v), stroke: "#e6e9ee" });
-    draw(svg, "text", { x: 30, y: y(v) + 4, "text-anchor": "end" }, 100 * v);
-  }
-  for (const k of ks.filter((k) => Number.isInteger(Math.log2(k)) || k === ks.at(-1)))
-    draw(svg, "text", { x: x(k), y: 207, "text-anchor": "middle" }, k);
-  if (ks.every((k) => b.pass_ci[k][0] !== null)) {
-    const edge = [...ks.map((k) => [x(k), y(b.pass_ci[k][1])]), ...ks.toReversed().map((k) => [x(k), y(b.pass_ci[k][0])])];
-    draw(svg, "polygon", { points: edge.map((p) => p.join(",")).join(" "), fill: COLOURS.accent, opacity: 0.14 });
-  }
-  const line = (values, attributes) => draw(svg, "polyline", { points: values.map(([k, v]) => `${x(k)},${y(v)}`).join(" "), fill: "none", "stroke-width": 2, ...attributes });
-  line(ks.map((k) => [k, b.pass[k]]), { stroke: COLOURS.accent });
-  line(Object.entries(b.maj_curve).map(([k, v]) => [Number(k), v]), { stroke: COLOURS.right, "stroke-dasharray": "5 4" });
-  for (const k of ks) draw(draw(svg, "circle", { cx: x(k), cy: y(b.pass[k]), r: 3, fill: COLOURS.accent }), "title", {}, `Pass@${k} ${percent(b.pass[k])}`);
-  add(figure, "figcaption", "solid: Pass@k with its 95% band; dashed: maj@k; k on a logarithmic scale");
-}
+// From never right (vermillion) over one half (pale) to always right (blue).
+const heat = (s) => `color-mix(in oklab, var(--${s < 0.5 ? "vermillion" : "blue"}) ${Math.round(15 + 85 * Math.abs(2 * s - 1))}%, var(--card))`;
 
 function heatMap(parent, name) {
   const list = problems[name].map((p) => [p, share(p)]).toSorted((a, b) => b[1] - a[1]);
   const across = Math.max(10, Math.ceil(Math.sqrt(list.length * 1.6)));
-  const size = 340 / across;
-  const [figure, svg] = frame(parent, "Problems, by share of right samples", 340, Math.ceil(list.length / across) * size);
+  const size = WIDTH / across;
+  const high = Math.ceil(list.length / across) * size;
+  const figure = add(parent, "figure");
+  add(figure, "h3", "Problems, by share of right samples");
+  const svg = draw(figure, "svg", { viewBox: `0 0 ${WIDTH} ${high + 34}`, role: "img", "aria-label": "problems, by share of right samples" });
   list.forEach(([p, s], i) => {
-    const cell = draw(svg, "rect", {
-      x: (i % across) * size, y: Math.floor(i / across) * size, width: size - 1, height: size - 1,
-      fill: `hsl(${Math.round(8 + 140 * s)} 60% ${Math.round(52 - 8 * s)}%)`, class: "cell", style: "cursor: pointer",
-    });
+    const cell = draw(svg, "rect", { x: (i % across) * size, y: Math.floor(i / across) * size, width: size - 1, height: size - 1, fill: heat(s), class: "cell", style: "cursor: pointer" });
     draw(cell, "title", {}, `${p.id}: ${percent(s)}% right`);
     cell.addEventListener("click", () => open(name, p, true));
   });
-  add(figure, "figcaption", "one cell a problem, from always solved (green) to never (red); a click opens it");
+  for (let i = 0; i <= 10; i++) draw(svg, "rect", { x: i * 14, y: high + 6, width: 14, height: 10, fill: heat(i / 10) });
+  for (const [at, text, anchor] of [[0, "0", "start"], [77, "50", "middle"], [154, "100% right", "middle"]]) draw(svg, "text", { x: at, y: high + 30, "text-anchor": anchor }, text);
+  add(figure, "figcaption", "one cell a problem; a click opens it");
 }
+
+const KINDS = { right: "var(--right)", wrong: "var(--wrong)", truncated: "var(--cut)" };
+const kindOf = (s) => (s[FINISH] === "length" ? "truncated" : right(s) ? "right" : "wrong");
 
 function lengths(parent, name, b) {
   const samples = problems[name].flatMap((p) => p.samples);
-  const [figure, svg] = frame(parent, "Length against correctness", 340, 220);
   const most = samples.reduce((m, s) => Math.max(m, s[TOKENS]), 1);
-  const bins = Array.from({ length: 24 }, () => ({ right: 0, wrong: 0, cut: 0 }));
-  for (const s of samples) bins[Math.min(23, Math.floor((24 * s[TOKENS]) / most))][s[FINISH] === "length" ? "cut" : right(s) ? "right" : "wrong"]++;
-  const top = Math.max(...bins.map((bin) => bin.right + bin.wrong + bin.cut));
+  const bins = Array.from({ length: 24 }, () => ({ right: 0, wrong: 0, truncated: 0 }));
+  for (const s of samples) bins[Math.min(23, Math.floor((24 * s[TOKENS]) / most))][kindOf(s)]++;
+  const top = Math.max(...bins.map((bin) => bin.right + bin.wrong + bin.truncated));
+  const { figure, svg, atX, atY } = axes(parent, "Length against correctness", "How long right, wrong and truncated responses are.", { label: "tokens of a response", from: 0, to: most }, { label: "samples", from: 0, to: top });
   bins.forEach((bin, i) => {
-    let y = 190;
-    for (const kind of ["right", "wrong", "cut"]) {
-      const height = (175 * bin[kind]) / top;
-      y -= height;
-      if (height) draw(draw(svg, "rect", { x: 36 + i * 12.2, y, width: 11.2, height, fill: COLOURS[kind] }), "title", {}, `${bin[kind]} ${kind === "cut" ? "truncated" : kind}`);
+    let below = 0;
+    const [from, to] = [(i * most) / 24, ((i + 1) * most) / 24];
+    for (const [kind, colour] of Object.entries(KINDS)) {
+      if (!bin[kind]) continue;
+      const bar = draw(svg, "rect", { x: atX(from), y: atY(below + bin[kind]), width: atX(to) - atX(from) - 1, height: atY(below) - atY(below + bin[kind]), fill: colour });
+      draw(bar, "title", {}, `${bin[kind]} ${kind}, of ${Math.round(from)} to ${Math.round(to)} tokens`);
+      below += bin[kind];
     }
   });
-  draw(svg, "text", { x: 36, y: 207 }, "0");
-  draw(svg, "text", { x: 330, y: 207, "text-anchor": "end" }, `${most} tokens`);
-  draw(svg, "text", { x: 30, y: 20, "text-anchor": "end" }, top);
+  legend(figure, Object.entries(KINDS).map(([kind, colour]) => ({ name: kind, colour, box: true })));
   const mean = (kind) => (b.length[kind] ? `${Math.round(b.length[kind].mean)}` : "-");
-  add(figure, "figcaption", `green right, red wrong, grey truncated; mean tokens: right ${mean("right")}, wrong or truncated ${mean("wrong")}`);
+  add(figure, "figcaption", `mean tokens: right ${mean("right")}, wrong or truncated ${mean("wrong")}`);
 }
 
 function charts() {
   for (const [name, b] of Object.entries(summary.benchmarks)) {
-    const card = add($("charts"), "div", null, { class: "card" });
+    const card = add($("charts"), "div", null, { class: "benchmark" });
     const head = add(card, "div");
-    add(head, "h3", `${name}: ${b.problems} problems, ${b.samples} samples each`);
+    add(head, "h3", `${name}: ${asked(b)} problems, ${b.samples} samples each`);
     const { between, within } = b.variance;
     if (between !== null) {
       const error = (n) => (100 * Math.sqrt((between + within / n) / b.problems)).toFixed(2);
@@ -145,7 +119,7 @@ function charts() {
     for (const text of [JSON.stringify(settings), `by ${b.sampled_by.join(", ")}; graded with ${JSON.stringify(b.graded_with)}`, "a prompt, for the problem 1+1?"])
       add(how, "p", text, { class: "hint" });
     add(how, "pre", example_prompt);
-    passCurve(card, name, b);
+    passCurve(card, b);
     heatMap(card, name);
     lengths(card, name, b);
   }
@@ -157,6 +131,7 @@ const WHICH = {
   sometimes: ["sometimes solved", (p) => share(p) > 0 && share(p) < 1],
   always: ["always solved", (p) => share(p) === 1],
   truncated: ["with truncated", (p) => p.samples.some((s) => s[FINISH] === "length")],
+  repeating: ["with repeating", (p) => p.samples.some((s) => s[REPEATS])],
   nobox: ["without a box", (p) => p.samples.some((s) => s[ANSWER] === null)],
   failed: ["grader failed", (p) => p.samples.some((s) => s[VERDICT] === "failed")],
 };
@@ -196,30 +171,30 @@ function open(name, p, scroll) {
   const article = $("problem");
   article.replaceChildren();
   add(article, "h3", p.id);
-  add(article, "pre", p.problem, { class: "asked" });
-  add(article, "p", `gold: ${p.answer}`, { class: "gold" });
+  say(add(article, "pre", "", { class: "asked" }), p.problem);
+  say(add(add(article, "p", "gold: ", { class: "gold" }), "span"), p.answer, true);
   const shown = add(article, "pre", "", { class: "response", hidden: "" });
   const table = add(add(article, "div", null, { class: "scroll" }), "table");
   const head = add(add(table, "thead"), "tr");
-  for (const title of ["sample", "verdict", "answer", "reason", "tokens", "ended by", "seed", "engine", "response"]) add(head, "th", title);
+  for (const title of ["response", "sample", "verdict", "answer", "reason", "tokens", "ended by", "seed", "engine"]) add(head, "th", title);
   const body = add(table, "tbody");
   p.samples.forEach((s, i) => {
     const row = add(body, "tr");
     const cut = s[FINISH] === "length";
-    add(row, "td", i);
-    add(row, "td", cut ? `wrong (truncated; graded ${s[VERDICT]})` : s[VERDICT], { class: cut ? "cut" : s[VERDICT] });
-    for (const text of [s[ANSWER] ?? "no box", s[REASON], s[TOKENS], s[FINISH], s[SEED], s[ENGINE]]) add(row, "td", text);
     const cell = add(row, "td");
-    if (s[TEXT] === null) {
-      add(cell, "span", "in samples.sqlite", { class: "cut" });
-      return;
-    }
-    const button = add(cell, "button", "show", { type: "button", "data-sample": i });
-    button.addEventListener("click", () => {
-      shown.hidden = false;
-      shown.textContent = s[TEXT];
-      shown.scrollIntoView({ block: "nearest" });
-    });
+    if (s[TEXT] === null) add(cell, "span", "in samples.sqlite", { class: "cut" });
+    else
+      add(cell, "button", "show", { type: "button", "data-sample": i }).addEventListener("click", () => {
+        shown.hidden = false;
+        say(shown, s[TEXT]);
+        shown.scrollIntoView({ block: "nearest" });
+      });
+    add(row, "td", i);
+    const verdict = cut ? `wrong (truncated; graded ${s[VERDICT]})` : s[VERDICT];
+    add(row, "td", s[REPEATS] ? `${verdict}, repeating` : verdict, { class: cut ? "cut" : s[VERDICT] });
+    if (s[ANSWER] === null) add(row, "td", "no box");
+    else say(add(row, "td"), s[ANSWER], true);
+    for (const text of [s[REASON], s[TOKENS], s[FINISH], s[SEED], s[ENGINE]]) add(row, "td", text);
   });
   if (scroll) $("browser").scrollIntoView();
 }

@@ -3,9 +3,6 @@
 The page needs no network and runs no script but its own.
 """
 
-import base64
-import hashlib
-import html
 import json
 from pathlib import Path
 from typing import Any
@@ -15,13 +12,13 @@ import yaml
 from scope_eval.compare import markdown_row
 from scope_eval.results import Graded
 from scope_eval.store import Store
+from scope_openrlhf.equations.repetition import ends_in_a_loop
+from scope_openrlhf.pages.page import clip, write_page
 
 HERE = Path(__file__).parent
 TEXT_BUDGET = 24_000_000
 """Characters of responses that a page holds. Where there are more, it shows the first response of each verdict to each
 problem, clipped."""
-HEAD, TAIL = 1_000, 3_000
-"""Characters of a clipped response that are kept."""
 
 
 def write(
@@ -40,27 +37,15 @@ def write(
         "whole": whole,
         "problems": {name: problems_of(g, store, whole) for name, g in graded.items()},
     }
-    script, page = (HERE / "report.js").read_text(), (HERE / "report.html").read_text()
-    pieces = {
-        "TITLE": html.escape(f"scope-eval: {summary['model']}"),
-        # the browser runs this script and no other
-        "HASH": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        "STYLE": (HERE / "report.css").read_text(),
-        "SCRIPT": script,
-        "DATA": json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
-    }
-    before, *rest = page.split("@@")
-    (folder / "report.html").write_text(
-        before + "".join(pieces[p] if i % 2 == 0 else p for i, p in enumerate(rest)), encoding="utf-8"
-    )
+    write_page(folder / "report.html", f"scope-eval: {summary['model']}", HERE / "report.html", data)
     (folder / "report.md").write_text(markdown(summary, published), encoding="utf-8")
 
 
 def problems_of(graded: Graded, store: Store, whole: bool) -> list[dict]:
     """Each problem for the page, with its samples.
 
-    A sample is [verdict, answer, reason, tokens, finish reason, seed, engine, text]; without `whole`, the text is
-    clipped, or None where the problem has an earlier sample of the same verdict.
+    A sample is [verdict, answer, reason, tokens, finish reason, seed, engine, repeating, text]; without `whole`, the
+    text is clipped, or None where the problem has an earlier sample of the same verdict.
     """
     kept = ("verdict", "answer", "reason", "tokens", "finish_reason", "seed", "engine")
     found = []
@@ -72,16 +57,9 @@ def problems_of(graded: Graded, store: Store, whole: bool) -> list[dict]:
             first = sample["verdict"] not in seen
             seen.add(sample["verdict"])
             shown = text if whole else clip(text) if first else None
-            samples.append([*(sample[k] for k in kept), shown])
+            samples.append([*(sample[k] for k in kept), int(ends_in_a_loop(text)), shown])
         found.append({k: problem[k] for k in ("id", "problem", "answer", "stratum")} | {"samples": samples})
     return found
-
-
-def clip(text: str) -> str:
-    """Head and tail of a text that is longer than both."""
-    if len(text) <= HEAD + TAIL:
-        return text
-    return f"{text[:HEAD]}\n\n[... {len(text) - HEAD - TAIL} characters left out ...]\n\n{text[-TAIL:]}"
 
 
 def percent(value: float | None, interval: list | tuple | None = None) -> str:
@@ -92,18 +70,25 @@ def percent(value: float | None, interval: list | tuple | None = None) -> str:
     return f"{100 * value:.2f}" + (f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if known and interval else "")
 
 
+def problems_asked(b: dict[str, Any]) -> str:
+    """How many problems a benchmark's numbers are of, and of how many where they are not all. b: as in columns."""
+    of = b["data"].get("of") or 0
+    return f"first {b['problems']} of {of}" if of > b["problems"] else str(b["problems"])
+
+
 def columns(name: str, b: dict[str, Any]) -> list[str]:
     """The cells of a benchmark under HEADERS. b: what results.json says of it."""
     n = b["samples"]
     return [
         name,
-        str(b["problems"]),
+        problems_asked(b),
         str(n),
         percent(b["avg"], b["avg_ci"]),
         percent(b["pass"][str(n)], b["pass_ci"][str(n)]),
         percent(b["maj"], b["maj_ci"]),
         percent(b["best_with_replacement"], b["best_with_replacement_ci"]),
         percent(b["truncated"]),
+        percent(b.get("repeating")),
         percent(b["no_box"]),
         percent(b["failed"]),
     ]
@@ -118,6 +103,7 @@ HEADERS = [
     "maj@n",
     "best@n with replacement",
     "truncated",
+    "repeating",
     "no box",
     "failed",
 ]
@@ -130,7 +116,7 @@ def rows_of(summary: dict[str, Any]) -> list[list[str]]:
         rows.append(columns(name, b))
         if w := b.get("without"):
             counts = [str(w["problems"]), str(b["samples"])]
-            rows.append([f"{name}, {w['label']}", *counts, percent(w["avg"]), percent(w["pass"]), *["-"] * 5])
+            rows.append([f"{name}, {w['label']}", *counts, percent(w["avg"]), percent(w["pass"]), *["-"] * 6])
     return rows
 
 

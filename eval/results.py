@@ -8,6 +8,7 @@ from typing import Any
 from scope_eval import metrics
 from scope_eval.grade import counts_as_right
 from scope_eval.store import Store, StoreError
+from scope_openrlhf.equations.repetition import ends_in_a_loop
 
 LONG = 256
 """Tokens from which on two equal samples of one problem are suspicious; short answers repeat by themselves."""
@@ -106,23 +107,29 @@ def other_count(graded: Graded) -> dict[str, Any]:
     return {"without": about | metrics.accuracy(rest)}
 
 
-def distinct(store: Store, graded: Graded) -> dict[str, float]:
-    """{"distinct", "repeated_long"} of a benchmark's texts.
+def distinct(store: Store, graded: Graded) -> dict[str, float | None]:
+    """{"distinct", "repeated_long", "repeating"} of a benchmark's texts.
 
     distinct: share of a problem's samples that no earlier one of it equals, the mean over problems.
     repeated_long: share of the samples of LONG tokens or more that equal another one of their problem. Engines that
     share a seed do that.
+    repeating: share of the samples that end in a loop; equations/repetition.py says what that is.
     """
-    fresh, long, repeated = [], 0, 0
+    fresh, long, repeated, loops = [], 0, 0, []
     for problem, row in zip(graded.problems, graded.rows, strict=True):
         texts = store.texts(graded.about["id"], problem["id"], len(row))
         times = Counter(texts)
         fresh.append(len(times) / len(texts))
         for text, sample in zip(texts, row, strict=True):
+            loops.append(ends_in_a_loop(text))
             if sample["tokens"] >= LONG:
                 long += 1
                 repeated += times[text] > 1
-    return {"distinct": sum(fresh) / len(fresh), "repeated_long": repeated / long if long else 0.0}
+    return {
+        "distinct": sum(fresh) / len(fresh),
+        "repeated_long": repeated / long if long else 0.0,
+        "repeating": share(loops),
+    }
 
 
 def warnings(name: str, description: dict) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,24 @@ def teacher(ray_session):
     ray_session.get(group.handles[0].ready.remote(), timeout=180)
     yield group
     group.close()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Debian's chromium, driven over WebDriver."""
+    from selenium import webdriver  # most tests need none
+
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip(
+            "no chromium and chromedriver: make browser (or the packages chromium and chromium-driver) brings them"
+        )
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    background = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280,1600", *background):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    started = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield started
+    started.quit()

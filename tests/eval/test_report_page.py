@@ -1,8 +1,7 @@
-"""The page in a real browser: Debian's chromium, driven over WebDriver, with the network cut off by its own policy."""
+"""The page in a real browser, with the network cut off by the page's own policy."""
 
 import json
 import re
-import shutil
 
 import pytest
 from stores import ABOUT
@@ -10,6 +9,7 @@ from stores import ABOUT
 from scope_eval import report
 from scope_eval.evaluate import write_results
 from scope_eval.store import Grade, Sample, Store
+from scope_openrlhf.pages.page import clip
 
 HOSTILE = r"</script><script>window.ran = 1</script><img src=x onerror='window.ran = 2'> \boxed{<b>7</b>}"
 
@@ -22,7 +22,12 @@ def page(tmp_path_factory):
     settings = {"temperature": 0.6, "seed": 1, "example_prompt": HOSTILE}
     for name in ("aime24", "tiny"):
         rows = [{"id": f"{name}-{i}", "problem": f"What is {i}+1? {HOSTILE}", "answer": str(i + 1)} for i in range(3)]
-        number = store.begin(name, {"files": "x"}, "d", settings, rows, ABOUT | {"model": HOSTILE, "notes": [HOSTILE]})
+        about = ABOUT | {
+            "model": HOSTILE,
+            "notes": [HOSTILE],
+            "data": {"from": "file", "of": 9 if name == "tiny" else 3},
+        }
+        number = store.begin(name, {"files": "x"}, "d", settings, rows, about)
         for i, row in enumerate(rows):
             store.add(
                 (number, Sample(row["id"], n, f"sample {n} of {row['id']} {HOSTILE}", 10 + n, "stop", n, "0"))
@@ -35,26 +40,6 @@ def page(tmp_path_factory):
         store.finish(number, 3, 2, {"math-verify": "0"})
     write_results(store, folder)
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from selenium import webdriver
-
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver):
-        pytest.skip(
-            "no chromium and chromedriver: make browser (or the packages chromium and chromium-driver) brings them"
-        )
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    background = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280,1600", *background):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    started = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    yield started
-    started.quit()
 
 
 def test_the_page_opens_filters_searches_and_shows_a_sample(page, browser):
@@ -75,7 +60,7 @@ def test_the_page_opens_filters_searches_and_shows_a_sample(page, browser):
         and cells[3].startswith("50.00")
     )
     assert (
-        len(browser.find_elements(By.CSS_SELECTOR, "svg")) == 6
+        len(browser.find_elements(By.CSS_SELECTOR, "figure > svg")) == 6
         and len(browser.find_elements(By.CSS_SELECTOR, ".cell")) == 6
     )
     Select(browser.find_element(By.ID, "benchmark")).select_by_value("tiny")
@@ -92,9 +77,10 @@ def test_the_page_opens_filters_searches_and_shows_a_sample(page, browser):
     browser.find_element(By.ID, "search").send_keys("Sample 1 of TINY-1")
     assert problems() == ["tiny-1"] and browser.find_element(By.ID, "count").text == "1 of 3 problems"
     assert browser.find_element(By.CSS_SELECTOR, ".gold").text == "gold: 2"
-    assert [e.text for e in browser.find_elements(By.CSS_SELECTOR, "#problem td:nth-child(2)")] == ["right", "wrong"]
+    assert [e.text for e in browser.find_elements(By.CSS_SELECTOR, "#problem td:nth-child(3)")] == ["right", "wrong"]
     browser.find_element(By.CSS_SELECTOR, "[data-sample='1']").click()
     assert browser.find_element(By.CSS_SELECTOR, ".response").text == f"sample 1 of tiny-1 {HOSTILE}"
+    assert "first 3 of 9" in cells[cells.index("tiny") + 1]
     browser.find_elements(By.CSS_SELECTOR, ".cell")[0].click()  # of the first benchmark, its best problem
     assert browser.find_element(By.CSS_SELECTOR, "#problem h3").text == "aime24-2"
 
@@ -115,10 +101,9 @@ def test_texts_of_models_cannot_run_as_script_and_nothing_is_fetched(page, brows
 
 def test_the_page_names_no_other_place(page):
     text = (page / "report.html").read_text()
-    assert not re.search(
-        r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", text.partition('<script type="application/json"')[0]
-    )
-    assert "<script>window.ran" not in text and text.count("</script>") == 2
+    beside_the_data = re.sub(r'(?s)<script type="application/json".*?</script>', "", text)
+    assert not re.search(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//|import\(""", beside_the_data)
+    assert "<script>window.ran" not in text and text.count("</script>") == 5
     assert json.loads(text.partition('id="data">')[2].partition("</script>")[0])["summary"]["model"] == HOSTILE
 
 
@@ -129,7 +114,7 @@ def test_a_page_holds_whole_responses_or_the_first_of_each_verdict_clipped(page)
     assert all(s[-1].startswith("sample") for p in whole for s in p["samples"])
     assert [[s[-1] is not None for s in p["samples"]] for p in cut] == [[True, False], [True, True], [True, False]]
     long = "a" * 3_000 + "b" * 3_000
-    assert report.clip(long) == "a" * 1_000 + "\n\n[... 2000 characters left out ...]\n\n" + "b" * 3_000
+    assert clip(long) == "a" * 1_000 + "\n\n[... 2000 characters left out ...]\n\n" + "b" * 3_000
 
 
 def test_markdown_and_terminal_say_the_published_figures_and_the_other_count_of_problems(page):
@@ -150,7 +135,57 @@ def test_markdown_and_terminal_say_the_published_figures_and_the_other_count_of_
         "maj",
         "best_with_replacement",
         "truncated",
+        "repeating",
         "no_box",
         "failed",
     } <= set(results["benchmarks"]["tiny"])
     assert "aime24" in report.terminal_table(results)
+
+
+FORMULAS = r"Let $x^2$, \[y_1\] and $\frac{1}{$; it costs $5 or $6. \(\href{javascript:window.ran=4}{z}\)"
+
+
+def test_formulas_are_typeset_and_what_cannot_be_is_shown_as_it_stands(page, browser):
+    browser.get(f"file://{page}/report.html")
+    shown = browser.execute_script(
+        "const place = document.createElement('p'); document.body.append(place); say(place, arguments[0]); "
+        "return [place.querySelectorAll('math').length, place.querySelectorAll('a').length, "
+        "[...place.querySelectorAll('.untypeset')].map((e) => e.textContent), place.textContent.includes('$5 or $6')]",
+        FORMULAS,
+    )
+    # KaTeX refuses the address and says so in the formula's place
+    assert shown == [3, 0, [r"$\frac{1}{$"], True]
+
+
+def test_a_hostile_text_cannot_hold_the_page_up(page, browser):
+    browser.get(f"file://{page}/report.html")
+    for text in ("$x$ " * 100_000, "\\[" * 100_000, "$" * 100_000, "\\(\\def\\a{\\a\\a}\\a\\) " * 1_000):
+        took = browser.execute_script(
+            "const began = performance.now(); say(document.createElement('p'), arguments[0]); "
+            "return performance.now() - began",
+            text,
+        )
+        assert took < 3_000, text[:20]
+
+
+def test_the_page_follows_the_systems_theme_and_its_own_switch(page, browser):
+    def paper() -> str:
+        return browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+
+    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    browser.get(f"file://{page}/report.html")
+    light = paper()
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    assert paper() != light
+    browser.execute_script("document.getElementById('theme').click()")
+    assert paper() == light
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_a_telephone_needs_no_sideways_scrolling(page, browser):
+    size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get(f"file://{page}/report.html")
+    assert browser.execute_script("return document.documentElement.scrollWidth") == 390
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
