@@ -1,4 +1,4 @@
-"""Commands about runs that are there: which there are, what two differ in, a checkpoint's model, old checkpoints."""
+"""Commands about runs that are there: which there are, what two differ in, their pages, models, old checkpoints."""
 
 import argparse
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from scope_openrlhf.run.clean import clean
 from scope_openrlhf.run.listing import compare_runs, list_runs, runs_in
+from scope_openrlhf.run.page import write_pages
 from scope_openrlhf.run.terminal import quiet
 from scope_openrlhf.settings.command_line import CommandLine
 from scope_openrlhf.settings.config import origin_of
@@ -37,7 +38,18 @@ def export_checkpoint(options: argparse.Namespace) -> None:
         export(run, step, options.out or run / "exports" / f"step{step}", out)
 
 
-COMMANDS = {"runs": show_runs, "diff": show_differences, "export": export_checkpoint, "clean": clean_runs}
+def write_page(options: argparse.Namespace) -> None:
+    """Write the page of runs."""
+    print(f"written: {write_pages(options.run, options.out)}")
+
+
+COMMANDS = {
+    "runs": show_runs,
+    "diff": show_differences,
+    "page": write_page,
+    "export": export_checkpoint,
+    "clean": clean_runs,
+}
 
 
 def add_to(line: CommandLine) -> None:
@@ -53,6 +65,15 @@ def add_to(line: CommandLine) -> None:
     )
     diff.add_argument("first", type=Path, metavar="A", help=RUN)
     diff.add_argument("second", type=Path, metavar="B", help=RUN)
+    page = line.add(
+        "page",
+        "Write a run's page anew, or one of several runs over each other.",
+        "scope-train page runs/a runs/b --out both.html",
+        "operations.md",
+    )
+    page.add_argument("run", nargs="+", type=Path, metavar="RUN", help=RUN)
+    what = "the page (default report.html in the run's folder; overlay.html in the first one's for several)"
+    page.add_argument("--out", type=Path, metavar="FILE.html", help=what)
     export = line.add(
         "export",
         "Write the model of a checkpoint in Hugging Face form, also while the run goes on.",
