@@ -152,23 +152,18 @@ class ScopeVLLM(LM):
         All that is asked for decides how long a request may be, so that an engine is the same after an interruption.
         """
         prompts: dict[str, list[int]] = {}
-        todo, longest = [], (0, "")
+        todo, asked_for = [], {}
         for (benchmark, item, number), request in asked:
             context, options = request.args
             if context not in prompts:
-                prompts[context] = self.tokenizer(context, add_special_tokens=not self.chat)["input_ids"]
+                prompts[context] = self.tokens(context)
             params = sampling_params(options) | {"seed": sample_seed(self.run_seed, request.task_name, item, number)}
             if (benchmark, item, number) not in have:
                 todo.append(Request(benchmark, item, number, prompts[context], params))
-            longest = max(longest, (len(prompts[context]) + params["max_tokens"], item))
-        if longest[0] > self.positions:
-            most = self.positions - max(map(len, prompts.values()))
-            raise ConfigError(
-                f"{longest[1]} and its longest response need {longest[0]} tokens, the model has {self.positions} "
-                "positions; " + (f"set --max-tokens {most} or less" if most > 0 else "its problem alone does not fit")
-            )
+            asked_for[item] = (context, params["max_tokens"])
+        longest = self.check_room(asked_for)
         if self.sampler is None:
-            self.sampler = EngineGroup(self.settings(max_model_len=longest[0]))
+            self.sampler = EngineGroup(self.settings(max_model_len=longest))
         tokens = 0
         with self.bar(total=len(asked), initial=len(asked) - len(todo)) as bar:
             for finished in self.sampler.sample(todo):
@@ -176,6 +171,26 @@ class ScopeVLLM(LM):
                 tokens += sum(s.tokens for _, s in finished)
                 bar.update(len(finished))
                 bar.set_postfix_str(f"{tokens / max(bar.format_dict['elapsed'], 1e-3):.0f} tokens/s", refresh=False)
+
+    def tokens(self, context: str) -> list[int]:
+        """Token ids of a prompt."""
+        return self.tokenizer(context, add_special_tokens=not self.chat)["input_ids"]
+
+    def check_room(self, asked: dict[str, tuple[str, int]]) -> int:
+        """Number of tokens of the longest of these prompts with its longest response.
+
+        asked: prompt and largest number of tokens of a response by the name of the problem. Raises ConfigError where
+        that is more than the model has positions.
+        """
+        sizes = {item: (len(self.tokens(context)), most) for item, (context, most) in asked.items()}
+        item, (size, most) = max(sizes.items(), key=lambda of_item: sum(of_item[1]))
+        if size + most > self.positions:
+            room = self.positions - max(size for size, _ in sizes.values())
+            raise ConfigError(
+                f"{item} and its longest response need {size + most} tokens, the model has {self.positions} "
+                "positions; " + (f"set --max-tokens {room} or less" if room > 0 else "its problem alone does not fit")
+            )
+        return size + most
 
     def _keep(self, finished: list[tuple[int, Sample]]) -> None:
         """Put finished samples where they stay. Raises SamplingError for one that was cut off by its sampler."""

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 
-from scope_openrlhf.data.benchmark import check
+from scope_openrlhf.data.benchmark import OURS, Columns, check
 from scope_openrlhf.data.files import read_jsonl
 from scope_openrlhf.settings.errors import ConfigError, nearest
 from scope_openrlhf.verifier.gold import read_golds
@@ -18,10 +19,10 @@ def names() -> list[str]:
     return six + sorted({f.stem.removeprefix("scope_") for f in TASKS.glob("*.yaml")} - set(six))
 
 
-def task_of(benchmark: str) -> tuple[str, dict]:
+def task_of(benchmark: str, columns: Columns = OURS) -> tuple[str, dict]:
     """(short name, what a task file for it begins with) of a benchmark's name or of somebody's own .jsonl file.
 
-    Raises ConfigError for a name that there is not.
+    columns: of an own file. Raises ConfigError for a name that there is not.
     """
     file = TASKS / f"scope_{benchmark}.yaml"
     if file.is_file():
@@ -31,17 +32,25 @@ def task_of(benchmark: str) -> tuple[str, dict]:
         raise ConfigError(
             f"--benchmarks: there is no {benchmark}; {nearest(benchmark, names())} (A .jsonl file is a benchmark too)"
         )
-    source = {"benchmark": own.stem, "file": str(own.absolute())}
+    source: dict = {"benchmark": own.stem, "file": str(own.absolute())}
+    if columns != OURS:
+        source["columns"] = asdict(columns)
     return own.stem, {"include": str(TASKS / "_scope_math"), "task": f"scope_{own.stem}", "dataset_kwargs": source}
 
 
 def dataset(
-    benchmark: str, data_dir: str = "", file: str = "", default_file: str = "", hub: dict | None = None, **_
+    benchmark: str,
+    data_dir: str = "",
+    file: str = "",
+    default_file: str = "",
+    hub: dict | None = None,
+    columns: dict | None = None,
+    **_,
 ) -> dict:
     """lm-eval's `custom_dataset`: {"test": rows of id, problem, answer and stratum, all texts}.
 
-    Taken from file, somebody's own; else from data_dir/<benchmark>.jsonl if a data_dir is given, else from
-    default_file, else from the hub: {path, name, revision, split and the columns id, problem, answer}.
+    Taken from file, somebody's own, with its columns; else from data_dir/<benchmark>.jsonl if a data_dir is given, else
+    from default_file, else from the hub: {path, name, revision, split and the columns id, problem, answer}.
     Raises ConfigError for missing data, a hub that does not answer, and rows without an id, a problem or a gold.
     """
     import datasets  # a second of start-up, also of --help
@@ -54,7 +63,7 @@ def dataset(
     if file and not Path(file).is_file():
         raise ConfigError(f"there is no {file}; give --data-dir with {benchmark}.jsonl in it")
     rows = read_jsonl(Path(file)) if file else _from_hub(benchmark, hub or {})
-    return {"test": datasets.Dataset.from_list(check(rows, file or benchmark))}
+    return {"test": datasets.Dataset.from_list(check(rows, file or benchmark, Columns(**columns or {})))}
 
 
 def gold_notes(rows: list[dict]) -> list[str]:

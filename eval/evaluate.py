@@ -60,11 +60,12 @@ def evaluate(model: str, folder: Path, settings: EvalSettings, progress_to: Text
     # without lm-eval's own thousands of tasks, whose files take ten seconds to index
     manager = TaskManager(include_path=str(TASKS), include_defaults=False, metadata={"data_dir": settings.data_dir})
     tasks = load_tasks(manager, folder, settings)
-    store = Store(folder / STORE)
-    lm = None
+    lm = open_model(model, settings, progress_to)
+    store = None
     try:
-        lm = open_model(model, settings, store, progress_to)
         notes = check_prompts(tasks, lm, settings)
+        check_room(tasks, lm, settings)
+        lm.store = store = Store(folder / STORE)  # what is told above leaves nothing behind
         identity = model_identity(model, commit) | getattr(lm.sampler, "identity", {})
         for name, task in tasks.items():
             lm.benchmarks[task.config.task] = begin(store, name, task, model, identity, lm, settings, notes)
@@ -83,13 +84,16 @@ def evaluate(model: str, folder: Path, settings: EvalSettings, progress_to: Text
         (folder / "lm_eval.json").write_text(json.dumps(evaluated, indent=2, default=handle_non_serializable) + "\n")
         write_results(store, folder)
     finally:
-        if lm:
-            lm.close()
-        store.close()
+        lm.close()
+        if store:
+            store.close()
 
 
-def open_model(model: str, settings: EvalSettings, store: Store, progress_to: TextIO) -> "ScopeVLLM":
-    """The model as lm-eval sees it; engines start when the first sample is missing. Raises ConfigError."""
+def open_model(model: str, settings: EvalSettings, progress_to: TextIO) -> "ScopeVLLM":
+    """The model as lm-eval sees it, without a store; engines start when the first sample is missing.
+
+    Raises ConfigError.
+    """
     from scope_eval.backend import ScopeVLLM  # torch, as above
 
     lm = ScopeVLLM(
@@ -106,7 +110,6 @@ def open_model(model: str, settings: EvalSettings, store: Store, progress_to: Te
         template_args=settings.template_args,
         template_date=settings.template_date,
         chat=settings.chat,
-        store=store,
         progress_to=progress_to,
     )
     if settings.chat and lm.tokenizer.chat_template is None:
@@ -124,7 +127,7 @@ def load_tasks(manager: Any, folder: Path, settings: EvalSettings) -> dict[str, 
         raise ConfigError("--benchmarks names none")
     files: dict[str, Path] = {}
     for wish in wanted:
-        name, task = benchmarks.task_of(wish)
+        name, task = benchmarks.task_of(wish, settings.columns)
         if name in files:
             raise ConfigError(f"--benchmarks names {name} twice")
         files[name] = folder / "tasks" / f"{task['task']}.yaml"
@@ -174,6 +177,22 @@ def check_prompts(tasks: dict[str, Any], lm: "ScopeVLLM", settings: EvalSettings
     return notes
 
 
+def check_room(tasks: dict[str, Any], lm: "ScopeVLLM", settings: EvalSettings) -> None:
+    """Raise ConfigError for a problem that has no room beside its longest response, or sampling that cannot be."""
+    from scope_eval.backend import sampling_params  # torch, as above
+
+    for task in tasks.values():
+        most = sampling_params(task.config.generation_kwargs)["max_tokens"]
+        problems = list(task.eval_docs)[: settings.limit]
+        lm.check_room({problem["id"]: (prompt(task, problem, lm, settings), most) for problem in problems})
+
+
+def prompt(task: Any, problem: dict, lm: "ScopeVLLM", settings: EvalSettings) -> str:
+    """A problem as the model reads it."""
+    chat = question(task, problem, settings)
+    return lm.apply_chat_template(chat) if settings.chat else chat[-1]["content"]
+
+
 def question(task: Any, problem: dict, settings: EvalSettings) -> list[dict[str, str]]:
     """A problem as lm-eval hands it to the model's chat template."""
     system = [{"role": "system", "content": settings.system}] if settings.system else []
@@ -197,8 +216,7 @@ def begin(
     from scope_eval.backend import sampling_params  # torch, as above
 
     problem = {"id": "example", "problem": "1+1?", "answer": "2", "stratum": "all"}
-    chat = question(task, problem, settings)
-    example = lm.apply_chat_template(chat) if settings.chat else chat[-1]["content"]
+    example = prompt(task, problem, lm, settings)
     dtype = "float32" if cpu.active() and settings.dtype == "bfloat16" else settings.dtype
     sampled_with = sampling_params(task.config.generation_kwargs) | {
         "seed": settings.seed,

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from scope_openrlhf.data.benchmark import Columns
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError
 from scope_openrlhf.settings.ranges import Count, NotNegative, Positive, Seed, Share, TopK, check_ranges
@@ -22,6 +23,12 @@ class EvalSettings:
 
     benchmarks: str
     """Names or .jsonl files, comma-separated."""
+    prompt_key: str = "problem"
+    """Column of the problem in somebody's own file; dots reach inside."""
+    answer_key: str = "answer"
+    """Column of the gold answer there."""
+    id_key: str = "id"
+    """Column of the id there; a row without one is called by its number."""
     data_dir: str = ""
     """Folder with <benchmark>.jsonl; empty: the hub is asked."""
     samples: Count = 32
@@ -78,6 +85,11 @@ class EvalSettings:
         """The settings among values by name; what is None or not there is at its default."""
         names = [f.name for f in fields(cls)]
         return cls(**{name: values[name] for name in names if values.get(name) is not None})
+
+    @property
+    def columns(self) -> Columns:
+        """Columns of somebody's own file."""
+        return Columns(id=self.id_key, problem=self.prompt_key, answer=self.answer_key)
 
     @property
     def sampling(self) -> dict[str, Any]:

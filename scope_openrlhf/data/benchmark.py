@@ -1,18 +1,32 @@
 """The rows of a benchmark, checked: what a model is scored on, in an evaluation and after training."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
+from scope_openrlhf.data.files import column
 from scope_openrlhf.data.prompts import folded, read_prompt
 from scope_openrlhf.settings.errors import ConfigError
 from scope_openrlhf.verifier.gold import NoGold, read_gold, why_no_answer
 
 
-def check(rows: list[Any], where: str) -> list[dict[str, str]]:
-    """The rows with id, problem, answer and stratum as texts.
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Keys under which rows hold what is asked. Dots reach inside: `reward_model.ground_truth`."""
 
-    where: they come from, for messages. Raises ConfigError naming the first row that lacks one, or has another's id;
-    rows are counted from 0, as in training.
+    id: str = "id"
+    problem: str = "problem"
+    answer: str = "answer"
+
+
+OURS = Columns()
+
+
+def check(rows: list[Any], where: str, columns: Columns = OURS) -> list[dict[str, str]]:
+    """The rows with id, problem, answer and stratum as texts. A row without an id is called by its number.
+
+    where: they come from, for messages. Raises ConfigError naming the first row that lacks a problem or an answer, or
+    has another's id; rows are counted from 0, as in training.
     """
     if not rows:
         raise ConfigError(f"{where} holds no problems")
@@ -20,14 +34,18 @@ def check(rows: list[Any], where: str) -> list[dict[str, str]]:
     checked = []
     for number, row in enumerate(rows):
         place = f"{where}, row {number} (counted from 0)"
-        for key in ("id", "problem", "answer"):
-            if not isinstance(row, dict) or row.get(key) is None or row[key] == "":
-                what = "empty" if isinstance(row, dict) and row.get(key) == "" else "missing"
+        if not isinstance(row, dict):
+            raise ConfigError(f"{place} is no object but {row!r:.60}; repair or remove the row")
+        for key in (columns.problem, columns.answer):
+            if (value := column(row, key)) is None or value == "":
+                what = "empty" if value == "" else "missing"
                 raise ConfigError(
                     f"{place}: {key} is {what}; a problem without it cannot be scored: repair or remove the row"
+                    + ("" if value == "" else _where_it_may_be(row))
                 )
+        name = column(row, columns.id)
         try:
-            texts = _texts(row)
+            texts = _texts(number if name is None else name, row, columns)
         except ValueError as error:
             raise ConfigError(f"{place}: {error}; repair or remove the row") from None
         if texts["id"] in seen:
@@ -37,22 +55,29 @@ def check(rows: list[Any], where: str) -> list[dict[str, str]]:
     return checked
 
 
-def _texts(row: dict) -> dict[str, str]:
+def _where_it_may_be(row: dict) -> str:
+    return (
+        f" (its columns are {', '.join(map(str, row))}; others are named by eval.prompt_key and eval.answer_key of a "
+        "config, or by --prompt-key and --answer-key of scope-eval)"
+    )
+
+
+def _texts(name: Any, row: dict, columns: Columns) -> dict[str, str]:
     """What is asked and graded of a row. Raises ValueError with a sentence about it."""
     try:
-        problem = folded(read_prompt(row["problem"]))
+        problem = folded(read_prompt(column(row, columns.problem)))
     except ValueError as error:
-        raise ValueError(f"problem: {error}") from None
+        raise ValueError(f"{columns.problem}: {error}") from None
     try:
-        answer = read_gold(row["answer"])
+        answer = read_gold(column(row, columns.answer))
     except NoGold as error:
-        raise ValueError(f"answer: {error}") from None
+        raise ValueError(f"{columns.answer}: {error}") from None
     if why := why_no_answer(answer):
-        raise ValueError(f"answer: {why}")
-    if not str(row["id"]).strip():
-        raise ValueError("id: it is empty")
+        raise ValueError(f"{columns.answer}: {why}")
+    if not str(name).strip():
+        raise ValueError(f"{columns.id}: it is empty")
     texts = {
-        "id": str(row["id"]),
+        "id": str(name),
         "problem": problem,
         "answer": answer,
         "stratum": str(row.get("stratum") or "all"),

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from scope_openrlhf.data.files import read_jsonl
+from scope_openrlhf.data.files import column, read_jsonl
 from scope_openrlhf.data.problem import Problem
 from scope_openrlhf.data.prompts import Prompt, as_messages, read_prompt
 from scope_openrlhf.settings.errors import ConfigError
@@ -68,7 +68,7 @@ def duplicates_note(problems: Sequence[Problem], exact: Sequence[int], alike: Se
 
 def held_out_note(problems: Sequence[Problem], exact: Sequence[int], alike: Sequence[int], config: EvalConfig) -> str:
     """How many held-out problems train. Raises ConfigError for one that cannot be read."""
-    held = list(_held_out(config.path))
+    held = list(_held_out(config))
     trained, trained_alike = _first(exact), _first(alike)
     letters: list[str] = []
     similar: list[str] = []
@@ -92,16 +92,17 @@ def held_out_note(problems: Sequence[Problem], exact: Sequence[int], alike: Sequ
     )
 
 
-def _held_out(path: str) -> Iterable[tuple[str, str]]:
+def _held_out(config: EvalConfig) -> Iterable[tuple[str, str]]:
     """(id, words) of each held-out problem."""
-    for number, row in enumerate(read_jsonl(Path(path))):
+    for number, row in enumerate(read_jsonl(Path(config.path))):
         try:
-            problem = read_prompt(row.get("problem") if isinstance(row, dict) else None)
+            problem = read_prompt(column(row, config.prompt_key))
         except ValueError as error:
             raise ConfigError(
-                f"eval.path {path}, row {number} (counted from 0): its problem cannot be asked: {error}"
+                f"eval.path {config.path}, row {number} (counted from 0): its problem cannot be asked: {error}"
             ) from None
-        yield str(row.get("id", number)), words(problem)
+        name = column(row, config.id_key)
+        yield str(number if name is None else name), words(problem)
 
 
 def _first(keys: Sequence[int]) -> dict[int, int]:

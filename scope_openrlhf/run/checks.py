@@ -3,15 +3,12 @@
 import dataclasses
 import socket
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from transformers import AutoTokenizer
 
 from scope_openrlhf.algorithms.base.contract import Algorithm
-from scope_openrlhf.data.benchmark import check as check_rows
-from scope_openrlhf.data.files import read_jsonl
 from scope_openrlhf.data.problem import Problem
 from scope_openrlhf.data.prompts import Prompt, as_text, lengths, with_hint
 from scope_openrlhf.data.templates import QUESTION
@@ -41,16 +38,6 @@ def check_address(address: str) -> None:
             f"ray.address {address} does not answer ({error}); start Ray there (ray start --head), or set ray.address "
             "to local or auto"
         ) from None
-
-
-def check_eval(path: str) -> None:
-    """Raise ConfigError if held-out problems are wanted and cannot be scored. path: eval.path, empty for none."""
-    if not path:
-        return
-    if Path(path).is_file() and Path(path).suffix != ".jsonl":
-        raise ConfigError(f"eval.path {path} must be a .jsonl of id, problem and answer")
-    called = f"eval.path {path}"
-    check_rows(read_jsonl(Path(path), called), called)
 
 
 def check_groups(config: Config, algorithm: Algorithm) -> None:

@@ -21,6 +21,7 @@ from scope_openrlhf.host.schedule import rate_share
 from scope_openrlhf.models import foreign_code, loading
 from scope_openrlhf.run import checks
 from scope_openrlhf.run.folder import take_over
+from scope_openrlhf.run.held_out import check_asked, read_held_out
 from scope_openrlhf.run.prompts import Prompts, length_notes, render
 from scope_openrlhf.settings.config import Config, section_of
 from scope_openrlhf.settings.errors import ConfigError
@@ -68,9 +69,11 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
         checks.check_address(config.ray.address)
     algorithm = load_algorithm(config)
     written = choose_teachers(config, algorithm)
-    checks.check_eval(config.eval.path)
+    held_out = read_held_out(config.eval)
     problems, data_notes = read_problems(config, algorithm, written)
     models = check_models(config, algorithm, written, dry)
+    if models.tokenizer:
+        check_asked(held_out, config, models.tokenizer, models.configs["student.path"])
     prompts = render(problems, models.tokenizer, config)
     checks.check_groups(config, algorithm)
     placed = config.absolute()

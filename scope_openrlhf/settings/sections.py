@@ -135,8 +135,14 @@ class TeacherConfig(TeacherSettings):
 @dataclass(frozen=True, kw_only=True)
 class EvalConfig:
     path: str = ""
-    """Held-out problems (.jsonl with id, problem, answer and optionally stratum). Empty: no evaluation after
-    training."""
+    """Held-out problems: a .jsonl of problems with their answers, optionally with a stratum each. Empty: no evaluation
+    after training."""
+    prompt_key: str = "problem"
+    """Column of the held-out problem, as data.prompt_key."""
+    answer_key: str = "answer"
+    """Column of its gold answer, as data.answer_key."""
+    id_key: str = "id"
+    """Column of its id. A row without one is called by its number, counted from 0."""
     samples: Count = 16
     """Samples per problem: n of Avg@n and Pass@n."""
     temperature: NotNegative = 0.6

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from scope_eval.benchmarks import TASKS, content_hash, dataset, gold_notes, hub_row, names, task_of
-from scope_openrlhf.data.benchmark import check
+from scope_openrlhf.data.benchmark import Columns, check
 from scope_openrlhf.settings.errors import ConfigError
 
 ROW = {"id": "a", "problem": "1+1?", "answer": "2"}
@@ -81,7 +81,9 @@ def test_the_hash_is_of_ids_problems_and_golds_in_order():
         ([ROW | {"id": " "}], "id: it is empty"),
         ([ROW | {"problem": "What is in <image>?"}], "problem: it holds <image>, the place of a picture that nobody"),
         ([{"id": "a", "answer": "2"}], r"row 0 \(counted from 0\): problem is missing"),
-        (["text"], r"row 0 \(counted from 0\): id is missing"),
+        (["text"], r"row 0 \(counted from 0\) is no object but 'text'"),
+        ([{"problem": "?", "reply": "2"}], "answer is missing.*its columns are problem, reply; .*--answer-key"),
+        ([{"problem": "?", "answer": "2"}, ROW | {"id": 0}], r"row 1 .*: the id 0 was there before"),
         ([ROW, ROW], r"row 1 \(counted from 0\): the id a was there before"),
         ([ROW | {"problem": "\ud800"}], r"row 0 \(counted from 0\): problem: it holds half a surrogate"),
         ([ROW | {"answer": "\ud800"}], r"row 0 \(counted from 0\): it holds half a surrogate"),
@@ -156,6 +158,19 @@ def test_golds_are_read_as_in_training():
     chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "1+1?"}]
     (row,) = check([ROW | {"problem": chat}], "file")
     assert json.loads(row["problem"]) == chat
+
+
+def test_columns_of_ones_own_are_mapped_and_a_row_without_an_id_is_called_by_its_number(tmp_path):
+    rows = [{"q": "1+1?", "gold": {"value": 2}}, {"q": "1+2?", "gold": {"value": 3}, "key": "b"}]
+    columns = Columns(id="key", problem="q", answer="gold.value")
+    checked = [
+        {"id": "0", "problem": "1+1?", "answer": "2", "stratum": "all"},
+        {"id": "b", "problem": "1+2?", "answer": "3", "stratum": "all"},
+    ]
+    assert check(rows, "file", columns) == checked
+    asked = task_of(str(write(tmp_path / "own.jsonl", *rows)), columns)[1]["dataset_kwargs"]
+    assert list(dataset(**asked)["test"]) == checked
+    assert "columns" not in task_of(str(tmp_path / "own.jsonl"))[1]["dataset_kwargs"]
 
 
 def test_golds_that_cannot_be_read_are_said_and_left_in():

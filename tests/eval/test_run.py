@@ -110,6 +110,7 @@ def test_more_samples_are_added_to_those_that_are_there(ray_session, tmp_path, c
 def test_what_cannot_work_is_told_before_an_engine_starts(capsys, tmp_path, arguments, message):
     assert cli.main(["run", *TINY, "--out", str(tmp_path), *arguments]) == 2
     assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / STORE).exists()
 
 
 def test_a_folder_of_another_model_is_refused_and_intact(capsys, tmp_path):

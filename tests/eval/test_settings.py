@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from scope_eval.settings import EvalSettings, PairSettings
+from scope_openrlhf.data.benchmark import Columns
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError
 from scope_openrlhf.settings.ranges import range_of
@@ -15,6 +16,7 @@ FLAGS = {"run": None, "before": None, "after": None, "benchmarks": None, "out": 
 def run(tmp_path):
     """The folder of a training run whose config asks for 3 samples at temperature 0.8."""
     overrides = ["seed=7", "eval.samples=3", "eval.temperature=0.8", "eval.path=held.jsonl", "student.path=before"]
+    overrides += ["eval.prompt_key=question", "eval.answer_key=gold.value", "eval.id_key=key"]
     overrides += ["data.system=Be brief.", "student.template_args.a=1", "student.template_date=2030-01-02"]
     folder = tmp_path / "run"
     folder.mkdir()
@@ -40,6 +42,7 @@ def test_a_training_run_says_what_flags_do_not(run):
     assert (pair.before, pair.after, pair.out) == ("before", str(run / "model"), run / "eval")
     assert (pair.asked.benchmarks, pair.asked.samples, pair.asked.seed) == ("held.jsonl", 3, 7)
     assert pair.asked.sampling["temperature"] == 0.8
+    assert pair.asked.columns == Columns(id="key", problem="question", answer="gold.value")
     asked = pair.asked
     assert (asked.system, asked.template_args, asked.template_date) == ("Be brief.", {"a": 1}, "2030-01-02")
     asked = PairSettings.of(FLAGS | {"run": run, "samples": 5, "after": "other", "temperature": 0.0}).asked
