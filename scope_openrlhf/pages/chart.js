@@ -123,8 +123,10 @@ function pointer({ figure, svg, atX, x, y }, lines) {
     const values = lines.map((line) => [line.name, line.points.find(([v]) => v === near)?.[1]]).filter(([, w]) => w !== undefined);
     tip.textContent = [`${x.label} ${number(near)}`, ...values.map(([name, w]) => `${name}  ${w === null ? "-" : (y.say ?? number)(w)}`)].join("\n");
     tip.hidden = false;
-    tip.style.left = `${Math.max(0, Math.min((atX(near) * box.width) / WIDTH + 10, box.width - tip.offsetWidth))}px`;
-    tip.style.top = `${svg.offsetTop + 8}px`;
+    const outer = figure.getBoundingClientRect();
+    const room = outer.width - tip.offsetWidth;
+    tip.style.left = `${Math.max(0, Math.min(box.left - outer.left + (atX(near) * box.width) / WIDTH + 10, room))}px`;
+    tip.style.top = `${box.top - outer.top + 8}px`;
   });
   svg.addEventListener("pointerleave", () => {
     tip.hidden = true;

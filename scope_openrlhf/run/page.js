@@ -32,10 +32,10 @@ function faults() {
     const { steps, values, each } = run.curves;
     const found = counted.map((key) => [key, (values[key] ?? []).map((v, i) => [steps[i], (v ?? 0) * each]).filter(([, v]) => v > 0)]).filter(([, list]) => list.length);
     const words = found.map(([key, list]) => `${key.replaceAll("_", " ")}: about ${Math.round(list.reduce((sum, [, v]) => sum + v, 0)).toLocaleString("en")} rollouts, first at step ${list[0][0]}, last at step ${list.at(-1)[0]}`);
-    add(parent, "p", `${run.name}: ${words.join("; ") || "no rollout was dropped, cut or left without a grade or a score"}.`);
+    const started = run.of_faults ? "" : " It never had to start again.";
+    add(parent, "p", `${run.name}: ${words.join("; ") || "no rollout was dropped, cut or left without a grade or a score"}.${started}`);
     for (const fault of run.faults) add(parent, "p", `${run.name}, ${fault.at}, after step ${fault.step}: ${fault.what}`, { class: "warning" });
     if (run.of_faults > run.faults.length) add(parent, "p", `the last ${run.faults.length} of ${run.of_faults}`, { class: "hint" });
-    if (!run.of_faults) add(parent, "p", `${run.name}: it never had to start again.`, { class: "hint" });
   }
 }
 
@@ -103,12 +103,15 @@ function scores() {
       const links = add($("scores"), "p", "every sample, beside this file: ", { class: "hint" });
       for (const side of run.reports) add(links, "a", `${side} `, { href: `eval/${side}/report.html` });
     }
-    if (e.problems) problems(e);
+    if (!e.problems) continue;
+    const place = evaluated.length > 1 ? add($("scores"), "details") : $("scores");
+    if (evaluated.length > 1) add(place, "summary", "its problems");
+    problems(place, e);
   }
 }
 
-function problems(e) {
-  const pair = add($("scores"), "div", null, { class: "pair" });
+function problems(parent, e) {
+  const pair = add(parent, "div", null, { class: "pair" });
   const say = (v) => `${Math.round(100 * v)}`;
   const axis = (label) => ({ label, from: 0, to: 1, ticks: [0, 0.25, 0.5, 0.75, 1], say });
   const { figure, svg, atX, atY } = axes(pair, "Problems, before and after", "Share of right samples of each problem.", axis("right before, in %"), axis("right after, in %"));
@@ -225,8 +228,9 @@ function show(r) {
   add(article, "h3", `step ${r.step}, ${r.id}`);
   const about = add(article, "p");
   add(about, "span", verdictOf(r), { class: r.truncated ? "cut" : r.route });
-  const more = [r.length && `${r.length} tokens`, r.path ? `path ${r.path}, weight ${number(r.weight)}` : "on no path", r.scored_by ? `scored by: ${r.scored_by}` : "the teacher did not score it", ...(r.why ?? [])];
-  add(about, "span", ` \u00b7 ${more.filter(Boolean).join(" \u00b7 ")}`, { class: "faint" });
+  const scored = r.scored_by ? `scored by: ${r.scored_by}` : "the teacher did not score it";
+  const more = r.tokens ? [`${r.length} tokens`, r.path ? `path ${r.path}, weight ${number(r.weight)}` : "on no path", scored, ...r.why] : [];
+  add(about, "span", more.map((text) => ` \u00b7 ${text}`).join(""), { class: "faint" });
   say(add(article, "pre", "", { class: "prompt" }), r.prompt);
   say(add(add(article, "p", "gold: ", { class: "gold" }), "span"), r.answer, true);
   if (r.tokens) tokens(article, r);

@@ -165,3 +165,21 @@ def test_it_shows_curves_faults_problems_and_rollouts_by_token(opened):
     assert [text.rpartition(" ")[2] for text in texts("#list button")] == ["4", "3", "2", "1"]
     opened.execute_script("document.getElementById('maths').click()")
     assert texts("#rollout .prompt") == [HOSTILE]
+
+
+def test_the_pointer_is_told_what_lies_there_and_a_telephone_needs_no_sideways_scrolling(opened):
+    told = opened.execute_script(
+        "const svg = document.querySelectorAll('#first figure > svg')[1], box = svg.getBoundingClientRect(); "
+        "const where = { clientX: box.right - 20, clientY: box.top + 40, bubbles: true }; "
+        "svg.dispatchEvent(new PointerEvent('pointermove', where)); "
+        "const tip = svg.parentElement.querySelector('.tip'), at = tip.getBoundingClientRect(); "
+        "return [tip.textContent, at.top >= box.top && at.bottom <= box.bottom && at.right <= innerWidth]"
+    )
+    assert told == ["step 3\na  1\nb<i>  1", True]
+    opened.execute_script(
+        "document.querySelectorAll('#first figure > svg')[1].dispatchEvent(new Event('pointerleave'))"
+    )
+    size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    assert opened.execute_script("return document.documentElement.scrollWidth") == 390
+    opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
