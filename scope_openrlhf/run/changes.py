@@ -56,8 +56,6 @@ DECIDES_STEPS = {
     "algorithm": "it decides the loss",
     "openrlhf": "it decides what is drawn, or how the optimiser steps, or what form checkpoints have",
 }
-SAMPLES = ("path", "temperature", "top_p", "top_k", "max_tokens", "instruction")
-"""Keys of `eval` with which other samples are drawn. `samples` is none: those that are there stay."""
 Changes = dict[str, tuple[Any, Any]]
 """Key -> the value of before and that of now; None where there was or is none."""
 
@@ -79,11 +77,14 @@ def differences(before: dict, now: dict) -> Changes:
 
 
 def changes_of(config: Config) -> Changes:
-    """What a config changes in the run that its folder holds; nothing where there is none."""
+    """What a config changes in the run that its folder holds; nothing where there is none. Raises ConfigError."""
     file = config.run_dir / "config.yaml"
     if not file.exists():
         return {}
-    stored = yaml.safe_load(file.read_text(encoding="utf-8"))
+    try:
+        stored = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, ValueError) as error:  # no right to read it, or no text
+        raise ConfigError(f"{file} cannot be read ({error}); mend it, or choose another name=...") from None
     with contextlib.suppress(ConfigError):  # what the config did not have yet when the run began is at its default
         stored = Config.from_dict(stored).to_dict()
     return differences(stored, config.to_dict())
@@ -111,8 +112,8 @@ def shown(value: Any) -> str:
 
 
 def other_samples(changes: Changes) -> bool:
-    """Whether an evaluation draws other samples after these changes than before."""
-    return any(f"eval.{key}" in changes for key in SAMPLES)
+    """Whether an evaluation draws other samples after these changes, and not only more of them."""
+    return any(key.startswith("eval.") and key != "eval.samples" for key in changes)
 
 
 def go_on(changes: Changes) -> bool:

@@ -41,8 +41,9 @@ def refuse_another_teacher(saved: dict[str, str] | None, now: dict[str, str]) ->
             "the checkpoint was trained without a teacher, and this run has one; train under another name"
         )
     keys = sorted(now.keys() | saved.keys())
-    # a checkpoint of before commits were kept tells nothing of them
-    known = [k for k in keys if k in saved or not k.endswith("revision")]
+    # a checkpoint of before commits were kept tells nothing of them; a server may move, and the probe asks it who it is
+    moved = [k for k in keys if k.endswith("urls") and saved.get(k) and now.get(k)]
+    known = [k for k in keys if k not in moved and (k in saved or not k.endswith("revision"))]
     changed = [f"{k} ({saved.get(k)} then, {now.get(k)} now)" for k in known if now.get(k) != saved.get(k)]
     if changed:
         raise TeacherError(

@@ -79,3 +79,10 @@ def test_a_checkpoint_of_another_teacher_is_refused_by_name():
     refuse_another_teacher({"path": "a"}, {"path": "a"})
     with pytest.raises(TeacherError, match=r"differs in files \(1 then, 2 now\)"):
         refuse_another_teacher({"path": "a", "files": "1"}, {"path": "a", "files": "2"})
+
+
+def test_a_served_teacher_may_move_to_another_address_but_not_become_a_folder():
+    then = {"path": "", "urls": "http://a:1"}
+    refuse_another_teacher(then, {"path": "", "urls": "http://b:2"})
+    with pytest.raises(TeacherError, match="it differs in urls"):
+        refuse_another_teacher(then, {"path": "", "urls": ""})
