@@ -176,9 +176,7 @@ def test_the_pointer_is_told_what_lies_there_and_a_telephone_needs_no_sideways_s
         "return [tip.textContent, at.top >= box.top && at.bottom <= box.bottom && at.right <= innerWidth]"
     )
     assert told == ["step 3\na  1\nb<i>  1", True]
-    opened.execute_script(
-        "document.querySelectorAll('#first figure > svg')[1].dispatchEvent(new Event('pointerleave'))"
-    )
+    opened.execute_script("document.querySelectorAll('svg').forEach((e) => e.dispatchEvent(new Event('pointerleave')))")
     size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
     opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     assert opened.execute_script("return document.documentElement.scrollWidth") == 390
