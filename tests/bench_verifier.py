@@ -82,7 +82,7 @@ def print_tables() -> None:
     grader = Grader(seconds=2.0)
     ours_table = [{"kind": k, "gold": g, "response": r, "expect": v == "right"} for k, g, r, v in rows()]
     print("table, rows: verdicts right, wrong answers taken for right (ours; math-verify)")
-    for name in ("spellings.py", "stranger", "reported", "blind", "hostile"):
+    for name in ("spellings.py", "stranger", "reported", "blind", "attacks", "hostile"):
         file = Path(__file__).with_name(f"{name}.jsonl")
         table = ours_table if name == "spellings.py" else [json.loads(line) for line in file.read_text().splitlines()]
         table = [row for row in table if not row.get("debatable") and row.get("expected") != "failed"]

@@ -35,7 +35,7 @@ from scope_openrlhf.verifier.parse import parse
 from scope_openrlhf.verifier.sets import NoOrder, is_set, same_sets
 from scope_openrlhf.verifier.several import same_items, same_matrices, same_unordered
 from scope_openrlhf.verifier.spelling import MAX_ANSWER_CHARS, clean, squeeze
-from scope_openrlhf.verifier.statements import same_cases, same_congruences, same_relations
+from scope_openrlhf.verifier.statements import needs_its_name, same_cases, same_congruences, same_relations
 from scope_openrlhf.verifier.vocabulary import PREFIXED, UNITS
 
 _MARKS = {"": "", "%": "", "deg": "deg"}
@@ -97,7 +97,7 @@ def readings(text: str, gold: bool = False) -> tuple[Form, ...]:
     joined = _THOUSANDS.sub(lambda m: m[0].replace(",", ""), text)
     # 1,234 is a number where it is the gold; in brackets, or as two numbers of three digits, nobody can tell
     apart = [text] if joined != text and (not gold or re.search(r"[(\[{]|^\d{3},\d{3}$", text)) else []
-    pair = apart and re.search(r"[(\[]\s*-?\d+\s*[)\]]", joined)  # (12,345) is one
+    pair = apart and re.search(r"(?:[(\[]|\\\{)\s*-?\d+\s*(?:[)\]]|\\\})", joined)  # (12,345) is one
     found = [
         parse(variant, plain_units)
         for variant in (apart if pair else [joined, *apart])
@@ -105,7 +105,9 @@ def readings(text: str, gold: bool = False) -> tuple[Form, ...]:
     ]
     if (label := _LABEL.fullmatch(text)) and label[1].isupper():
         rest = label[2].strip("⟧ ")
-        other_choices = re.search(r"^\(?[A-E]\)?$|\(?\b[A-E]\b\)|⟦\s*(?:or|and)\b|\bor\b", rest)
+        other_choices = re.search(
+            r"^\(?[A-E]\)?$|\(?\b[A-E]\b\)|⟦\s*(?:or|and)\b|\b(?:or|not|false|wrong|incorrect)\b", rest
+        )
         if rest and not other_choices:
             found += [parse(rest), parse(label[1])]
     return tuple(dict.fromkeys(found))
@@ -130,6 +132,8 @@ def _same(g: Form, a: Form, leaf: Leaf, rules: Rules) -> bool:
     if isinstance(g, Matrix) or isinstance(a, Matrix):
         return same_matrices(g, a, again)
     if isinstance(g, Bracket) and isinstance(a, Bracket):
+        if g.variable and a.variable and g.variable != a.variable:
+            return False
         kinds = (g.opened, g.closed, len(g.items)), (a.opened, a.closed, len(a.items))
         return kinds[0] == kinds[1] and all(map(again, g.items, a.items))
     if isinstance(g, Relation) or isinstance(a, Relation):
@@ -177,7 +181,8 @@ def _values(g: Number | Math, a: Number | Math, leaf: Leaf, rules: Rules) -> boo
     """Compare two values of which one at least is no plain number."""
     if not _units_agree(g.unit, a.unit):
         return False
-    if order_matters(as_latex(g)) or r"\top" in as_latex(a):
+    quotient = re.search(r"/|\\frac", as_latex(a))  # who divides means numbers
+    if (order_matters(as_latex(g)) and not quotient) or r"\top" in as_latex(a):
         return same_products(as_latex(g), as_latex(a))
     if re.search(r"\\vec\{\w+\}\s*\\times", as_latex(g)):
         return False  # a cross product, which only the same text is
@@ -209,7 +214,7 @@ def _named(g: Form, a: Form, again: Again) -> bool:
     if isinstance(g, Named):
         if isinstance(a, Relation) and as_latex(g.value) and not isinstance(g.value, Number):
             return again(Relation(g.name, "=", as_latex(g.value)), a)
-        return again(g.value, a)
+        return not needs_its_name(g) and again(g.value, a)
     assert isinstance(a, Named)
     if isinstance(g, Relation):
         return bool(as_latex(a.value)) and again(g, Relation(a.name, "=", as_latex(a.value)))
@@ -229,6 +234,9 @@ def _with_letter_of(name: str, a: Named) -> Named:
 
 def _sets(g: Form, a: Form, leaf: Leaf, again: Again) -> bool:
     """Compare where one side or both can only be sets of real numbers."""
+    letters = [_letters_of(f) for f in (g, a)]
+    if all(len(found) == 1 for found in letters) and letters[0] != letters[1]:  # b > 0 is not a > 0
+        return False
     try:
         return same_sets(g, a, lambda x, y: _order(x, y, leaf))
     except NoOrder:  # ends with letters in them
@@ -242,6 +250,18 @@ def _sets(g: Form, a: Form, leaf: Leaf, again: Again) -> bool:
     if not isinstance(g, SetUnion | Items) and not isinstance(a, SetUnion | Items):
         return g == a
     return same_unordered(parts_of(g), parts_of(a), again)
+
+
+def _letters_of(form: Form) -> set[str]:
+    """Letters of which the inequalities of a set speak."""
+    if isinstance(form, Bracket):
+        return {form.variable} - {""}
+    parts: tuple[Form, ...] = ()
+    if isinstance(form, SetMinus):
+        parts = (form.whole, form.removed)
+    elif isinstance(form, SetUnion | SetMeet):
+        parts = form.parts
+    return set().union(*map(_letters_of, parts))
 
 
 def _order(x: Form, y: Form, leaf: Leaf) -> int:

@@ -74,6 +74,8 @@ class Matrix:
     """Matrix or column vector, as rows of cells."""
 
     rows: tuple[tuple["Form", ...], ...]
+    axes: bool = field(default=False, compare=False)
+    """Whether it is written with unit vectors, of which the third may be left out."""
 
 
 @dataclass(frozen=True)

@@ -83,11 +83,9 @@ def _residue(expression: sympy.Expr, prime: int) -> int | None:
     if isinstance(expression, sympy.factorial):
         n = _small_integer(expression.args[0])
         if n is None:
-            inner = expression.args[0]
-            # n! is divisible by every prime up to n
-            return 0 if isinstance(inner, sympy.factorial) and (_small_integer(inner.args[0]) or 0) > 20 else None
+            return None
         if not 0 <= n <= MAX_FACTORIAL:
-            return 0 if n >= prime else None
+            return None
         product = 1
         for k in range(2, n + 1):
             product = product * k % prime

@@ -20,7 +20,9 @@ _PLAIN_NAMES = re.compile(
 )
 _LETTER = re.compile(r"\\[a-zA-Z]+|([a-zA-Z])_(?:\{([^{}]*)\}|(\w))|(?<!_\{)[IT]")
 _MIXED = re.compile(r"(?<![\w.}\\])(\d+)\s*\\frac\{(\d+)\}\{(\d+)\}")
-_DERIVATIVE = re.compile(r"\\frac\s*\{\s*d\s*(\^\{?2\}?)?\s*([a-zA-Z])\s*\}\s*\{\s*d\s*[a-zA-Z]\s*(?:\^\{?2\}?)?\s*\}")
+_DERIVATIVE = re.compile(
+    r"\\frac\s*\{\s*d\s*(\^\{?2\}?)?\s*(\\?[a-zA-Z]+)\s*\}\s*\{\s*d\s*[a-zA-Z]\s*(?:\^\{?2\}?)?\s*\}"
+)
 _ACCENT = re.compile(
     r"\\(dot|ddot|hat|vec|bar|tilde|overline)\s*(?:\{\s*\\?([a-zA-Z]+)\s*\}|(?<=[a-z])\s+([a-zA-Z])|\\([a-z]+))"
 )
@@ -50,6 +52,12 @@ _SPECIAL = re.compile(r"([JYIKPHLTU]_\{[^{}]*\}|(?<![a-zA-Z\\}])[fgh]'*)\s*\(([^
 _GIVEN = re.compile(
     r"(?:\\mathbb\{([EP])\}|(?<![a-zA-Z])([EP])|\\(Pr))\s*[\[(]([^()\[\]|]*)(?:\\mid|\|)([^()\[\]|]*)[\])]"
 )
+_ARGUMENT = re.compile(
+    r"(\\(?:log|ln|sin|cos|tan|cot|sec|csc)(?:_\{[^{}]*\})?(?:\^\{?\w+\}?)?)\s*((?:\d+|[a-zA-Z]|\\(?:"
+    + "|".join(GREEK)
+    + r")(?![a-zA-Z])|\s)+?)\s*(?=\\(?:cdot|times|log|ln|sin|cos|tan|cot|sec|csc)(?![a-zA-Z]))"
+)
+"""A function whose argument ends before a sign of multiplication or another function."""
 _GCD = re.compile(r"\\(gcd|lcm)\s*\(([^()]*)\)")
 _DECIMAL = re.compile(r"(?<![\d.\w])(\d*)\.(\d+)(?![\d.])|(?<![\d.\w])(\d+)\.(?![\d.])")
 _GEOMETRIC = re.compile(r"\\(angle|triangle)\s*\{?([A-Z]{1,4})\}?")
@@ -87,7 +95,7 @@ def _plain_functions(text: str) -> str:
     text = re.sub(r"\\log\s*_\s*(?:\{\s*e\s*\}|e)", r"\\ln ", text)
     text = re.sub(r"\\log\s*_\s*(?:\{([^{}]*)\}|(\w))\s*(\d+)", lambda m: rf"\log_{{{m[1] or m[2]}}}({m[3]})", text)
     text = _MIXED.sub(lambda m: rf"({m[1]}+\frac{{{m[2]}}}{{{m[3]}}})" if int(m[2]) < int(m[3]) else m[0], text)
-    text = _DERIVATIVE.sub(lambda m: f"{m[2]}_{{prime{2 if m[1] else 1}}}", text)
+    text = _DERIVATIVE.sub(lambda m: _accented("ddot" if m[1] else "dot", m[2].lstrip("\\")), text)
     return text
 
 
@@ -111,7 +119,7 @@ def _plain_symbols(text: str) -> str:
     text = re.sub(r"(\\binom\{[^{}]*\}\{[^{}]*\})\s*(?=\\binom|\\frac|\\sqrt|[\w(])", r"\1\\cdot ", text)
     text = re.sub(r"\(([^()]*)\)!!(?!!)|(?<![\w}])([a-z])!!(?!!)", lambda m: _symbol("!!", m[1] or m[2]), text)
     text = re.sub(r"\\(max|min)\(([^()]*)\\\1\(([^()]*)\)", r"\\\1(\2\3", text)
-    text = re.sub(r"\\(log|ln|sin|cos|tan)\s*([a-zA-Z])\s*\\cdot", r"\\\1(\2)\\cdot", text)
+    text = _ARGUMENT.sub(r"\1(\2)", text)
     text = _GEOMETRIC.sub(lambda m: _symbol(m[1], min(m[2], m[2][::-1]) if m[1] == "angle" else m[2]), text)
     return _COMMAND.sub(lambda m: m[0] if m[1] in _KNOWN else _symbol(m[1], m[2] or ""), text)
 
@@ -192,5 +200,6 @@ def _rename(match: re.Match[str]) -> str:
     subscript = re.sub(r"\s", "", subscript)
     signed = subscript if subscript[:1] in ("+", "-") else f"+{subscript}"
     terms = sorted(re.findall(r"[+-][^+-]+", signed))  # n-k-1 is n-1-k
-    subscript = re.sub(r"[^0-9a-zA-Z]", "", "".join(t.replace("-", "m").replace("+", "") for t in terms))
+    if not subscript.isalnum():
+        subscript = "q" + "".join(f"{ord(c):03d}" for c in "".join(terms))
     return f" Z_{{q{match[1]}{subscript}}}" if match[1] in "EIei" else f" {match[1]}_{{{subscript}}}"

@@ -6,7 +6,8 @@ from collections import Counter
 from scope_openrlhf.verifier.brackets import split_top
 
 _TELLS = re.compile(
-    r"([A-Z])\s*([A-Z])\s*-\s*\2\s*\1(?![A-Z])|\\top|[A-Z]\s*\^\s*\{?\s*(?:-1|T|\*|\\ast|\\dagger|H)\s*\}?"
+    r"([A-Z])\s*([A-Z])\s*-\s*\2\s*\1(?![A-Z])|\\top"
+    r"|\([A-Z]\s*[A-Z]+\)\s*\^\s*\{?\s*-1\}|[A-Z]\s*\^\s*(?=\{-1\}|[^{]|\{[^-])\{?\s*(?:-1|T|\*|\\ast|\\dagger|H)\s*\}?"
 )
 _TOKEN = re.compile(
     r"([A-Z](?:_\{[^{}]*\})?)\s*(?:\^\s*(?:\{\s*([^{}]*)\s*\}|(\\[a-z]+|\w|\*)))?"
@@ -16,7 +17,10 @@ _TOKEN = re.compile(
 
 def order_matters(text: str) -> bool:
     """Whether an expression is of matrices: a capital letter is transposed or inverted, beside another one."""
-    return bool(_TELLS.search(text)) and r"\frac{d" not in text and len(re.findall("[A-Z]", text)) > 0
+    if not _TELLS.search(text) or (r"\frac" in text and r"\top" not in text):
+        return False
+    letters = re.findall("[a-zA-Z]", re.sub(r"\\[a-zA-Z]+|\^\{?T\}?", "", text))
+    return len(letters) > 1 or r"\top" in text or "T}" in text
 
 
 def same_products(gold: str, answer: str) -> bool:
@@ -47,7 +51,7 @@ def _terms(text: str) -> Counter[tuple[str, tuple[str, ...], tuple[str, ...]]] |
             elif match[4]:
                 factors.append(match[0].replace(" ", ""))
             elif match[5]:
-                number += match[5]
+                number += f"{match[5]} "
             at = match.end()
         found[(sign + (number or "1"), tuple(sorted(factors)), tuple(matrices))] += 1
     return found

@@ -1,7 +1,6 @@
 """Reading of a cleaned answer as one of the forms, by string work alone: no sympy, nothing evaluated."""
 
 import itertools
-import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +22,7 @@ from scope_openrlhf.verifier.forms import (
 )
 from scope_openrlhf.verifier.numbers import Number, parse_number
 from scope_openrlhf.verifier.relations import NAME, REALS, is_condition, parse_congruence, parse_relation
+from scope_openrlhf.verifier.sets import both_bounds, of_domain
 from scope_openrlhf.verifier.tables import parse_table, spoken_cases, vector_of
 from scope_openrlhf.verifier.units import split_unit
 from scope_openrlhf.verifier.vocabulary import BASES, CHANGING, LABELS, MULTIPLIERS
@@ -179,23 +179,10 @@ def _set(content: str, inner: Inner) -> Form:
     """Read {1, 2} as its items, {x : 2 < x} and {x in R | 2 < x} as their conditions."""
     parts = split_top(content, re.compile(r":|\\mid(?![a-zA-Z])|\|"))
     if len(parts) > 1 and re.fullmatch(r"\s*[a-zA-Z]\s*(\\in.*)?", parts[0]):
-        return _of_domain(parts[0], inner(content[len(parts[0]) + 1 :].removeprefix("mid")))
+        return of_domain(parts[0], inner(content[len(parts[0]) + 1 :].removeprefix("mid")), inner)
     items = tuple(inner(p) for p in split_top(content, _LIST) if p.strip())
     spread = (i.items if isinstance(i, Items) and not i.names and not i.braced else (i,) for i in items)
     return Items(tuple(itertools.chain.from_iterable(spread)), braced=True)
-
-
-def _of_domain(left: str, form: Form) -> Form:
-    """Conditions on a letter of which the set says that it is an integer: the integers, where they are few."""
-    if not (domain := re.search(r"\\mathbb\{([ZN])\}(\S*)", left)):
-        return form
-    if isinstance(form, Bracket) and len(form.items) == 2 and all(isinstance(i, Number) for i in form.items):
-        low, high = (i.value for i in form.items if isinstance(i, Number))
-        first = math.ceil(low) + (form.opened == "(" and low.denominator == 1)
-        last = math.floor(high) - (form.closed == ")" and high.denominator == 1)
-        if 0 <= last - first < 100 and (domain[1] == "Z" or first > 0):
-            return Items(tuple(Number(Fraction(n)) for n in range(first, last + 1)), braced=True)
-    return Phrase((Words(domain[0]), form))
 
 
 def _several(text: str, pieces: list[str], inner: Inner) -> Form:
@@ -206,7 +193,8 @@ def _several(text: str, pieces: list[str], inner: Inner) -> Form:
     """
     sides = [split_top(p, re.compile("=")) for p in pieces]
     names = [s[0].strip() if len(s) == 2 and NAME.fullmatch(s[0].strip()) else "" for s in sides]
-    if names[0] and all(n in ("", names[0]) for n in names) and not any(is_condition(p) for p in pieces):
+    values_of_one = all(n == names[0] or len(s) == 1 for n, s in zip(names, sides, strict=True))
+    if names[0] and values_of_one and not any(is_condition(p) for p in pieces):
         return Items(tuple(itertools.chain.from_iterable(_spread(inner(s[-1])) for s in sides)))
     if all(names) and len(set(names)) == len(names):
         values = [inner(s[1]) for s in sides]
@@ -230,22 +218,11 @@ def _several(text: str, pieces: list[str], inner: Inner) -> Form:
         return SetMeet(forms)
     if conditions[0] and isinstance(forms[0], SetMinus) and not any(conditions[1:]):  # x != 1, 4
         return SetMinus(forms[0].whole, Items((forms[0].removed, *forms[1:])))
-    if all(conditions) and len(forms) == 2 and (meet := _both_bounds(forms)):  # x > -2, x < 6
+    if all(conditions) and len(forms) == 2 and (meet := both_bounds(forms)):  # x > -2, x < 6
         return meet
     if all(isinstance(f, Bracket | SetUnion) for f in forms) and len(split_top(text, _OR)) > 1:
         return SetUnion(forms)
     return Items(forms)
-
-
-def _both_bounds(forms: tuple[Form, ...]) -> SetMeet | None:
-    """Two inequalities that bound a letter from both sides; None where they are two separate parts of a set."""
-    low, high = sorted(forms, key=lambda f: isinstance(f, Bracket) and f.items[0] == Math(r"-\infty"))
-    if not (isinstance(low, Bracket) and isinstance(high, Bracket) and low.variable == high.variable):
-        return None
-    a, b = low.items[0], high.items[1]
-    if high.items[0] != Math(r"-\infty") or low.items[1] != Math(r"\infty"):
-        return None
-    return SetMeet(forms) if isinstance(a, Number) and isinstance(b, Number) and a.value < b.value else None
 
 
 def _spread(form: Form) -> tuple[Form, ...]:
@@ -288,7 +265,9 @@ def _only_leads(words: str, sign: str, rest: str) -> bool:
     if re.match(r"[\^/_]", rest):
         return False
     if sign:
-        return CHANGING.isdisjoint(set(found) - {"is", "all", "or", "and", "least", "most", "greater"})
+        return CHANGING.isdisjoint(
+            set(found) - ({"is", "or", "and"} | ({"least", "most"} if "at" not in found else set()))
+        )
     if re.fullmatch(r"\(?[A-Ea-e][).:]+", words.strip()):
         return not re.fullmatch(r"\(?[A-E]\)?", rest)  # (B) A is no A
     states = bool(found) and found[-1] in ("is", "are", "equals", "be") and CHANGING.isdisjoint(set(found) - {"is"})

@@ -17,6 +17,7 @@ from scope_openrlhf.verifier.forms import (
     SetUnion,
 )
 from scope_openrlhf.verifier.numbers import parse_number
+from scope_openrlhf.verifier.vocabulary import CHANGING
 
 NAME = re.compile(
     r"(?:\\(?!sqrt|[td]?frac|binom|exp)[a-zA-Z]+(?:\{[a-zA-Z]+\})?|[a-zA-Z])(?:_(?:\{[^{}]*\}|\w))?'*(?:\([^()=]*\))?"
@@ -53,7 +54,7 @@ _LETTER = re.compile(
 """What an inequality may be about: a letter, or a quantity that has a name."""
 _VARIABLE = re.compile(r"\\?[a-zA-Z]+(?:_\{[^{}]*\})?'*|\([a-zA-Z\s,_{}\d]+\)|⟦[^⟧]*⟧")
 _MODULO = re.compile(
-    r"(.*?)(?:\\equiv(?![a-z])|=)(.*?)(?:\\pmod\s*\{([^{}]*)\}|\\bmod\s*(\w+)"
+    r"(?:(.*?)(?:\\equiv(?![a-z])|=))?(.*?)(?:\\pmod\s*\{([^{}]*)\}|\\bmod\s*(\w+)"
     r"|\(?⟦mod(?:ulo)?⟧\s*(\w+)\)?|(?<=\d)\s*\((\d+)\))$"
 )
 REALS = Math(r"\mathbb{R}")
@@ -97,7 +98,7 @@ def parse_congruence(text: str, inner: Inner) -> Congruence | None:
     modulus = match[3] or match[4] or match[5] or match[6]
     if match[6] and r"\equiv" not in text:
         return None
-    return Congruence(match[1].strip(), inner(match[2].strip(" ,")), inner(modulus)) if modulus else None
+    return Congruence((match[1] or "").strip(), inner(match[2].strip(" ,")), inner(modulus)) if modulus else None
 
 
 def is_condition(text: str) -> bool:
@@ -107,7 +108,7 @@ def is_condition(text: str) -> bool:
 
 def asks_for_one_value(left: str) -> bool:
     """Whether the left side of an equation only says what the right side is the value of: m + n, E[X], |z|."""
-    return bool(_EVALUATION.fullmatch(left))
+    return bool(_EVALUATION.fullmatch(left)) and not ("⟦" in left and _changes(left))
 
 
 def _is_name(text: str) -> bool:
@@ -117,7 +118,17 @@ def _is_name(text: str) -> bool:
         and not text[:1].isdigit()
         and not parse_number(text)
         and text not in (r"\pi", r"\infty", "e", "i", r"\emptyset")
+        and not ("⟦" in text and _changes(text))
     )
+
+
+def _changes(text: str) -> bool:
+    """Whether words of a left side say that it is not the value itself: "at least", "not"."""
+    words = set(re.findall("[a-z]+", text.lower()))
+    allowed = {"is", "or", "and", "of"} | (
+        {"least", "most", "greater", "smaller"} if not words & {"at", "than"} else set()
+    )
+    return not CHANGING.isdisjoint(words - allowed)
 
 
 def _is_letter(text: str) -> bool:
@@ -168,9 +179,9 @@ def _inequality(text: str, sides: list[str], signs: list[str], inner: Inner) -> 
     if signs == ["!="]:
         left, right = sides if not _is_letter(sides[1]) else sides[::-1]
         if _is_letter(left) and not _is_letter(right):
-            return SetMinus(REALS, inner(right))
+            return SetMinus(_all_reals(left), inner(right))
         if _is_absolute(left) and _is_letter(left[1:-1].strip()):
-            return SetMinus(REALS, Items((inner(right), inner(f"-{right}"))))
+            return SetMinus(_all_reals(left[1:-1].strip()), Items((inner(right), inner(f"-{right}"))))
     if all(s in ("<", "<=") for s in signs):
         if interval := _interval(sides, signs, inner):
             return interval
@@ -185,6 +196,11 @@ def _inequality(text: str, sides: list[str], signs: list[str], inner: Inner) -> 
             low, middle, high = sides
             return Relation(f"(({middle})-({low}))(({middle})-({high}))", signs[0], "0")
     return Relation(sides[0], signs[0], sides[1]) if len(sides) == 2 else Math(text)
+
+
+def _all_reals(letter: str) -> Bracket:
+    """All values of a letter, which the interval keeps."""
+    return Bracket("(", (Math(r"-\infty"), Math(r"\infty")), ")", letter)
 
 
 def _interval(sides: list[str], signs: list[str], inner: Inner) -> Bracket | None:

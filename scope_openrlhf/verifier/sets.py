@@ -1,13 +1,15 @@
-"""Comparison of sets of real numbers that are written in different ways: unions, differences, conditions.
+"""Sets of real numbers that are written in different ways: unions, differences, conditions; and their comparison.
 
 Both sets are cut at all of their ends: an end is a position, and so is each gap between two of them. On these positions
 a set is a set of integers, and union, intersection and difference are Python's.
 """
 
 import functools
+import math
 from collections.abc import Callable
+from fractions import Fraction
 
-from scope_openrlhf.verifier.forms import Bracket, Form, Items, Math, Named, SetMeet, SetMinus, SetUnion
+from scope_openrlhf.verifier.forms import Bracket, Form, Items, Math, Named, Phrase, SetMeet, SetMinus, SetUnion, Words
 from scope_openrlhf.verifier.numbers import Number
 
 Order = Callable[[Form, Form], int]
@@ -89,3 +91,31 @@ def _positions(form: Form, rank: dict[Form, int], everything: frozenset[int]) ->
     if form == Math(r"\mathbb{R}"):
         return everything
     return frozenset() if form == Math(r"\emptyset") else frozenset({rank[form]})
+
+
+def of_domain(left: str, form: Form, inner: Callable[[str], Form]) -> Form:
+    """Conditions on a letter of a domain: the integers, where they are few; of another set what is in both."""
+    domain = left.partition(r"\in")[2].strip()
+    if domain in ("", r"\mathbb{R}"):
+        return form
+    if r"\mathbb" not in domain or r"\mathbb{R}" in domain:
+        return SetMeet((inner(domain), form))
+    if isinstance(form, Bracket) and len(form.items) == 2 and all(isinstance(i, Number) for i in form.items):
+        low, high = (i.value for i in form.items if isinstance(i, Number))
+        first = math.ceil(low) + (form.opened == "(" and low.denominator == 1)
+        last = math.floor(high) - (form.closed == ")" and high.denominator == 1)
+        integers = domain == r"\mathbb{Z}" or (domain == r"\mathbb{N}" and first > 0)
+        if integers and 0 <= last - first < 100:
+            return Items(tuple(Number(Fraction(n)) for n in range(first, last + 1)), braced=True)
+    return Phrase((Words(domain), form))
+
+
+def both_bounds(forms: tuple[Form, ...]) -> SetMeet | None:
+    """Two inequalities that bound a letter from both sides; None where they are two separate parts of a set."""
+    low, high = sorted(forms, key=lambda f: isinstance(f, Bracket) and f.items[0] == Math(r"-\infty"))
+    if not (isinstance(low, Bracket) and isinstance(high, Bracket) and low.variable == high.variable):
+        return None
+    a, b = low.items[0], high.items[1]
+    if high.items[0] != Math(r"-\infty") or low.items[1] != Math(r"\infty"):
+        return None
+    return SetMeet(forms) if isinstance(a, Number) and isinstance(b, Number) and a.value < b.value else None

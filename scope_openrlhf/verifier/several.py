@@ -24,6 +24,9 @@ def same_items(g: Form, a: Form, again: Again) -> bool:
             return len(items) == len(other.items) and all(again(x, y) for x, y in pairs)
     if Math(r"\emptyset") in (g, a):
         return False
+    if isinstance(g, Items) and isinstance(a, Items) and bool(g.names) != bool(a.names) and not _are_roots(g, a):
+        ours, theirs = (_in_order(f) if f.names else f.items for f in (g, a))
+        return len(ours) == len(theirs) and all(map(again, ours, theirs))
     if isinstance(g, Bracket | Matrix) and isinstance(a, Items) and len(a.items) != 1:
         return False
     gold, answer = (f.items if isinstance(f, Items) else (f,) for f in (g, a))
@@ -31,6 +34,8 @@ def same_items(g: Form, a: Form, again: Again) -> bool:
         if isinstance(one, Words) and re.fullmatch("[A-F]{2,6}", one.plain):
             return sorted(one.plain.lower()) == sorted(i.text.lower() for i in letters if isinstance(i, Words | Math))
     if _DOTS in gold or _DOTS in answer:  # 1, 2, ..., n says how it goes on by its order
+        if len(gold) > 2 < len(answer) and again(gold[-1], answer[-1]) and not isinstance(gold[-1], Number):
+            gold, answer = ((*f[:-1], Number(Fraction(10**9))) for f in (gold, answer))  # 1, 2, ..., n
         series = _progression(gold), _progression(answer)
         if all(series):
             return series[0] == series[1]
@@ -73,6 +78,11 @@ def same_unordered(gold: Sequence[Form], answer: Sequence[Form], again: Again) -
     return all(any(again(g, a) for a in answer) for g in gold) and all(any(again(g, a) for g in gold) for a in answer)
 
 
+def _are_roots(*lists: Items) -> bool:
+    """Whether names only count solutions: x_1 = 1, x_2 = -2."""
+    return any(f.names and len({n.partition("_")[0] for n in f.names}) == 1 for f in lists)
+
+
 def _is_nested(form: Form) -> bool:
     """Whether a form is a set of sets."""
     return isinstance(form, Items) and form.braced and any(isinstance(i, Items) and i.braced for i in form.items)
@@ -98,13 +108,15 @@ def same_matrices(g: Form, a: Form, again: Again) -> bool:
     if isinstance(g, Matrix) and isinstance(a, Matrix):
         if [len(r) for r in g.rows] == [len(r) for r in a.rows]:
             return all(map(again, _flat(g), _flat(a)))
-        if any(len(row) != 1 for row in (*g.rows, *a.rows)):
+        if not (g.axes or a.axes) or any(len(row) != 1 for row in (*g.rows, *a.rows)):
             return False
     gold, answer = _as_vector(g), _as_vector(a)
     if gold is None or answer is None:
         return False
-    if len(answer) == len(gold) + 1 == 3 and _is_zero(answer[-1]):  # i - 4j in the plane
-        answer = answer[:-1]
+    for one, form in ((gold, g), (answer, a)):  # i - 4j in the plane
+        if isinstance(form, Matrix) and form.axes and len(one) == 3 and _is_zero(one[-1]):
+            gold, answer = (s[:2] if s is one else s for s in (gold, answer))
+            break
     return len(gold) == len(answer) and all(map(again, gold, answer))
 
 

@@ -116,8 +116,13 @@ _CONDITION = re.compile(
     r"[^,⟦=]*(?:⟦[^⟧]*⟧[^,⟦=]*)*$"
 )
 """Words behind an answer that say over what its letters range: "for all n", "where C is a constant"."""
-_NARROWS = re.compile(r"\b(?:odd|even|prime|only|except|not|no|negative|multiple|divisible|is [\d]|equals?)\b|\d$")
-_RANGE = re.compile(r"(?:, ?|\s)⟦?\(?([a-zA-Z])⟦?\)? ?\\in ?\\mathbb\{([A-Z])\}[^,=]*$")
+_QUANTIFIERS = {"all", "any", "every", "each", "constant", "constants", "arbitrary", "where"}
+_OF_LETTERS = _QUANTIFIERS | {
+    "for", "with", "is", "are", "a", "an", "and", "real", "number", "numbers", "integer", "integers", "positive",
+    "nonnegative", "non", "negative", "natural", "complex", "parameter", "denotes",
+}  # fmt: skip
+"""Words of which such a condition is made: with others, or without one that says "all", it narrows the answer."""
+_RANGE = re.compile(r"(?:, ?|\s)⟦?\(?([a-zA-Z])⟦?\)? ?\\in ?\\mathbb\{([RZ])\}$")
 _ALIGNED = re.compile(
     r"\\(?:begin|end)\{(?:aligned|alignedat|align|gathered|gather|split|equation|eqnarray|math)\*?\}(?:\{\d\})?"
 )
@@ -144,16 +149,32 @@ def clean(text: str) -> str:
     text = re.sub(r"(?<=\d)\s*\^\s*(?:\{\s*o\s*\}|⟦o⟧|o(?![a-z]))", r"^\\circ", text)
     text = re.sub(r"(?<=\d)\s*⟦to⟧\s*(?=\d)", ":", text)
     text = re.sub(r"\s+", " ", text).strip()
-    if (
-        r"\begin" not in text and (found := _CONDITION.search(text)) and not _NARROWS.search(found[0])
-    ):  # "2n for all n" is 2n
-        text = text[: found.start()]
-    if (found := _RANGE.search(text)) and found[2] in "ZR" and found[1] in text[: found.start()]:  # "3k, k in Z" is 3k
-        text = text[: found.start()]
+    text = _without_conditions(text)
     text = re.sub(r"^[\s.,;:*]+(?=\S)(?<![.])", "", text).rstrip(" ;:*")
     while text.endswith("\\"):  # a space of TeX's, of which the space is gone
         text = text[:-1].rstrip(" ;:*.,")
     return text if text.endswith("...") else text.rstrip(" .,")
+
+
+def _without_conditions(text: str) -> str:
+    """Take away what only says over what the letters of an answer range: "2n for all n", "3k, k in Z"."""
+    if r"\begin" in text:
+        return text
+    found = _CONDITION.search(text)
+    if found and not _is_range(text[: found.start()]):
+        words = set(re.findall("[a-z]{2,}|a", re.sub(r"\\[a-z]+|[^⟦]*(?=⟦)|⟧[^⟦]*", " ", found[0].lower())))
+        quantified = words & _QUANTIFIERS or r"\forall" in found[0]
+        if quantified and words <= _OF_LETTERS and r"\mathbb{Q}" not in found[0]:
+            text = text[: found.start()]
+    found = _RANGE.search(text)
+    if found and found[1] in text[: found.start()] and (found[2] == "R" or not _is_range(text[: found.start()])):
+        text = text[: found.start()]
+    return text
+
+
+def _is_range(text: str) -> bool:
+    """Whether a text is an interval or an inequality, which a condition makes smaller."""
+    return bool(re.search(r"[<>]|\\(?:le|ge|ne|cup|cap)(?![a-zA-Z])|^[(\[]", text))
 
 
 def _one_line(text: str) -> str:
@@ -172,7 +193,11 @@ def _one_line(text: str) -> str:
 def _undecorated(text: str) -> str:
     """Take away boxes, colours and typefaces; write unit vectors, sets of numbers and binomials in one way."""
     text = re.sub(r"\\(?:x?cancel|bcancel|sout)\s*\{[^{}]*\}", "", text)
-    text = re.sub(r"\\(?:boxed|fbox|mathop|ensuremath|underline|underbrace|mathopen|mathclose)\s*\{", "{", text)
+    text = re.sub(
+        r"\\(?:boxed|fbox|mathop|ensuremath|(?<!\^\{\\)(?<!\^\\)underline|underbrace|mathopen|mathclose)\s*\{",
+        "{",
+        text,
+    )
     text = re.sub(r"\\math(?:bin|rel|ord|op|inner|punct)\s*\{([^{}]*)\}", r"\1", text)
     text = re.sub(r"\\(mathrm|mathbf|mathsf|vec|hat)\s+([a-zA-Z])(?![a-zA-Z])", r"\\\1{\2}", text)
     text = re.sub(r"(?<![a-zA-Z_^}\]])\{ ?(\\?[a-zA-Z]+) ?\}(?=[_^])", r"\1", text)
@@ -206,6 +231,7 @@ def _tex_arguments(text: str) -> str:
     """Put braces round arguments and write TeX's spellings of signs in one way."""
     for pattern, replacement in _SYNONYMS_IN_TEX:
         text = pattern.sub(replacement, text)
+    text = re.sub(r"\^\s*(\d)(?=\s+\d)", r"^{\1}", text)  # cos^3 3x
     text = re.sub(r"\\sqrt\s*(\[[^\[\]]*\])?\s*([0-9]+|[a-zA-Z](?![a-zA-Z]*\()|\\[a-zA-Z]+)", r"\\sqrt\1{\2}", text)
     text = re.sub(r"\\sqrt\s+(?=[({\[])", r"\\sqrt", text)
     text = _braced_arguments(text)

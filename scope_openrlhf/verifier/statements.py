@@ -29,6 +29,18 @@ _LINEAR = re.compile(r"(\d+)\s*[a-z]\s*([+-]\s*\d+)?|(\d+)\s*\+\s*(\d+)\s*[a-z]"
 """All numbers with one residue: 12k + 5, or 5 + 12k."""
 
 
+def needs_its_name(g: Named) -> bool:
+    """Whether a gold says nothing without its left side: f = g, T = T^{-1}, N(0, 1), gcd(m, n) = 1."""
+    value = as_latex(g.value)
+    letters = isinstance(g.value, Words) or bool(re.fullmatch(r"\\?[a-zA-Z]+(?:_\{[^{}]*\})?|\|[^|]+\|", value))
+    return (
+        (letters and not re.fullmatch(r"[A-E]|\\(?:pi|infty|emptyset)", value) and value not in ("e", "i"))
+        or ((len(g.name) > 1 or not g.name.islower()) and g.name in value)
+        or (isinstance(g.value, Bracket) and bool(re.fullmatch("[A-Z]'?", g.name)))
+        or (g.name.startswith(r"\gcd") and not re.search(r"\d", g.name))
+    )
+
+
 def same_relations(g: Form, a: Form, leaf: Leaf, again: Again) -> bool:
     """Compare where one side or both are relations, which may be turned into one another by algebra."""
     if not isinstance(g, Relation):
@@ -43,7 +55,9 @@ def same_relations(g: Form, a: Form, leaf: Leaf, again: Again) -> bool:
         variable = a.variable or (letters.pop() if len(letters) == 1 else "")
         a = _as_relation(replace(a, variable=variable)) if variable and len(a.items) == 2 else a
     if not isinstance(a, Relation):
-        return g.sign == "=" and asks_for_one_value(g.left) and again(parse(g.right), a)
+        value = parse(g.right)
+        alone = g.sign == "=" and asks_for_one_value(g.left) and not needs_its_name(Named(g.left, value))
+        return alone and again(value, a)
     if g.sign != a.sign:
         return False
     sides = [(squeeze(r.left), squeeze(r.right)) for r in (g, a)]
@@ -78,17 +92,16 @@ def same_cases(g: Form, a: Form, leaf: Leaf, again: Again) -> bool:
     if isinstance(g, Cases) and isinstance(a, Cases):
         if len(g.branches) != len(a.branches):
             return False
-        left = list(a.branches)
-        for value, condition in g.branches:
-            otherwise = Words("otherwise")
-            match = next(
-                (b for b in left if again(value, b[0]) and (otherwise in (condition, b[1]) or again(condition, b[1]))),
-                None,
-            )
-            if match is None:
-                return False
-            left.remove(match)
-        return True
+        ours, theirs = list(g.branches), list(a.branches)
+        for branch in g.branches:
+            match = next((b for b in theirs if again(branch[1], b[1]) and again(branch[0], b[0])), None)
+            if match:
+                ours.remove(branch)
+                theirs.remove(match)
+        # what is left over may be "otherwise" on one side
+        return not ours or (
+            len(ours) == 1 and Words("otherwise") in (ours[0][1], theirs[0][1]) and again(ours[0][0], theirs[0][0])
+        )
     cases, other = (g, a) if isinstance(g, Cases) else (a, g)
     assert isinstance(cases, Cases)
     intervals = [c for _, c in cases.branches if isinstance(c, Bracket) and c.variable]
@@ -130,11 +143,13 @@ def same_congruences(g: Form, a: Form, leaf: Leaf, again: Again) -> bool:
     """Compare n = 3 (mod 7) with another congruence: the same letter and modulus, residues that are the same in it."""
     if isinstance(g, Congruence) and not isinstance(a, Congruence):
         a = _as_congruence(g.left, parts_of(a)) or a
+    elif isinstance(a, Congruence) and not isinstance(g, Congruence):
+        g = _as_congruence(a.left, parts_of(g)) or g
     if not (isinstance(g, Congruence) and isinstance(a, Congruence)):
         return False
     if not again(g.modulus, a.modulus):
         return False
-    if squeeze(g.left) != squeeze(a.left):  # a = b (mod m) is b = a (mod m)
+    if g.left and a.left and squeeze(g.left) != squeeze(a.left):  # a = b (mod m) is b = a (mod m)
         return (squeeze(g.left), as_latex(g.residue)) == (as_latex(a.residue), squeeze(a.left))
 
     def same_residue(x: Form, y: Form) -> bool:

@@ -19,6 +19,8 @@ MAX_EXPONENT = 300
 MAX_FLOAT_EXPONENT = 1_000_000
 """Exponent of a letter beyond which two expressions are the same only if they are written alike."""
 
+_LARGE = (23, 37, 50, 97, 100, 144, 365, 1000, 4321)
+"""Values of letters that are rounded, where floor(n/100) begins to say something."""
 Point = dict[sympy.Symbol, sympy.Rational]
 """Symbol -> value."""
 
@@ -93,10 +95,15 @@ def same_value(g: sympy.Expr, a: sympy.Expr) -> bool:
 
 
 def _with_constant(g: sympy.Expr, a: sympy.Expr) -> sympy.Expr:
-    """The answer with the gold's name for a constant, where one writes c and the other C, and not both."""
+    """The answer with the gold's names of constants: + C may be written + c or + k, and C_1 as c_1."""
     ours, theirs = g.free_symbols - a.free_symbols, a.free_symbols - g.free_symbols
-    if {str(s) for s in ours | theirs} == {"c", "C"} and len(ours) == len(theirs) == 1:
-        return a.subs(theirs.pop(), ours.pop())
+    names = {str(s): s for s in ours}
+    for symbol in theirs:
+        name = str(symbol)
+        if name.startswith("c_") and "C" + name[1:] in names:
+            a = a.subs(symbol, names["C" + name[1:]])
+        elif name in ("c", "k", "K") and list(names) == ["C"] and sympy.diff(g, names["C"]) == 1:
+            a = a.subs(symbol, names["C"])
     return a
 
 
@@ -126,8 +133,11 @@ def _solves(solved: sympy.Expr, other: sympy.Expr, letter: sympy.Symbol) -> bool
     y = 4/x for xy = 4.
     """
     slope = sympy.diff(solved, letter)
-    if not slope.is_number or slope == 0 or sympy.diff(other, letter, 2) != 0 or sympy.diff(other, letter) == 0:
+    if not slope.is_number or slope == 0 or sympy.diff(other, letter, 2) != 0:
         return False
+    factor, rest = sympy.diff(other, letter), sympy.expand(other).subs(letter, 0)
+    if factor == 0 or not sympy.gcd(*(sympy.numer(sympy.together(e)) for e in (factor, rest))).is_number:
+        return False  # xy = 2x^2 is true for x = 0 too
     return same_value(other.subs(letter, sympy.expand(letter - solved / slope).subs(letter, 0)), sympy.Integer(0))
 
 
@@ -188,9 +198,14 @@ def _points(free: list[sympy.Symbol], *expressions: sympy.Expr) -> Iterator[Poin
     integers = [s for s in free if str(s)[0] in "ijklmnpqrNMK" or s in limits]
     rounds = any(e.has(sympy.floor, sympy.ceiling, sympy.Mod) for e in expressions)
     if rounds or any(_counts(e) for e in expressions):
-        for k in range(2, 17 if rounds else 9):
+        for k in (*range(2, 17 if rounds else 9), *(_LARGE if rounds else ())):
             others = {s: sympy.Rational(rng.randint(300, 3000), 997) for s in free}
-            yield others | {s: sympy.Integer(k + 3 * i) for i, s in enumerate(integers if not rounds else free)}
+            yield others | {s: sympy.Integer(k + 3 * i) for i, s in enumerate(integers)}
+            yield others | {s: sympy.Integer(rng.randint(1, k + 6)) for s in integers}
+        for k in range(1, 6) if rounds else ():  # just below an integer
+            yield {
+                s: sympy.Integer(k + i) - int(s not in integers) * sympy.Rational(1, 10**6) for i, s in enumerate(free)
+            }
         if len(integers) == len(free) or (integers and not rounds):
             return
     for low, high in [(300, 3000)] * 4 + [(20, 970)] * 3 + [(12_000, 90_000)] * 2 + [(3, 960)] * 2:
@@ -198,7 +213,8 @@ def _points(free: list[sympy.Symbol], *expressions: sympy.Expr) -> Iterator[Poin
     if any(e.has(sympy.Abs, sympy.Max, sympy.Min, sympy.Piecewise) for e in expressions):
         for size in (100, 1000):  # beyond the corners that such functions have
             yield {s: sympy.Rational(rng.randint(300, 3000), 997) * size for s in free}
-    for s in free[:4]:
+    # letters with a subscript are quantities, which are positive as like as not
+    for s in [s for s in free if "_" not in str(s)][:8]:
         for size in (1, 1, 30):
             yield {t: sympy.Rational(rng.randint(300, 3000), 997) * (-size if t == s else 1) for t in free}
 

@@ -103,7 +103,7 @@ def vector_of(text: str, inner: Inner) -> Matrix | None:
     axes = "ijk" if set(parts) <= set("ijk") else "xyz"
     if not set(parts) <= set(axes):
         return None
-    return Matrix(tuple((inner(parts.get(axis, "0")),) for axis in axes))
+    return Matrix(tuple((inner(parts.get(axis, "0")),) for axis in axes), axes=True)
 
 
 def _outside_brackets(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 
+from scope_openrlhf.verifier.numbers import parse_number
 from scope_openrlhf.verifier.vocabulary import CHANGING, COUNTED, FUNCTIONS, GREEK, PREFIXED, PREPOSITIONS, UNITS
 
 _PLAIN_UNIT = re.compile(
@@ -9,7 +10,32 @@ _PLAIN_UNIT = re.compile(
 )
 _IN_BRACKETS = re.compile(r"^(.*[\d})\]])\s*\(\s*⟦?\s*([a-zA-Z][a-zA-Z ]+?)\s*⟧?\s*\)$")
 _SAYS_NOTHING = {"unit", "square", "cubic", "per", ""}
-_NO_NOUNS = {"plus", "minus", "less", "times", "has", "was", "does", "yes", "versus", "thus", "this", "gives"}
+_PART = re.compile(r"(?!months)\w{2,}ths|\w*illions?|lakhs?|crores?")
+"""Parts and multiples: sixteenths, quadrillions. (Months are none.)"""
+_NO_NOUNS = {
+    "fails",
+    "misses",
+    "works",
+    "holds",
+    "remains",
+    "equals",
+    "makes",
+    "does",
+    "gets",
+    "becomes",
+    "exists",
+    "plus",
+    "minus",
+    "less",
+    "times",
+    "has",
+    "was",
+    "yes",
+    "versus",
+    "thus",
+    "this",
+    "gives",
+}
 """Words that end as a plural does."""
 
 
@@ -21,10 +47,9 @@ def decorates(words: str) -> bool:
     words = re.sub("[⟦⟧]", " ", words)
     found = re.findall(r"[^\W\d_]+", words)
     lowered = [w.lower() for w in found]
-    remark = words.strip().startswith("(") and words.strip().endswith(")") and "no" in lowered
-    if not CHANGING.isdisjoint(set(lowered) - ({"no"} if remark else set())):
+    if not CHANGING.isdisjoint(lowered) or any(_PART.fullmatch(w) for w in lowered):
         return False
-    if remark or lowered[:2] == ["of", "the"] or (words.strip().startswith("(") and all(len(w) > 2 for w in found)):
+    if lowered[:2] == ["of", "the"]:
         return True
     if not found:
         return not re.search(r"[^\s().,!/^{}\d-]", words)
@@ -91,7 +116,12 @@ def split_unit(text: str, plain: bool) -> tuple[str, str]:
         known = [w in UNITS or (space and w in PREFIXED) or (len(w) > 2 and w.lower() in UNITS) for w in words]
         wordlike = [len(w) > 3 and w.lower() not in GREEK and w not in FUNCTIONS for w in words]
         fits = all(k or w for k, w in zip(known, wordlike, strict=True)) if space else all(known) and len(words[0]) > 1
-        if fits and _balanced(value):
+        # of one letter only behind a plain number: r^2 h is a product
+        if (
+            fits
+            and _balanced(value)
+            and (all(len(w) > 1 for w in words) or (parse_number(value) and (len(words) == 1 or "/" in tail)))
+        ):
             return value.strip(), unit_of(tail)
     return text, ""
 

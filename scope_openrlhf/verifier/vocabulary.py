@@ -72,7 +72,7 @@ CHANGING = {
     "modulo", "odd", "even", "prime", "false", "incorrect", "impossible", "excluding", "without", "divided",
     "inverse",
     "reciprocal", "opposite", "cannot", "otherwise", "beyond", "after", "before", "exceeds", "anything",
-    "other", "others", "percents",
+    "other", "others", "percents", "unity", "magnitude",
 }  # fmt: skip
 """Words behind or before a number that make it another one."""
 COUNTED = {

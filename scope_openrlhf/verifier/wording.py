@@ -98,8 +98,10 @@ def parse_date(text: str) -> Words | None:
     numbers = [int(w) for w in words if w.isdigit()]
     if len(plain) > 40 or len(months) != 1 or len(words) != len(numbers) + 1 or not 1 <= len(numbers) <= 2:
         return None
-    day, year = (numbers[0], numbers[1:]) if numbers[0] <= 31 else (0, numbers)
-    return Words(f"date {year[0] if year else ''} {months[0]} {day}")
+    days, years = ([n for n in numbers if (n <= 31) is small] for small in (True, False))
+    if len(days) > 1 or len(years) > 1:
+        return None
+    return Words(f"date {years[0] if years else ''} {months[0]} {days[0] if days else ''}")
 
 
 def fold(text: str) -> str:

@@ -56,6 +56,10 @@ def missed(rows: list[dict], grader: Grader) -> list[tuple[str, str, str]]:
         ]
 
 
+def test_attacks_with_the_code_in_view_get_the_verdicts_that_markers_agree_on(grader):
+    assert missed(table("attacks"), grader) == []
+
+
 def test_reported_cases_get_the_verdicts_that_markers_agree_on(grader):
     rows = table("reported")
     assert len(rows) == 1277 and missed(rows, grader) == []
