@@ -9,7 +9,6 @@ from stores import ABOUT
 from scope_eval import report
 from scope_eval.evaluate import write_results
 from scope_eval.store import Grade, Sample, Store
-from scope_openrlhf.pages.page import clip
 
 HOSTILE = r"</script><script>window.ran = 1</script><img src=x onerror='window.ran = 2'> \boxed{<b>7</b>}"
 
@@ -113,8 +112,6 @@ def test_a_page_holds_whole_responses_or_the_first_of_each_verdict_clipped(page)
     whole, cut = (report.problems_of(graded, store, whole=w) for w in (True, False))
     assert all(s[-1].startswith("sample") for p in whole for s in p["samples"])
     assert [[s[-1] is not None for s in p["samples"]] for p in cut] == [[True, False], [True, True], [True, False]]
-    long = "a" * 3_000 + "b" * 3_000
-    assert clip(long) == "a" * 1_000 + "\n\n[... 2000 characters left out ...]\n\n" + "b" * 3_000
 
 
 def test_markdown_and_terminal_say_the_published_figures_and_the_other_count_of_problems(page):
