@@ -17,6 +17,7 @@ from scope_eval.store import Store
 from scope_openrlhf.data.prompts import unfolded
 from scope_openrlhf.data.templates import Keys, check_template
 from scope_openrlhf.files.fingerprint import files_fingerprint
+from scope_openrlhf.models.params import check_params
 from scope_openrlhf.platform import cpu
 from scope_openrlhf.settings.errors import ConfigError
 
@@ -51,6 +52,8 @@ def evaluate(model: str, folder: Path, settings: EvalSettings, progress_to: Text
     from scope_openrlhf.models.loading import check_model
 
     commit = getattr(check_model(model, "--model", settings.revision), "_commit_hash", None) or settings.revision
+    if not settings.base_url:  # beside a server the model is a tokenizer alone
+        check_params(model, "--model")
     folder.mkdir(parents=True, exist_ok=True)
     from lm_eval import simple_evaluate  # it takes seconds, which a wrong --model need not wait for
     from lm_eval.tasks import TaskManager

@@ -19,6 +19,7 @@ from scope_openrlhf.host import luggage
 from scope_openrlhf.host.gpus import gpus_wanted
 from scope_openrlhf.host.schedule import rate_share
 from scope_openrlhf.models import foreign_code, loading
+from scope_openrlhf.models.params import check_params
 from scope_openrlhf.run import checks
 from scope_openrlhf.run.folder import take_over
 from scope_openrlhf.run.held_out import check_asked, read_held_out
@@ -163,6 +164,7 @@ def check_models(config: Config, algorithm: Algorithm, teachers: dict[str, Teach
     """The run's models, as far as their configs and tokenizers tell. Raises ConfigError for one that cannot work."""
     student, trust = config.student, config.student.trust_remote_code
     configs = {"student.path": loading.check_model(student.path, "student.path", known=dry, trust_remote_code=trust)}
+    check_params(student.path, "student.path")
     if not (trust or dry):
         foreign_code.refuse_own_code(student.path)
     tokenizer = loading.load_tokenizer(student.path, optional=dry, trust_remote_code=trust)
@@ -171,6 +173,8 @@ def check_models(config: Config, algorithm: Algorithm, teachers: dict[str, Teach
         if teacher.path:
             title = title_of(name, algorithm)
             configs[title] = model = loading.check_model(teacher.path, title, teacher.revision, known=dry)
+            if teacher.started_here:
+                check_params(teacher.path, title)
             commits[name] = getattr(model, "_commit_hash", None) or teacher.revision
             if tokenizer:
                 checks.check_tokenizers(tokenizer, student, teacher, section_of(name))
