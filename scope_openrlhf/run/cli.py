@@ -106,8 +106,16 @@ def explain(options: argparse.Namespace) -> None:
         config_command.show(names, source, out)
 
 
+def init(options: argparse.Namespace) -> None:
+    """Write a first config."""
+    with tempfile.TemporaryDirectory() as folder, quiet(Path(folder) / "log") as (out, _):
+        from scope_openrlhf.run import init  # seconds, see above
+
+        init.init(options, out)
+
+
 COMMANDS = {"run": run, "plan": plan, "probe": probe, "traces": traces}
-WITHOUT_A_CONFIG = {"config": explain, **shelf.COMMANDS}
+WITHOUT_A_CONFIG = {"init": init, "config": explain, **shelf.COMMANDS}
 """Commands that need no config, or make one."""
 
 
@@ -159,9 +167,29 @@ def command_line() -> CommandLine:
         command.add_argument("--config", required=True, metavar="FILE", help=what)
         what = "for instance algorithm.tau=0.5 steps=10"
         command.add_argument("overrides", nargs="*", metavar="key=value", help=what)
+    add_init(line)
     add_config(line)
     shelf.add_to(line)
     return line
+
+
+def add_init(line: CommandLine) -> None:
+    """The command that writes a first config."""
+    command = line.add(
+        "init",
+        "Write a first config from five questions, or flags; look at the data; say what to type next.",
+        "scope-train init --model examples/tiny/student --teacher examples/tiny/teacher "
+        "--data examples/data/gsm8k.jsonl --where laptop --out mine.yaml",
+        "config.md",
+    )
+    command.add_argument("--model", help="model to train: a folder in Hugging Face form, or a hub id")
+    command.add_argument("--data", metavar="FILE", help="training problems, as data.path")
+    command.add_argument("--prompt-key", metavar="KEY", help="column of the problem; guessed where it is left out")
+    command.add_argument("--answer-key", metavar="KEY", help="column of the gold answer; guessed where it is left out")
+    command.add_argument("--teacher", metavar="MODEL", help="model that scores; without it the algorithm has none")
+    command.add_argument("--algorithm", metavar="NAME", help="default: scope with a teacher, grpo without")
+    command.add_argument("--where", metavar="PLACE", help="laptop (CPUs alone), gpu (one) or cluster (a Ray that runs)")
+    command.add_argument("--out", default="scope.yaml", metavar="FILE", help="the config (default scope.yaml)")
 
 
 def add_config(line: CommandLine) -> None:
