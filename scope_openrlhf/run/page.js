@@ -17,7 +17,7 @@ function head() {
   for (const run of runs) {
     const line = add(body, "tr");
     const left = (run.of - run.step) * (run.seconds ?? 0);
-    const time = run.done ? "done" : run.seconds ? `${Math.floor(left / 3600)} h ${Math.ceil((left % 3600) / 60)} min` : "-";
+    const time = run.done ? "done" : run.step >= run.of ? "trained" : run.seconds ? `${Math.floor(left / 3600)} h ${Math.ceil((left % 3600) / 60)} min` : "-";
     for (const text of [run.name, run.algorithm, `${run.step} of ${run.of ?? "-"}`, number(run.seconds), time, run.of_faults]) add(line, "td", text);
     const e = run.evaluation;
     if (e) for (const v of [e.before.avg, e.after.avg, e.before.pass, e.after.pass]) add(line, "td", percent(v));
