@@ -35,6 +35,8 @@ def join_or_start(
     if address == "local":
         loopback.enter()
         os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # idle workers would import torch for nothing
+        # when this process is killed Ray's agents still look for its head so long: a minute by Ray's default
+        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "5")
         options = {"num_cpus": max(os.cpu_count() or 1, cpus), "include_dashboard": False}
         if cpu.active():
             options |= {"num_gpus": gpus, "object_store_memory": object_store_mib * 2**20}

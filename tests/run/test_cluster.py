@@ -100,6 +100,20 @@ def test_auto_joins_no_ray_that_a_command_started_for_itself(monkeypatch, tmp_pa
         cluster.join_or_start("auto", gpus=1, cpus=1, object_store_mib=100)
 
 
+@pytest.mark.slow
+def test_no_process_of_a_local_ray_outlives_its_killed_command_for_long():
+    code = (
+        "import time; from scope_openrlhf.platform.cluster import join_or_start; "
+        "join_or_start('local', gpus=1, cpus=2, object_store_mib=100); print('up', flush=True); time.sleep(100)"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True) as ours:
+        assert ours.stdout and ours.stdout.readline()
+        started = psutil.Process(ours.pid).children(recursive=True)
+        ours.kill()
+    assert started and psutil.wait_procs(started, timeout=30)[1] == []  # Ray's agents took a minute
+
+
 def submit(folder: Path, *overrides: str) -> subprocess.Popen:
     """scope-train as a job of the cluster, its output into a file of this folder."""
     driver = (
