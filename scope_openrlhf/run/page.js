@@ -113,7 +113,7 @@ function scores() {
 function problems(parent, e) {
   const pair = add(parent, "div", null, { class: "pair" });
   const say = (v) => `${Math.round(100 * v)}`;
-  const axis = (label) => ({ label, from: 0, to: 1, ticks: [0, 0.25, 0.5, 0.75, 1], say });
+  const axis = (label) => ({ label, from: -0.08, to: 1.05, ticks: [0, 0.25, 0.5, 0.75, 1], say });
   const { figure, svg, atX, atY } = axes(pair, "Problems, before and after", "Share of right samples of each problem.", axis("right before, in %"), axis("right after, in %"));
   draw(svg, "line", { x1: atX(0), y1: atY(0), x2: atX(1), y2: atY(1), stroke: "var(--edge)", "stroke-dasharray": "4 4" });
   const places = Map.groupBy(e.problems, (p) => `${p.before} ${p.after}`);
