@@ -7,6 +7,7 @@ a set is a set of integers, and union, intersection and difference are Python's.
 import functools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 
 from scope_openrlhf.verifier.forms import Bracket, Form, Items, Math, Named, Phrase, SetMeet, SetMinus, SetUnion, Words
@@ -95,6 +96,7 @@ def _positions(form: Form, rank: dict[Form, int], everything: frozenset[int]) ->
 
 def of_domain(left: str, form: Form, inner: Callable[[str], Form]) -> Form:
     """Conditions on a letter of a domain: the integers, where they are few; of another set what is in both."""
+    form = _without_letter(form)
     domain = left.partition(r"\in")[2].strip()
     if domain in ("", r"\mathbb{R}"):
         return form
@@ -108,6 +110,15 @@ def of_domain(left: str, form: Form, inner: Callable[[str], Form]) -> Form:
         if integers and 0 <= last - first < 100:
             return Items(tuple(Number(Fraction(n)) for n in range(first, last + 1)), braced=True)
     return Phrase((Words(domain), form))
+
+
+def _without_letter(form: Form) -> Form:
+    """A set without the letter in which its conditions are written: {y : y > 3} is {x : x > 3}."""
+    if isinstance(form, Bracket):
+        return replace(form, variable="")
+    if isinstance(form, SetUnion | SetMeet):
+        return type(form)(tuple(map(_without_letter, form.parts)))
+    return SetMinus(_without_letter(form.whole), form.removed) if isinstance(form, SetMinus) else form
 
 
 def both_bounds(forms: tuple[Form, ...]) -> SetMeet | None:

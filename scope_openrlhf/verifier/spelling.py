@@ -128,7 +128,7 @@ _ALIGNED = re.compile(
 )
 
 
-_PLAIN = re.compile(r"-?\d{1,20}(?:\.\d{1,20})?")
+_PLAIN = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?")
 """What is in the one spelling already: nine answers of ten."""
 
 

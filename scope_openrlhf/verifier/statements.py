@@ -31,6 +31,8 @@ _LINEAR = re.compile(r"(\d+)\s*[a-z]\s*([+-]\s*\d+)?|(\d+)\s*\+\s*(\d+)\s*[a-z]"
 
 def needs_its_name(g: Named) -> bool:
     """Whether a gold says nothing without its left side: f = g, T = T^{-1}, N(0, 1), gcd(m, n) = 1."""
+    if re.fullmatch(r"[a-zA-Z]\([a-z]\)", g.name):
+        return False  # f(x) = x
     value = as_latex(g.value)
     letters = isinstance(g.value, Words) or bool(re.fullmatch(r"\\?[a-zA-Z]+(?:_\{[^{}]*\})?|\|[^|]+\|", value))
     return (

@@ -91,7 +91,7 @@ COUNTED = {
     "each",
     "cup", "gallon", "piece", "slice", "mile", "liter", "litre", "pound", "dollar", "cent", "total",
     "altogether", "left", "remaining", "respectively", "ago", "later", "faster", "slower", "older", "younger",
-    "clockwise", "counterclockwise",
+    "exactly", "clockwise", "counterclockwise",
 }  # fmt: skip
 """Counted things whose names do not end in s, and what may stand behind a number without changing it."""
 PREPOSITIONS = {"of", "in", "per", "for", "on", "at", "to", "from", "with", "each", "every", "long", "tall", "wide"}
