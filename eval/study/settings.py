@@ -12,6 +12,7 @@ from scope_openrlhf.data.files import read_jsonl
 from scope_openrlhf.files.disk import write_whole
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError, nearest
+from scope_openrlhf.settings.ranges import Count, check_ranges
 
 STUDENT = "student"
 """The untrained one, where an algorithm's name could stand."""
@@ -27,11 +28,11 @@ class StudySettings:
     """all, or names with commas between."""
     seeds: str
     """Whole numbers with commas between."""
-    steps: int
+    steps: Count
     """Steps of each training run."""
-    problems: int
+    problems: Count
     """Held-out problems that models are tried on."""
-    samples: int
+    samples: Count
     """Samples of each problem."""
     runs: Path
     """Folder of the training runs and of the evaluations."""
@@ -101,8 +102,7 @@ class StudySettings:
 def check(settings: StudySettings) -> None:
     """Raise ConfigError for what cannot work, before anything starts. The folder of the runs is looked at by others."""
     names, _ = settings.algorithm_names, settings.seed_numbers
-    if min(settings.steps, settings.problems, settings.samples) < 1:
-        raise ConfigError("--steps, --problems and --samples must be at least 1")
+    check_ranges(settings, lambda name: f"--{name}")
     own = ("runs", "name", "seed", "steps", "algorithm", "openrlhf.ckpt.save_steps", "eval.path", "eval.samples")
     for override in settings.overrides:
         if (key := override.partition("=")[0]) in own or key.startswith("algorithm."):

@@ -15,9 +15,10 @@ from scope_openrlhf.run.errors import RunError
 from scope_openrlhf.run.folder import alone, delete_run, open_run
 from scope_openrlhf.run.fork import check_origin, fork
 from scope_openrlhf.run.terminal import quiet
-from scope_openrlhf.settings.command_line import CommandLine
+from scope_openrlhf.settings.command_line import CommandLine, number
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError, not_installed
+from scope_openrlhf.settings.ranges import Count, Positive
 
 # The training stack takes seconds to import, and prints. So it is imported inside the commands below, once the terminal
 # is quiet: a wrong key is told before that, and --help at once.
@@ -144,8 +145,12 @@ def command_line() -> CommandLine:
         "scope-train plan --config examples/scope_qwen3_1.7b.yaml --gpu-memory 80",
         "operations.md",
     )
-    dry.add_argument("--gpu-memory", type=float, default=80.0, metavar="GIB", help="of each GPU (default 80)")
-    dry.add_argument("--gpus-per-node", type=int, default=8, metavar="N", help="GPUs of each node (default 8)")
+    dry.add_argument(
+        "--gpu-memory", type=number(Positive), default=80.0, metavar="GIB", help="of each GPU (default 80)"
+    )
+    dry.add_argument(
+        "--gpus-per-node", type=number(Count), default=8, metavar="N", help="GPUs of each node (default 8)"
+    )
     line.add(
         "probe",
         "Start the teachers alone, check every replica, and stop.",
@@ -160,7 +165,7 @@ def command_line() -> CommandLine:
     )
     solve.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl", help="file of all rows, with solutions")
     solve.add_argument(
-        "--tries", type=int, default=4, metavar="N", help="solutions of each problem at most (default 4)"
+        "--tries", type=number(Count), default=4, metavar="N", help="solutions of each problem at most (default 4)"
     )
     for command in line.commands.values():  # those added below need no config
         what = "YAML file, see examples/ and docs/config.md"

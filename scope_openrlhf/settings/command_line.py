@@ -2,11 +2,27 @@
 
 import argparse
 import sys
+import typing
+from collections.abc import Callable
 from typing import Any
 
 import argcomplete
 
 from scope_openrlhf import __version__
+
+
+def number(hint: Any) -> Callable[[str], float]:
+    """The type of a flag that takes a number in a range. hint: one of settings/ranges.py, for instance Count."""
+    kind, within = typing.get_args(hint)
+
+    def read(text: str) -> float:
+        value = kind(text)
+        if value not in within:
+            raise argparse.ArgumentTypeError(f"must be {within}, got {value}")
+        return value
+
+    read.__name__ = kind.__name__  # argparse calls what it cannot read by this
+    return read
 
 
 class CommandLine:

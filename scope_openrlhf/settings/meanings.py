@@ -7,7 +7,7 @@ import textwrap
 import typing
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Any
 
 from scope_openrlhf.settings.parse import key_of
 from scope_openrlhf.settings.ranges import range_of
@@ -96,8 +96,3 @@ def spelled(value: Any) -> str:
     if value in ("", [], {}, None):
         return "none"
     return repr(value) if isinstance(value, str) and "\n" in value else str(value)
-
-
-def plain_type(hint: Any) -> Any:
-    """A type without its range."""
-    return typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint

@@ -70,3 +70,18 @@ def test_a_shell_completes_commands_and_flags(line, goes_on, tmp_path):
     command = f"{program} 8>{tmp_path}/said 9>/dev/null"
     subprocess.run(command, shell=True, env=os.environ | asked | {"COMP_POINT": str(len(line))}, capture_output=True)
     assert (tmp_path / "said").read_text().strip() == goes_on
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["plan", "--gpus-per-node", "0"], "--gpus-per-node: must be at least 1, got 0"),
+        (["plan", "--gpu-memory", "-1"], "--gpu-memory: must be above 0, got -1.0"),
+        (["traces", "--out", "x", "--tries", "0"], "--tries: must be at least 1, got 0"),
+        (["plan", "--gpus-per-node", "two"], "--gpus-per-node: invalid int value: 'two'"),
+    ],
+)
+def test_a_flag_out_of_its_range_is_told(capsys, arguments, message):
+    with pytest.raises(SystemExit) as stopped:
+        main([*arguments, "--config", "examples/cpu_tiny.yaml"])
+    assert stopped.value.code == 2 and message in capsys.readouterr().err
