@@ -20,8 +20,9 @@ function draw(parent, tag, attributes, text) {
   return element;
 }
 
-// $$...$$, \[...\], \(...\) and $...$; a dollar before a digit or a letter closes nothing: it is money
-const MATHS = /\$\$([^]{1,2000}?)\$\$|\\\[([^]{1,2000}?)\\\]|\\\(([^]{1,2000}?)\\\)|(?<![\\$\w])\$(?=\S)([^$\n]{1,500}?)(?<=\S)\$(?!\w)/g;
+// $$...$$, \[...\], \(...\) and $...$; a dollar before a digit or a letter closes nothing: it is money.
+// An opening mark ends the search of the one before, so that a text of nothing else takes no time.
+const MATHS = /\$\$([^]{1,2000}?)\$\$|\\\[((?:(?!\\\[)[^]){1,2000}?)\\\]|\\\(((?:(?!\\\()[^]){1,2000}?)\\\)|(?<![\\$\w])\$(?=\S)([^$\n]{1,500}?)(?<=\S)\$(?!\w)/g;
 const MOST_FORMULAS = 400; // of one text, so that a hostile one cannot hold up the page
 const spoken = new WeakMap();
 let typesetting = true;
