@@ -95,7 +95,7 @@ def _tree(args: Any) -> dict[str, Any]:
 
 def show(names: list[str], source: Source | None, out: TextIO) -> None:
     """Print the keys of these names, all without one. Raises ConfigError with the nearest for an unknown name."""
-    parts = [part for name in names for part in explained(name)] if names else list(everything())
+    parts = [part for name in names for part in explained(name)] if names else list(everything(source))
     for title, text, keys in parts:
         print(f"\n{title}" + (f"\n{wrapped(text, '')}" if text else ""), file=out)
         for key in keys:
@@ -107,12 +107,13 @@ Part = tuple[str, str, list[Key]]
 """A title, what is to be said below it, and keys."""
 
 
-def everything() -> Iterator[Part]:
-    """All keys, and where one reads on."""
+def everything(source: Source | None) -> Iterator[Part]:
+    """All keys; of OpenRLHF's flags those that are set."""
     for name, keys in sections().items():
         yield (f"[{name}]" if name else "[the run]"), "", keys
     yield "[algorithm]", "Each is a knob of all algorithms, or of those that are named.", all_knobs()
-    yield "[openrlhf]", "Flags of OpenRLHF's train_ppo_ray; `scope-train config openrlhf` lists them.", []
+    chosen = [key for key in flags() if source.origin(key.name) != "default"] if source else []
+    yield "[openrlhf]", "Flags of OpenRLHF's train_ppo_ray; `scope-train config openrlhf` lists all.", chosen
 
 
 def all_knobs() -> list[Key]:

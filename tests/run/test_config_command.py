@@ -99,6 +99,12 @@ def test_what_is_left_open_is_resolved_on_demand(capfd):
     assert "teacher.replicas: 1 (default) " in text
 
 
+def test_a_whole_config_shows_the_flags_that_it_sets(capfd):
+    text = said(capfd, "--config", TINY, "openrlhf.actor.max_norm=2.0")
+    assert "openrlhf.rollout.batch_size: 16 (file) " in text and "openrlhf.actor.max_norm: 2.0 (command line) " in text
+    assert "openrlhf.rollout.top_p" not in text
+
+
 def test_values_without_a_config_are_refused(capfd):
     assert cli.main(["config", "steps=1"]) == 2
     assert "--config" in capfd.readouterr().err
