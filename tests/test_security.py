@@ -102,7 +102,16 @@ def test_our_code_trusts_no_model_loads_no_pickle_and_calls_no_shell():
         ("flags.py", "exec"),
         *(
             (file, "trust_remote_code")
-            for file in ("contexts.py", "dry_run.py", "loading.py", "plan.py", "probe.py", "rollout.py", "traces.py")
+            for file in (
+                "contexts.py",
+                "dry_run.py",
+                "export.py",
+                "loading.py",
+                "plan.py",
+                "probe.py",
+                "rollout.py",
+                "traces.py",
+            )
         ),
     }
 
@@ -218,7 +227,7 @@ def test_ids_are_no_paths(tmp_path):
     store, _ = graded(inside, dict.fromkeys(HOSTILE, "rw"))
     write_results(store, inside)
     assert not [f for f in tmp_path.rglob("*") if f.is_file() and f.parent != inside]
-    assert (inside / "report.html").read_text().count("</script>") == 2  # the page's own
+    assert (inside / "report.html").read_text().count("</script>") == 5  # the page's own
 
 
 def test_the_grader_runs_no_answer(tmp_path):
