@@ -1,5 +1,6 @@
 """What make hands to the programs: names with spaces stay whole, and no two models meet in one folder."""
 
+import os
 import shlex
 import subprocess
 
@@ -8,7 +9,11 @@ import pytest
 
 def command(*arguments: str) -> list[str]:
     """The last command that make would run."""
-    made = subprocess.run(["make", "-n", "PROFILE=cpu", *arguments], capture_output=True, text=True, check=True)
+    # under `make test` the outer make hands on its flags
+    alone = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    made = subprocess.run(
+        ["make", "-n", "PROFILE=cpu", *arguments], capture_output=True, text=True, check=True, env=alone
+    )
     return shlex.split(made.stdout.replace("\\\n", " ").strip().splitlines()[-1])
 
 

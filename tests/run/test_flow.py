@@ -169,5 +169,5 @@ def test_the_same_command_again_says_that_it_is_done(finished):
     run, _, command, _ = finished
     before = (run / "metrics.jsonl").read_text()
     again = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert again.returncode == 0 and "is done. Train again under another name" in again.stdout
+    assert again.returncode == 0 and "is done. More steps=... go on from its last checkpoint" in again.stdout
     assert (run / "metrics.jsonl").read_text() == before

@@ -136,6 +136,7 @@ def opened(tmp_path_factory, browser):
     folder = tmp_path_factory.mktemp("pages")
     runs = [make_run(folder, name) for name in ("a", "b<i>")]
     file = page.write_pages(runs, folder / "both.html")
+    browser.get_log("browser")  # of the pages before, whose texts were stopped
     browser.get(f"file://{file}")
     return browser
 
