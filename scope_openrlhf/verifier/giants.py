@@ -7,7 +7,7 @@ MAX_BITS = 100_000
 MAX_FACTORIAL = 100_000
 """Largest n of which n! is computed modulo a prime."""
 _PRIMES = (2**61 - 1, 2**61 - 31, 2**61 - 45)
-"""Numbers that agree modulo all of these and are no fewer than 10^50 apart by chance in one of 10^55 cases."""
+"""Two different numbers agree modulo all three by chance once in some 10^55 cases."""
 
 
 class TooLarge(ValueError):
@@ -90,7 +90,7 @@ def _residue(expression: sympy.Expr, prime: int) -> int | None:
         for k in range(2, n + 1):
             product = product * k % prime
         return product
-    if getattr(expression, "func", None) is sympy.core.expr.UnevaluatedExpr:
+    if isinstance(expression, sympy.UnevaluatedExpr):
         return _residue(expression.args[0], prime)
     return None
 

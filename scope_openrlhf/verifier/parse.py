@@ -37,7 +37,7 @@ _IN_BASE = re.compile(
     r"(?:_\s*(?:\{\s*[⟦(]*\s*(?:base[ -]*)?(\w+)\s*[⟧)]*\s*\}|(\d))(?:\s*⟦[^⟧]*⟧)?"
     r"|⟦?\s*\(?(?:in )?base[ -]*⟧?\s*(\w+)\)?\s*⟧?)"
 )
-_LIST = re.compile(r"[,;]|⟦\s*(?:,\s*)?(?:and|or|&)\s*⟧|\s(?:and|or)\s|\\land(?![a-z])|\\&")
+_LIST = re.compile(r"[,;]|⟦\s*(?:,\s*)?(?:and|or|&)\s*⟧|\s(?:and|or)\s|\\&")
 _SEMICOLON = re.compile(r";")
 _OR = re.compile(r"⟦\s*(?:,\s*)?or\s*⟧|\sor\s")
 _AND = re.compile(r"⟦\s*(?:,\s*)?and\s*⟧|\sand\s")

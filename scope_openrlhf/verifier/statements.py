@@ -47,14 +47,12 @@ def same_relations(g: Form, a: Form, leaf: Leaf, again: Again) -> bool:
     """Compare where one side or both are relations, which may be turned into one another by algebra."""
     if not isinstance(g, Relation):
         if isinstance(g, Bracket) and isinstance(a, Relation):
-            letters = set(re.findall(r"(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])", a.left + a.right))
-            variable = g.variable or (letters.pop() if len(letters) == 1 else "")
+            variable = g.variable or _only_letter(a)
             return bool(variable) and same_relations(_as_relation(replace(g, variable=variable)), a, leaf, again)
         # "m + n = 3" where the question asks for m + n
         return isinstance(a, Relation) and a.sign == "=" and asks_for_one_value(a.left) and again(g, parse(a.right))
     if isinstance(a, Bracket):
-        letters = set(re.findall(r"(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])", g.left + g.right))
-        variable = a.variable or (letters.pop() if len(letters) == 1 else "")
+        variable = a.variable or _only_letter(g)
         a = _as_relation(replace(a, variable=variable)) if variable and len(a.items) == 2 else a
     if not isinstance(a, Relation):
         value = parse(g.right)
@@ -76,6 +74,12 @@ def same_relations(g: Form, a: Form, leaf: Leaf, again: Again) -> bool:
         pairs = [set(zip(*(re.findall("[A-Z]'?", side) for side in pair), strict=False)) for pair in sides]
         return pairs[0] in (pairs[1], {(y, x) for x, y in pairs[1]})
     return g.left == a.left and again(parse(g.right), parse(a.right)) if g.sign in ("in", "notin") else False
+
+
+def _only_letter(relation: Relation) -> str:
+    """The letter of a relation that has one alone, which an interval is then about; else empty."""
+    letters = set(re.findall(r"(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])", relation.left + relation.right))
+    return letters.pop() if len(letters) == 1 else ""
 
 
 def _as_relation(form: Bracket) -> Relation:
