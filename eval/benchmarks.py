@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from scope_openrlhf.data.benchmark import OURS, Columns, check
-from scope_openrlhf.data.files import read_jsonl
+from scope_openrlhf.data.files import READERS, is_read, read_file
 from scope_openrlhf.settings.errors import ConfigError, nearest
 from scope_openrlhf.verifier.gold import read_golds
 
@@ -20,7 +20,7 @@ def names() -> list[str]:
 
 
 def task_of(benchmark: str, columns: Columns = OURS) -> tuple[str, dict]:
-    """(short name, what a task file for it begins with) of a benchmark's name or of somebody's own .jsonl file.
+    """(short name, what a task file for it begins with) of a benchmark's name or of somebody's own file.
 
     columns: of an own file. Raises ConfigError for a name that there is not.
     """
@@ -28,9 +28,10 @@ def task_of(benchmark: str, columns: Columns = OURS) -> tuple[str, dict]:
     if file.is_file():
         return benchmark, {"include": str(file), "task": f"scope_{benchmark}"}
     own = Path(benchmark)
-    if own.suffix != ".jsonl":
+    if not is_read(own):
         raise ConfigError(
-            f"--benchmarks: there is no {benchmark}; {nearest(benchmark, names())} (A .jsonl file is a benchmark too)"
+            f"--benchmarks: there is no {benchmark}; {nearest(benchmark, names())} (A file is a benchmark too: "
+            f"{', '.join(READERS)})"
         )
     source: dict = {"benchmark": own.stem, "file": str(own.absolute())}
     if columns != OURS:
@@ -62,7 +63,7 @@ def dataset(
     file = file or default_file
     if file and not Path(file).is_file():
         raise ConfigError(f"there is no {file}; give --data-dir with {benchmark}.jsonl in it")
-    rows = read_jsonl(Path(file)) if file else _from_hub(benchmark, hub or {})
+    rows = read_file(Path(file)) if file else _from_hub(benchmark, hub or {})
     return {"test": datasets.Dataset.from_list(check(rows, file or benchmark, Columns(**columns or {})))}
 
 

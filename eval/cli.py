@@ -119,7 +119,7 @@ def add_model_flags(run: argparse.ArgumentParser, pair: argparse.ArgumentParser)
     """The flags that say which models, and on which problems."""
     run.add_argument("--model", required=True, help="a folder in Hugging Face form, or a hub id")
     known = ", ".join(benchmarks.names())
-    what = f"of {known}, or .jsonl files of problem and answer; comma-separated (default tiny)"
+    what = f"of {known}, or files of problem and answer (.jsonl, .json, .parquet, .csv); comma-separated (default tiny)"
     run.add_argument("--benchmarks", default="tiny", help=what)
     add_sampling_flags(run)
     what = "a training run: its models before and after, and what its config says of prompts and evaluation"
@@ -143,7 +143,7 @@ def add_sampling_flags(command: argparse.ArgumentParser) -> None:
     """The flags that become EvalSettings."""
     add = command.add_argument
     add("--out", type=Path, metavar="DIR", help="folder of samples, results and report")
-    add("--prompt-key", metavar="KEY", help="column of the problem in a .jsonl of your own (default problem)")
+    add("--prompt-key", metavar="KEY", help="column of the problem in a file of your own (default problem)")
     add("--answer-key", metavar="KEY", help="column of its gold answer (default answer)")
     add("--id-key", metavar="KEY", help="column of its id (default id); a row without one is called by its number")
     add("--data-dir", default="", metavar="DIR", help="folder with <benchmark>.jsonl; without it the hub is asked")

@@ -22,7 +22,7 @@ class EvalSettings:
     """
 
     benchmarks: str
-    """Names or .jsonl files, comma-separated."""
+    """Names or files, comma-separated."""
     prompt_key: str = "problem"
     """Column of the problem in somebody's own file; dots reach inside."""
     answer_key: str = "answer"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scope_openrlhf.data.benchmark import Columns
 from scope_openrlhf.data.benchmark import check as check_rows
-from scope_openrlhf.data.files import read_jsonl
+from scope_openrlhf.data.files import read_file
 from scope_openrlhf.files.disk import write_whole
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError, nearest
@@ -133,7 +133,7 @@ def heldout_text(settings: StudySettings) -> str:
     """The held-out problems as .jsonl under our names. Raises ConfigError if there are too few."""
     asked = settings.base.eval
     columns = Columns(id=asked.id_key, problem=asked.prompt_key, answer=asked.answer_key)
-    rows = subset(check_rows(read_jsonl(Path(asked.path)), f"eval.path {asked.path}", columns), settings.problems)
+    rows = subset(check_rows(read_file(Path(asked.path)), f"eval.path {asked.path}", columns), settings.problems)
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 

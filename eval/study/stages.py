@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scope_eval.benchmarks import check, content_hash
 from scope_eval.study.settings import STUDENT, StudySettings
-from scope_openrlhf.data.files import read_jsonl
+from scope_openrlhf.data.files import read_file
 from scope_openrlhf.files.fingerprint import files_fingerprint
 from scope_openrlhf.run.folder import WHOLE, open_run
 
@@ -86,7 +86,7 @@ def evaluated(study: StudySettings, name: str) -> bool:
     return (
         found is not None
         and (found["problems"], found["samples"]) == (study.problems, study.samples)
-        and found["data"]["hash"] == content_hash(check(read_jsonl(study.heldout), str(study.heldout)))
+        and found["data"]["hash"] == content_hash(check(read_file(study.heldout), str(study.heldout)))
         and all(found["settings"][k] == v for k, v in wanted.items())
         and (not model.is_dir() or results["identity"] == {"files": files_fingerprint(model)})
     )

@@ -20,14 +20,27 @@ _BETWEEN = re.compile(r"\s*[\[,]\s*")
 def read(path: str) -> list[dict]:
     """All rows. path: a .jsonl, .json, .parquet or .csv file, or owner/name on the hub. Raises ConfigError."""
     file, called = Path(path), f"data.path {path}"
-    if "://" not in path and (reader := READERS.get(file.suffix.lower())):
-        return reader(file, called)
+    if "://" not in path and is_read(file):
+        return read_file(file, called)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", path) or file.exists():
         raise ConfigError(
             f"{called} is neither a .jsonl, .json or .parquet file nor a dataset of the hub, owner/name (nor a .csv); "
             "name one of them"
         )
     return _from_hub(path)
+
+
+def is_read(file: Path) -> bool:
+    """Whether a file's ending says that its rows can be read."""
+    return file.suffix.lower() in READERS
+
+
+def read_file(file: Path, called: str = "") -> list[dict]:
+    """All rows of a file, by its ending. called: the file, in messages. Raises ConfigError."""
+    called = called or str(file)
+    if not is_read(file):
+        raise ConfigError(f"{called} is none of {', '.join(READERS)}; write its rows as one of them")
+    return READERS[file.suffix.lower()](file, called)
 
 
 def _from_hub(path: str) -> list[dict]:

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from scope_openrlhf.data.files import column, read_jsonl
+from scope_openrlhf.data.files import column, read_file
 from scope_openrlhf.data.problem import Problem
 from scope_openrlhf.data.prompts import Prompt, as_messages, read_prompt
 from scope_openrlhf.settings.errors import ConfigError
@@ -94,7 +94,7 @@ def held_out_note(problems: Sequence[Problem], exact: Sequence[int], alike: Sequ
 
 def _held_out(config: EvalConfig) -> Iterable[tuple[str, str]]:
     """(id, words) of each held-out problem."""
-    for number, row in enumerate(read_jsonl(Path(config.path))):
+    for number, row in enumerate(read_file(Path(config.path))):
         try:
             problem = read_prompt(column(row, config.prompt_key))
         except ValueError as error:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from scope_openrlhf.data.benchmark import Columns, check
-from scope_openrlhf.data.files import read_jsonl
+from scope_openrlhf.data.files import read_file
 from scope_openrlhf.data.prompts import as_text, lengths, unfolded, with_hint, with_system
 from scope_openrlhf.models.loading import positions
 from scope_openrlhf.settings.config import Config
@@ -14,13 +14,11 @@ from scope_openrlhf.settings.sections import EvalConfig
 
 def read_held_out(config: EvalConfig) -> list[dict[str, str]]:
     """The held-out problems, none where none are wanted. Raises ConfigError if they cannot be scored."""
-    path, called = Path(config.path), f"eval.path {config.path}"
     if not config.path:
         return []
-    if path.is_file() and path.suffix != ".jsonl":
-        raise ConfigError(f"{called} must be a .jsonl of problems and their answers")
+    called = f"eval.path {config.path}"
     columns = Columns(id=config.id_key, problem=config.prompt_key, answer=config.answer_key)
-    return check(read_jsonl(path, called), called, columns)
+    return check(read_file(Path(config.path), called), called, columns)
 
 
 def check_asked(problems: list[dict[str, str]], config: Config, tokenizer: Any, model_config: Any) -> None:

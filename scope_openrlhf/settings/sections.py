@@ -135,8 +135,8 @@ class TeacherConfig(TeacherSettings):
 @dataclass(frozen=True, kw_only=True)
 class EvalConfig:
     path: str = ""
-    """Held-out problems: a .jsonl of problems with their answers, optionally with a stratum each. Empty: no evaluation
-    after training."""
+    """Held-out problems: a .jsonl, .json, .parquet or .csv of problems with their answers, optionally with a stratum
+    each. Empty: no evaluation after training."""
     prompt_key: str = "problem"
     """Column of the held-out problem, as data.prompt_key."""
     answer_key: str = "answer"

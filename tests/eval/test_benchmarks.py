@@ -113,7 +113,7 @@ def test_missing_data_say_what_to_give(tmp_path):
     with pytest.raises(ConfigError, match="is not UTF-8"):
         (tmp_path / "amc23.jsonl").write_bytes('{"id": "é"}'.encode("latin-1"))
         dataset("amc23", data_dir=str(tmp_path))
-    with pytest.raises(ConfigError, match="did you mean math500.*A .jsonl file is a benchmark too"):
+    with pytest.raises(ConfigError, match=r"did you mean math500.*A file is a benchmark too: .jsonl, .json"):
         task_of("math50")
     with pytest.raises(ConfigError, match="there is no .*nowhere.jsonl"):
         dataset(**task_of("nowhere.jsonl")[1]["dataset_kwargs"])

@@ -3,8 +3,11 @@
 import json
 from pathlib import Path
 
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
 
+from scope_eval.benchmarks import dataset, task_of
 from scope_openrlhf.run.held_out import read_held_out
 from scope_openrlhf.run.plan import make_plan
 from scope_openrlhf.settings.config import Config
@@ -26,6 +29,30 @@ def test_columns_are_mapped_in_the_evaluation_as_in_training(tmp_path):
     ]
     notes = make_plan(mapped, dry=True).notes
     assert "held out: none of the 2 problems of eval.path is in the data" in notes
+
+
+@pytest.mark.parametrize("ending", [".json", ".parquet", ".csv"])
+def test_a_held_out_file_may_have_every_form_of_the_training_data(tmp_path, ending):
+    file = tmp_path / f"held{ending}"
+    table = pyarrow.table({"id": ["a", "b"], "problem": ["1+1?", "1+2?"], "answer": ["2", "3"]})
+    if ending == ".json":
+        file.write_text(json.dumps(table.to_pylist()))
+    elif ending == ".parquet":
+        pyarrow.parquet.write_table(table, file)
+    else:
+        pyarrow.csv.write_csv(table, file)
+    asked = Config.load("examples/cpu_tiny.yaml", [f"eval.path={file}"]).eval
+    rows = [("a", "1+1?", "2"), ("b", "1+2?", "3")]
+    assert [(r["id"], r["problem"], r["answer"]) for r in read_held_out(asked)] == rows
+    scored = dataset(**task_of(str(file))[1]["dataset_kwargs"])["test"]
+    assert [(r["id"], r["problem"], r["answer"]) for r in scored] == rows
+
+
+def test_a_held_out_file_of_another_form_is_refused_by_its_ending(tmp_path):
+    (tmp_path / "held.xlsx").write_text("")
+    asked = Config.load("examples/cpu_tiny.yaml", [f"eval.path={tmp_path / 'held.xlsx'}"]).eval
+    with pytest.raises(ConfigError, match="held.xlsx is none of .jsonl, .json, .parquet, .csv"):
+        read_held_out(asked)
 
 
 LONG = {"id": "long", "problem": "+".join("1" * 40) + "=", "answer": "40"}
