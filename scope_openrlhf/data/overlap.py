@@ -7,6 +7,7 @@ spacing alone: "Find $x + 1$ ." and "find x+1".
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from scope_openrlhf.data.files import column, read_file
@@ -34,72 +35,133 @@ def words(prompt: Prompt) -> str:
     return "\n\n".join(message["content"] for message in as_messages(prompt) if message["role"] == "user")
 
 
+class Keys:
+    """What tells problems apart: of each one a key of its letters, and one that those alike share.
+
+    Hashes alone, so that a million problems take megabytes; nobody forges them.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = problems
+        self.exact = [hash(words(p.prompt)) for p in problems]
+        self.alike = [hash(normalised(words(p.prompt))) for p in problems]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A problem that was there before."""
+
+    at: int
+    """Its number among the problems."""
+    first: int
+    """That of the first one like it."""
+    exact: bool
+    """Whether one before has the same letters."""
+    other_answer: bool
+    """Whether the first one has another answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A held-out problem that is in the data."""
+
+    name: str
+    at: int
+    """Number of the problem of the data."""
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """A file of held-out problems against the data."""
+
+    called: str
+    count: int
+    trained: list[Trained]
+
+
 def overlap_notes(problems: Sequence[Problem], config: EvalConfig) -> list[str]:
     """What is to be said of problems that are there twice, among themselves and held out.
 
     Raises ConfigError for a held-out problem that cannot be read.
     """
-    # hashes alone, so that a million problems take megabytes; nobody forges them
-    exact = [hash(words(p.prompt)) for p in problems]
-    alike = [hash(normalised(words(p.prompt))) for p in problems]
-    notes = [duplicates_note(problems, exact, alike)]
+    keys = Keys(problems)
+    notes = [repeats_note(keys, repeats(keys))]
     if config.path:
-        notes.append(held_out_note(problems, exact, alike, config))
+        notes.append(held_out_note(keys, held_out(keys, config, f"eval.path {config.path}")))
     return notes
 
 
-def duplicates_note(problems: Sequence[Problem], exact: Sequence[int], alike: Sequence[int]) -> str:
-    """How many rows repeat a problem. exact, alike: a key of each problem, letter for letter and normalised."""
-    first = _first(alike)
-    again = [(row, first[key]) for row, key in enumerate(alike) if first[key] != row]
-    if not again:
-        return f"problems: {len(problems)}, none of them twice"
-    letters = len(exact) - len(set(exact))
-    others = [(row, before) for row, before in again if problems[row].answer != problems[before].answer]
+def repeats(keys: Keys) -> list[Repeat]:
+    """The rows that repeat a problem, in their order."""
+    first, seen, found = _first(keys.alike), set[int](), []
+    for at, (exact, alike) in enumerate(zip(keys.exact, keys.alike, strict=True)):
+        if (before := first[alike]) != at:
+            other = keys.problems[at].answer != keys.problems[before].answer
+            found.append(Repeat(at, before, exact in seen, other))
+        seen.add(exact)
+    return found
+
+
+def repeats_note(keys: Keys, found: Sequence[Repeat]) -> str:
+    """How many rows repeat a problem."""
+    if not found:
+        return f"problems: {len(keys.problems)}, none of them twice"
+    letters = sum(repeat.exact for repeat in found)
+    others = [repeat for repeat in found if repeat.other_answer]
     line = (
-        f"duplicates: {len(again)} of {len(problems)} rows repeat a problem ({letters} letter for letter, "
-        f"{len(again) - letters} {_ALIKE}), {len({before for _, before in again})} problems are there more than once; "
-        f"{_pairs(again, problems)}"
+        f"duplicates: {len(found)} of {len(keys.problems)} rows repeat a problem ({letters} letter for letter, "
+        f"{len(found) - letters} {_ALIKE}), {len({r.first for r in found})} problems are there more than once; "
+        f"{_pairs(found, keys)}"
     )
     if others:
-        line += f". {len(others)} of them have another answer than the first time: {_pairs(others, problems)}"
+        line += f". {len(others)} of them have another answer than the first time: {_pairs(others, keys)}"
     return line
 
 
-def held_out_note(problems: Sequence[Problem], exact: Sequence[int], alike: Sequence[int], config: EvalConfig) -> str:
-    """How many held-out problems train. Raises ConfigError for one that cannot be read."""
-    held = list(_held_out(config))
-    trained, trained_alike = _first(exact), _first(alike)
-    letters: list[str] = []
-    similar: list[str] = []
+def held_out(keys: Keys, config: EvalConfig, called: str) -> HeldOut:
+    """The held-out problems of eval.path that train, those of the same letters first.
+
+    called: that file, in messages. Raises ConfigError for a problem that cannot be read.
+    """
+    held = list(_held_out(config, called))
+    trained, trained_alike = _first(keys.exact), _first(keys.alike)
+    found = []
     for name, text in held:
         # a row of the data may bring the instruction that evaluation adds
         asked = [text, f"{text}\n\n{config.instruction}"]
-        for found, rows, keys in (
-            (letters, trained, map(hash, asked)),
-            (similar, trained_alike, (hash(normalised(text)) for text in asked)),
+        for exact, rows, of_texts in (
+            (True, trained, map(hash, asked)),
+            (False, trained_alike, (hash(normalised(text)) for text in asked)),
         ):
-            row = next((rows[key] for key in keys if key in rows), None)
+            row = next((rows[key] for key in of_texts if key in rows), None)
             if row is not None:
-                found.append(f"{name} is row {problems[row].id}")
+                found.append(Trained(name, row, exact))
                 break
-    if not letters and not similar:
-        return f"held out: none of the {len(held)} problems of eval.path is in the data"
+    return HeldOut(called, len(held), sorted(found, key=lambda one: not one.exact))
+
+
+def held_out_note(keys: Keys, held: HeldOut) -> str:
+    """How many held-out problems train."""
+    if not held.trained:
+        return f"held out: none of the {held.count} problems of {held.called} is in the data"
+    letters = sum(one.exact for one in held.trained)
     return (
-        f"warning: {len(letters) + len(similar)} of {len(held)} held-out problems of eval.path are in the data "
-        f"({len(letters)} letter for letter, {len(similar)} {_ALIKE}): {_some(letters + similar)}; remove them from "
+        f"warning: {len(held.trained)} of {held.count} held-out problems of {held.called} are in the data "
+        f"({letters} letter for letter, {len(held.trained) - letters} {_ALIKE}): "
+        f"{_some([f'{one.name} is row {keys.problems[one.at].id}' for one in held.trained])}; remove them from "
         "one of the two, or evaluation counts what was learnt by heart"
     )
 
 
-def _held_out(config: EvalConfig) -> Iterable[tuple[str, str]]:
+def _held_out(config: EvalConfig, called: str) -> Iterable[tuple[str, str]]:
     """(id, words) of each held-out problem."""
-    for number, row in enumerate(read_file(Path(config.path))):
+    for number, row in enumerate(read_file(Path(config.path), called)):
         try:
             problem = read_prompt(column(row, config.prompt_key))
         except ValueError as error:
             raise ConfigError(
-                f"eval.path {config.path}, row {number} (counted from 0): its problem cannot be asked: {error}"
+                f"{called}, row {number} (counted from 0): its problem cannot be asked: {error}"
             ) from None
         name = column(row, config.id_key)
         yield str(number if name is None else name), words(problem)
@@ -110,8 +172,8 @@ def _first(keys: Sequence[int]) -> dict[int, int]:
     return {keys[row]: row for row in reversed(range(len(keys)))}
 
 
-def _pairs(rows: Sequence[tuple[int, int]], problems: Sequence[Problem]) -> str:
-    return _some([f"row {problems[row].id} is row {problems[before].id}" for row, before in rows])
+def _pairs(found: Sequence[Repeat], keys: Keys) -> str:
+    return _some([f"row {keys.problems[r.at].id} is row {keys.problems[r.first].id}" for r in found])
 
 
 def _some(texts: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from scope_openrlhf.data.files import read
-from scope_openrlhf.data.layouts import guess_columns
+from scope_openrlhf.data.layouts import guess_columns, which_may_be
 from scope_openrlhf.settings.errors import ConfigError
 
 CHAT = [{"from": "human", "value": "1+1?"}]
@@ -34,10 +34,22 @@ def test_a_column_that_reads_in_more_rows_comes_first():
     assert guess_columns(rows, "f") == ("question", "final_answer")
 
 
-def test_data_without_such_columns_are_told_with_those_that_they_have():
-    with pytest.raises(
-        ConfigError, match="no column of f reads as gold answers; its columns are problem, b: name them"
-    ):
-        guess_columns([{"problem": "1+1?", "b": 1}], "f")
-    with pytest.raises(ConfigError, match="no column of f reads as problems; its columns are none"):
+def test_data_without_such_columns_are_told_with_those_that_they_have_and_which_may_be_meant():
+    rows = [{"Nummer": f"n{i}", "Frage": f"Wie viel ist {i}+1?", "Loesung": i + 1, "von": "mir"} for i in range(3)]
+    with pytest.raises(ConfigError) as raised:
+        guess_columns(rows, "f")
+    assert str(raised.value) == (
+        "no column of f has a name known for problems; its columns are Nummer, Frage, Loesung, von: name them with "
+        "--prompt-key and --answer-key (problems may be in Frage or Nummer; gold answers may be in Loesung or Nummer "
+        "or Frage)"
+    )
+    with pytest.raises(ConfigError, match="for gold answers; its columns are problem, b: name them with data.a and b"):
+        guess_columns([{"problem": "1+1?", "b": "proof"}], "f", keys=("data.a", "b"))
+    with pytest.raises(ConfigError, match="a name known for problems; its columns are none: name them"):
         guess_columns([], "f")
+
+
+def test_what_stands_inside_objects_may_be_meant_too():
+    rows = [{"q": {"text": f"{i}+1?"}, "a": {"value": i}} for i in range(2)]
+    assert which_may_be(rows) == " (problems may be in q.text; gold answers may be in a.value or q.text)"
+    assert which_may_be([{"x": None}]) == ""

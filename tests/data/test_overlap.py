@@ -52,13 +52,13 @@ def test_held_out_problems_that_train_are_named_with_and_without_their_instructi
     file = tmp_path / "held.jsonl"
     held = {"h": "1+1?", "i": "1 + 2?", "j": [{"role": "user", "content": "1+3?"}], "k": "9+9?"}
     file.write_text("".join(json.dumps({"id": i, "problem": p, "answer": "1"}) + "\n" for i, p in held.items()))
-    config = EvalConfig(path=str(file), instruction="Think.")
+    config, called = EvalConfig(path=str(file), instruction="Think."), f"eval.path {file}"
     _, note = overlap_notes(problems("1+1?", "1+2?", "1+3?\n\nThink."), config)
     assert note.startswith(
-        "warning: 3 of 4 held-out problems of eval.path are in the data (2 letter for letter, 1 but for case, spaces "
+        f"warning: 3 of 4 held-out problems of {called} are in the data (2 letter for letter, 1 but for case, spaces "
         "and punctuation): h is row a, j is row c, i is row b; remove them"
     )
-    assert overlap_notes(problems("5+5?"), config)[1] == "held out: none of the 4 problems of eval.path is in the data"
+    assert overlap_notes(problems("5+5?"), config)[1] == f"held out: none of the 4 problems of {called} is in the data"
     file.write_text('{"id": "h", "problem": 7, "answer": "1"}\n')
     with pytest.raises(
         ConfigError, match=r"eval.path .*held.jsonl, row 0 \(counted from 0\): its problem cannot be asked: it is 7"

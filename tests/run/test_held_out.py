@@ -28,7 +28,7 @@ def test_columns_are_mapped_in_the_evaluation_as_in_training(tmp_path):
         ("1", "1+2?", "3"),
     ]
     notes = make_plan(mapped, dry=True).notes
-    assert "held out: none of the 2 problems of eval.path is in the data" in notes
+    assert f"held out: none of the 2 problems of eval.path {mapped.eval.path} is in the data" in notes
 
 
 @pytest.mark.parametrize("ending", [".json", ".parquet", ".csv"])
