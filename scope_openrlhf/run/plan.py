@@ -7,12 +7,9 @@ from typing import Any
 
 import yaml
 
-from scope_openrlhf import algorithms
 from scope_openrlhf.algorithms.base.contract import Algorithm
 from scope_openrlhf.data.order import order_problems
-from scope_openrlhf.data.overlap import overlap_notes
 from scope_openrlhf.data.problem import Problem
-from scope_openrlhf.data.problems import hinted, load_problems
 from scope_openrlhf.files import checkpoint
 from scope_openrlhf.files.disk import whole_rows, write_whole
 from scope_openrlhf.host import luggage
@@ -21,6 +18,7 @@ from scope_openrlhf.host.schedule import rate_share
 from scope_openrlhf.models import foreign_code, loading
 from scope_openrlhf.models.params import check_params
 from scope_openrlhf.run import checks
+from scope_openrlhf.run.chosen import choose_teachers, load_algorithm, read_problems, title_of
 from scope_openrlhf.run.folder import take_over
 from scope_openrlhf.run.held_out import check_asked, read_held_out
 from scope_openrlhf.run.prompts import Prompts, length_notes, render
@@ -97,67 +95,6 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
     if not dry:
         write_plan(plan, config, ordered)
     return plan
-
-
-def load_algorithm(config: Config) -> Algorithm:
-    """The algorithm with its knobs, those of `algorithms` checked too. Raises ConfigError."""
-    try:
-        algorithm = algorithms.load(**config.algorithm)
-        for name, knobs in config.algorithms.items():
-            algorithms.load(name, **knobs)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(str(error)) from None
-    if algorithm.asks.context_scorer == "initial" and config.student.trust_remote_code:
-        raise ConfigError(
-            "algorithm.context_scorer=initial keeps a copy of the student in a teacher engine, which runs no Python "
-            "files of a model; set algorithm.context_scorer=student, or leave student.trust_remote_code out"
-        )
-    return algorithm
-
-
-COPY = "the copy of student.path that algorithm.context_scorer=initial keeps"
-
-
-def choose_teachers(config: Config, algorithm: Algorithm) -> dict[str, TeacherConfig]:
-    """The teachers that the algorithm asks, by name, as they are written. Raises ConfigError where it has none."""
-    asks = algorithm.asks
-    if not asks.teacher:
-        return {}
-    if asks.context_scorer == "initial":
-        # a group of its own, with the other settings of `teacher`
-        teachers = {"": replace(config.teacher, path=config.student.path, revision="", urls=[])}
-    else:
-        teachers = config.all_teachers
-    if not teachers:
-        raise ConfigError(f"algorithm {config.algorithm['name']} needs a teacher; set teacher.path or teacher.urls")
-    if asks.contexts_by_teacher and (len(teachers) > 1 or any(t.sleep for t in teachers.values())):
-        raise ConfigError(
-            "algorithm.context_scorer other than student asks one teacher after the rollouts have ended; leave "
-            "teachers and teacher.sleep out"
-        )
-    return teachers
-
-
-def title_of(name: str, algorithm: Algorithm) -> str:
-    """What of the config says which model a teacher is, for messages."""
-    return COPY if algorithm.asks.context_scorer == "initial" else f"{section_of(name)}.path"
-
-
-def read_problems(
-    config: Config, algorithm: Algorithm, teachers: dict[str, TeacherConfig]
-) -> tuple[list[Problem], list[str]]:
-    """The problems, with the algorithm's hints in their prompts, and notes: on rows left out, repeats and traces."""
-    asks = algorithm.asks
-    named = teachers if config.teachers and asks.context_scorer != "initial" else ()
-    loaded = load_problems(config.data, named, asks.traces)
-    problems: list[Problem] = loaded
-    notes = [*loaded.notes, *overlap_notes(problems, config.eval)]
-    if asks.traces:
-        traced = sum(bool(problem.trace) for problem in problems)
-        notes += [f"worked solutions: {traced} of {len(problems)} problems have one in {config.data.trace_key!r}"]
-    if asks.hinted_prompts:
-        problems = [hinted(problem, algorithm.prompt_hint) for problem in problems]
-    return problems, notes
 
 
 def check_models(config: Config, algorithm: Algorithm, teachers: dict[str, TeacherConfig], dry: bool) -> Models:
