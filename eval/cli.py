@@ -136,7 +136,7 @@ def add_folders(regrade: argparse.ArgumentParser, compare: argparse.ArgumentPars
     regrade.add_argument("folder", type=Path, metavar="DIR", help=what)
     compare.add_argument("before", type=Path, metavar="A", help=what)
     compare.add_argument("after", type=Path, metavar="B", help="the same of the other model")
-    compare.add_argument("--out", type=Path, metavar="DIR", help="folder for compare.json and compare.md")
+    compare.add_argument("--out", type=Path, metavar="DIR", help="folder for compare.html, compare.md, compare.json")
 
 
 def add_sampling_flags(command: argparse.ArgumentParser) -> None:

@@ -1,12 +1,14 @@
 """What the sub-commands of scope-eval do: one model, a pair, a folder graded anew, two folders compared."""
 
+import contextlib
 import json
 import sys
 from pathlib import Path
 from typing import Any, TextIO
 
-from scope_eval import report, results
+from scope_eval import compare_page, report, results
 from scope_eval.compare import compare, table
+from scope_eval.compare_page import Side
 from scope_eval.evaluate import STORE, evaluate, finished, versions, write_results
 from scope_eval.grade import grade_samples
 from scope_eval.results import Graded
@@ -30,9 +32,10 @@ def pair(settings: PairSettings) -> None:
     with quiet(out / "eval.log") as (terminal, err):
         for name, model in models.items():
             evaluate(model, out / name, settings.asked, err)
-        comparison = compare_and_write(out / "before", out / "after", out)
+        comparison = compare_and_write({name: out / name for name in models}, out)
         for name in models:
             print(f"{name}: {out / name}/report.html", file=terminal)
+        print(f"side by side: {out}/compare.html", file=terminal)
         first = next(iter(comparison["benchmarks"].values()))
         (out / "pair.json").write_text(json.dumps(results.strict(first), indent=2) + "\n")
         print(report.pair_table(comparison), file=terminal)
@@ -53,25 +56,31 @@ def regrade(folder: Path) -> None:
 
 
 def compare_folders(before: Path, after: Path, out: Path | None) -> None:
-    """Show two folders of `run` side by side, paired by problem; write compare.json and compare.md if out is given."""
-    comparison = compare_and_write(before, after, out)
+    """Show two folders of `run` side by side, paired by problem; write page, table and numbers if out is given."""
+    comparison = compare_and_write({"A": before, "B": after}, out)
     print(table(comparison, (str(before), str(after))))
-
-
-def compare_and_write(before: Path, after: Path, out: Path | None) -> dict[str, Any]:
-    """The comparison of two folders, also as compare.json and compare.md in out, if it is given."""
-    sides: list[dict[str, Graded]] = []
-    for folder in (before, after):
-        store = open_store(folder)
-        try:
-            sides.append({b["name"]: Graded(store, b) for b in finished(store)})
-        finally:
-            store.close()
-    comparison = compare(*sides)
     if out:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "compare.json").write_text(json.dumps(results.strict(comparison), indent=2) + "\n")
-        (out / "compare.md").write_text(table(comparison, (str(before), str(after))) + "\n")
+        print(f"written: {out}/compare.html, compare.md, compare.json")
+
+
+def compare_and_write(folders: dict[str, Path], out: Path | None) -> dict[str, Any]:
+    """The comparison of two folders, also as compare.html, compare.md and compare.json in out, if it is given.
+
+    folders: what the page calls each of the two -> its folder.
+    """
+    with contextlib.ExitStack() as stack:
+        sides = []
+        for name, folder in folders.items():
+            store = stack.enter_context(contextlib.closing(open_store(folder)))
+            sides.append(Side(name, folder, store, {b["name"]: Graded(store, b) for b in finished(store)}))
+        before, after = sides
+        comparison = compare(before.graded, after.graded)
+        if out:
+            out.mkdir(parents=True, exist_ok=True)
+            (out / "compare.json").write_text(json.dumps(results.strict(comparison), indent=2) + "\n")
+            names = (str(before.folder), str(after.folder))
+            (out / "compare.md").write_text(table(comparison, names) + "\n")
+            compare_page.write(comparison, (before, after), out / "compare.html")
     return comparison
 
 

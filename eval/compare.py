@@ -27,7 +27,7 @@ def compare(before: dict[str, Graded], after: dict[str, Graded]) -> dict[str, An
     """{"benchmarks": {name: ...}, "notes": [what a reader should know]} over what both have with the same data.
 
     Each benchmark has n, k, before and after (metrics.accuracy), difference (metrics.paired_difference), p (permutation
-    test of Avg), p_holm, flips, strata. Raises ConfigError if there is nothing to compare.
+    test of Avg), p_holm, measures, flips, strata, problems. Raises ConfigError if there is nothing to compare.
     """
     found, notes = {}, [f"{name} is in one of them alone" for name in sorted(before.keys() ^ after.keys())]
     for name in (n for n in before if n in after):
@@ -47,6 +47,8 @@ def compare(before: dict[str, Graded], after: dict[str, Graded]) -> dict[str, An
         raise ConfigError("there is no benchmark to compare: " + "; ".join(notes))
     for name, p in metrics.holm({name: c["p"] for name, c in found.items()}).items():
         found[name]["p_holm"] = p
+        for measure, m in found[name]["measures"].items():
+            m["after_is"] = told_apart(m["difference"], m["ci"], p if measure == "avg" else 0.0)
     return {"benchmarks": found, "notes": notes}
 
 
@@ -54,7 +56,9 @@ def pair(before: Graded, after: Graded) -> dict[str, Any]:
     """What compare says of one benchmark, over the problems that both have samples of."""
     where = {p["id"]: i for i, p in enumerate(after.problems)}
     rows = [(p, i, where[p["id"]]) for i, p in enumerate(before.problems) if p["id"] in where]
-    old, new = [before.correct[i] for _, i, _ in rows], [after.correct[j] for _, _, j in rows]
+    was, now = before.correct, after.correct
+    old, new = [was[i] for _, i, _ in rows], [now[j] for _, _, j in rows]
+    said, says = before.answers, after.answers
     difference = metrics.paired_difference(old, new)
     k = difference["k"]
     strata = {}
@@ -71,6 +75,7 @@ def pair(before: Graded, after: Graded) -> dict[str, Any]:
         "after": metrics.accuracy(new, k),
         "difference": difference,
         "p": metrics.permutation_p(old, new),
+        "measures": measures((old, [said[i] for _, i, _ in rows]), (new, [says[j] for _, _, j in rows]), k),
         "flips": flips([p["id"] for p, _, _ in rows], old, new, k),
         "strata": strata,
         "problems": [
@@ -78,6 +83,44 @@ def pair(before: Graded, after: Graded) -> dict[str, Any]:
             for (p, _, _), a, b in zip(rows, old, new, strict=True)
         ],
     }
+
+
+Samples = tuple[metrics.Correct, metrics.Answers]
+"""What of a model's samples is right, and the classes of their answers, both (problems, n)."""
+
+
+def measures(before: Samples, after: Samples, k: int) -> dict[str, dict[str, Any]]:
+    """{"avg" | "pass" | "maj": {"before", "before_ci", "after", "after_ci", "difference", "ci"}} of the same problems.
+
+    Pass and maj are those of k samples. Intervals are of 95%: Wilson's of each model, Student's of the difference.
+    """
+    values = {
+        "avg": [metrics.per_problem_avg(correct) for correct, _ in (before, after)],
+        "pass": [metrics.per_problem_pass(correct, k) for correct, _ in (before, after)],
+        "maj": [metrics.per_problem_maj(answers, correct, k) for correct, answers in (before, after)],
+    }
+    found = {}
+    for measure, (old, new) in values.items():
+        change = [b - a for a, b in zip(old, new, strict=True)]
+        found[measure] = {
+            "before": sum(old) / len(old),
+            "before_ci": metrics.wilson_interval(old, 0.95),
+            "after": sum(new) / len(new),
+            "after_ci": metrics.wilson_interval(new, 0.95),
+            "difference": sum(change) / len(change),
+            "ci": metrics.t_interval(change, 0.95),
+        }
+    return found
+
+
+def told_apart(difference: float, interval: metrics.Interval, p: float) -> str:
+    """higher or lower, where the interval leaves out zero and p is under 0.05; else not told apart.
+
+    An interval of NaN, of a single problem, tells nothing apart.
+    """
+    if p < 0.05 and (interval[0] > 0 or interval[1] < 0):
+        return "higher" if difference > 0 else "lower"
+    return "not told apart"
 
 
 def flips(ids: list[str], before: metrics.Correct, after: metrics.Correct, k: int) -> dict[str, list[str]]:

@@ -51,7 +51,7 @@ def maj_at_k(answers: Answers, correct: Correct, k: int) -> float:
     answers: for each sample the class of its answer, equal for equivalent ones; None (no answer) wins only where
     nothing else was said. Ties are averaged. Raises ValueError if a problem has fewer than k samples.
     """
-    return _mean(_per_problem_maj(answers, correct, k))
+    return _mean(per_problem_maj(answers, correct, k))
 
 
 def avg_interval(correct: Correct, level: float = 0.95) -> Interval:
@@ -71,7 +71,7 @@ def best_interval(correct: Correct, k: int, level: float = 0.95) -> Interval:
 
 def maj_interval(answers: Answers, correct: Correct, k: int, level: float = 0.95) -> Interval:
     """Wilson's interval of maj@k over problems."""
-    return wilson_interval(_per_problem_maj(answers, correct, k), level)
+    return wilson_interval(per_problem_maj(answers, correct, k), level)
 
 
 def variance_parts(correct: Correct) -> dict[str, float]:
@@ -163,11 +163,8 @@ def per_problem_pass(correct: Correct, k: int) -> list[float]:
     return [1 - math.comb(len(row) - sum(map(bool, row)), k) / math.comb(len(row), k) for row in correct]
 
 
-def _per_problem_best(correct: Correct, k: int) -> list[float]:
-    return [1 - (1 - p) ** k for p in per_problem_avg(correct)]
-
-
-def _per_problem_maj(answers: Answers, correct: Correct, k: int) -> list[float]:
+def per_problem_maj(answers: Answers, correct: Correct, k: int) -> list[float]:
+    """(problems,): what maj_at_k is the mean of. Raises ValueError if a problem has fewer than k samples."""
     if k < 1 or any(len(row) < k for row in correct):
         raise ValueError(f"maj@{k} needs at least {k} >= 1 samples of every problem")
     votes = []
@@ -175,6 +172,10 @@ def _per_problem_maj(answers: Answers, correct: Correct, k: int) -> list[float]:
         blocks = [slice(i * k, (i + 1) * k) for i in range(len(right) // k)]
         votes.append(_mean([_majority(said[b], right[b]) for b in blocks]))
     return votes
+
+
+def _per_problem_best(correct: Correct, k: int) -> list[float]:
+    return [1 - (1 - p) ** k for p in per_problem_avg(correct)]
 
 
 def _majority(said: Sequence[Hashable | None], right: Sequence[bool]) -> float:

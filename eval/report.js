@@ -1,16 +1,11 @@
 "use strict";
 // The page of an evaluation. Texts of models and benchmarks go in as text nodes only.
-const { summary, published, problems, whole } = data;
+const { summary, published, problems } = data;
 const [VERDICT, ANSWER, REASON, TOKENS, FINISH, SEED, ENGINE, REPEATS, TEXT] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
 const right = (s) => s[VERDICT] === "right" && s[FINISH] !== "length";
 const share = (p) => p.samples.filter(right).length / p.samples.length;
 const asked = (b) => (b.data.of > b.problems ? `the first ${b.problems} of ${b.data.of}` : `${b.problems}`);
 const say100 = (v) => `${Math.round(100 * v)}`;
-
-function value(row, x, interval) {
-  const cell = add(row, "td", percent(x));
-  if (interval && interval[0] !== null) add(cell, "small", `[${(100 * interval[0]).toFixed(1)}, ${(100 * interval[1]).toFixed(1)}]`);
-}
 
 function scores() {
   const table = $("scores");
@@ -20,16 +15,16 @@ function scores() {
   for (const [name, b] of Object.entries(summary.benchmarks)) {
     const row = add(body, "tr");
     for (const text of [name, asked(b), b.samples]) add(row, "td", text);
-    value(row, b.avg, b.avg_ci);
-    value(row, b.pass[b.samples], b.pass_ci[b.samples]);
-    value(row, b.maj, b.maj_ci);
-    value(row, b.best_with_replacement, b.best_with_replacement_ci);
-    for (const x of [b.truncated, b.repeating, b.no_box, b.failed, b.distinct]) value(row, x);
+    percentCell(row, b.avg, b.avg_ci);
+    percentCell(row, b.pass[b.samples], b.pass_ci[b.samples]);
+    percentCell(row, b.maj, b.maj_ci);
+    percentCell(row, b.best_with_replacement, b.best_with_replacement_ci);
+    for (const x of [b.truncated, b.repeating, b.no_box, b.failed, b.distinct]) percentCell(row, x);
     if (b.without) {
       const other = add(body, "tr");
       for (const text of [`${name}, ${b.without.label}`, b.without.problems, b.samples]) add(other, "td", text);
-      value(other, b.without.avg);
-      value(other, b.without.pass);
+      percentCell(other, b.without.avg);
+      percentCell(other, b.without.pass);
       for (let i = 0; i < 7; i++) add(other, "td", "-");
     }
     for (const [title, p] of Object.entries(published)) {
@@ -69,7 +64,7 @@ function heatMap(parent, name) {
   list.forEach(([p, s], i) => {
     const cell = draw(svg, "rect", { x: (i % across) * size, y: Math.floor(i / across) * size, width: size - 1, height: size - 1, fill: heat(s), class: "cell", style: "cursor: pointer" });
     draw(cell, "title", {}, `${p.id}: ${percent(s)}% right`);
-    cell.addEventListener("click", () => open(name, p, true));
+    cell.addEventListener("click", () => open(name, p));
   });
   for (let i = 0; i <= 10; i++) draw(svg, "rect", { x: i * 14, y: high + 6, width: 14, height: 10, fill: heat(i / 10) });
   for (const [at, text, anchor] of [[0, "0", "start"], [77, "50", "middle"], [154, "100% right", "middle"]]) draw(svg, "text", { x: at, y: high + 30, "text-anchor": anchor }, text);
@@ -141,43 +136,45 @@ function matches(p, words) {
   return !words || within(p.id) || within(p.problem) || within(p.answer) || p.samples.some((s) => within(s[ANSWER]) || within(s[TEXT]));
 }
 
-function list() {
+let mark = () => {};
+function list(first) {
   const name = $("benchmark").value;
   const words = $("search").value.trim().toLowerCase();
   const found = problems[name].filter((p) => WHICH[$("which").value][1](p) && matches(p, words));
   $("count").textContent = `${found.length} of ${problems[name].length} problems`;
-  $("problems").replaceChildren();
-  for (const p of found) {
-    const button = add(add($("problems"), "li"), "button", null, { type: "button", "data-id": p.id });
-    add(button, "span", p.id);
-    add(button, "span", `${p.samples.filter(right).length}/${p.samples.length}`, { class: share(p) >= 0.5 ? "right" : "wrong" });
-    button.addEventListener("click", () => open(name, p, false));
-  }
-  if (found.length) open(name, found[0], false);
-  else $("problem").replaceChildren();
+  mark = choices($("problems"), found, entry, (p) => show(p, true));
+  const start = first ?? found[0];
+  if (start) {
+    mark(start);
+    show(start, Boolean(first));
+  } else $("problem").replaceChildren();
 }
 
-function open(name, p, scroll) {
-  if ($("benchmark").value !== name || (scroll && ![...$("problems").querySelectorAll("button")].some((b) => b.dataset.id === p.id))) {
-    $("benchmark").value = name;
-    $("which").value = "all";
-    $("search").value = "";
-    list();
-  }
-  for (const button of $("problems").querySelectorAll("button")) {
-    if (button.dataset.id === p.id) button.setAttribute("aria-current", "true");
-    else button.removeAttribute("aria-current");
-  }
+function entry(p, button) {
+  button.dataset.id = p.id;
+  add(button, "span", p.id);
+  add(button, "span", `${p.samples.filter(right).length}/${p.samples.length}`, { class: share(p) >= 0.5 ? "right" : "wrong" });
+}
+
+// Show a problem in the list of all problems of its benchmark.
+function open(name, p) {
+  $("benchmark").value = name;
+  $("which").value = "all";
+  $("search").value = "";
+  list(p);
+  $("browser").scrollIntoView();
+}
+
+// named: the address names the problem from now on.
+function show(p, named) {
+  if (named) history.replaceState(null, "", addressOf($("benchmark").value, p.id));
   const article = $("problem");
   article.replaceChildren();
   add(article, "h3", p.id);
   say(add(article, "pre", "", { class: "asked" }), p.problem);
   say(add(add(article, "p", "gold: ", { class: "gold" }), "span"), p.answer, true);
   const shown = add(article, "pre", "", { class: "response", hidden: "" });
-  const table = add(add(article, "div", null, { class: "scroll" }), "table");
-  const head = add(add(table, "thead"), "tr");
-  for (const title of ["response", "sample", "verdict", "answer", "reason", "tokens", "ended by", "seed", "engine"]) add(head, "th", title);
-  const body = add(table, "tbody");
+  const body = table(article, ["response", "sample", "verdict", "answer", "reason", "tokens", "ended by", "seed", "engine"]);
   p.samples.forEach((s, i) => {
     const row = add(body, "tr");
     const cut = s[FINISH] === "length";
@@ -196,13 +193,20 @@ function open(name, p, scroll) {
     else say(add(row, "td"), s[ANSWER], true);
     for (const text of [s[REASON], s[TOKENS], s[FINISH], s[SEED], s[ENGINE]]) add(row, "td", text);
   });
-  if (scroll) $("browser").scrollIntoView();
+}
+
+// Open the problem that the address names.
+function follow() {
+  const [name, id] = namedProblem();
+  const p = Object.hasOwn(problems, name) && problems[name].find((other) => other.id === id);
+  if (p) open(name, p);
+  return Boolean(p);
 }
 
 function made() {
   const lines = {
     model: summary.model, identity: JSON.stringify(summary.identity),
-    responses: whole ? "all of them are in this page" : "the first of each verdict to each problem, clipped; all are in samples.sqlite beside this page",
+    responses: `${data.responses}; samples.sqlite beside it has all of them`,
   };
   for (const [title, p] of Object.entries(published)) lines[`published: ${title}`] = `${p.source}; weights ${p.weights}`;
   for (const [name, text] of Object.entries(lines)) {
@@ -219,7 +223,8 @@ scores();
 charts();
 for (const name of Object.keys(problems)) add($("benchmark"), "option", name, { value: name });
 for (const [key, [label]] of Object.entries(WHICH)) add($("which"), "option", label, { value: key });
-for (const id of ["benchmark", "which"]) $(id).addEventListener("change", list);
-$("search").addEventListener("input", list);
+for (const id of ["benchmark", "which"]) $(id).addEventListener("change", () => list());
+$("search").addEventListener("input", () => list());
+addEventListener("hashchange", follow);
 made();
-list();
+if (!follow()) list();

@@ -10,54 +10,51 @@ from typing import Any
 import yaml
 
 from scope_eval.compare import markdown_row
+from scope_eval.excerpts import Room, chosen, room
 from scope_eval.results import Graded
 from scope_eval.store import Store
 from scope_openrlhf.equations.repetition import ends_in_a_loop
-from scope_openrlhf.pages.page import clip, write_page
+from scope_openrlhf.pages.page import write_page
 
 HERE = Path(__file__).parent
-TEXT_BUDGET = 24_000_000
-"""Characters of responses that a page holds. Where there are more, it shows the first response of each verdict to each
-problem, clipped."""
 
 
-def write(
-    summary: dict[str, Any], graded: dict[str, Graded], store: Store, folder: Path, text_budget: int = TEXT_BUDGET
-) -> None:
+def write(summary: dict[str, Any], graded: dict[str, Graded], store: Store, folder: Path) -> None:
     """Write report.html and report.md into folder. summary: what stands in results.json."""
     published = {}
     for title, p in yaml.safe_load((HERE / "published.yaml").read_text()).items():
         # somebody's own file of the same name is another benchmark
         if same := {n: v for n, v in p["benchmarks"].items() if n in graded and graded[n].about["about"]["published"]}:
             published[title] = p | {"benchmarks": same}
-    whole = sum(store.characters(g.about["id"]) for g in graded.values()) <= text_budget
+    characters = sum(store.characters(g.about["id"]) for g in graded.values())
+    of_page = room(
+        sum(len(g.rows) for g in graded.values()), sum(len(row) for g in graded.values() for row in g.rows), characters
+    )
     data = {
         "summary": summary,
         "published": published,
-        "whole": whole,
-        "problems": {name: problems_of(g, store, whole) for name, g in graded.items()},
+        "responses": str(of_page),
+        "problems": {name: problems_of(g, store, of_page) for name, g in graded.items()},
     }
     write_page(folder / "report.html", f"scope-eval: {summary['model']}", HERE / "report.html", data)
     (folder / "report.md").write_text(markdown(summary, published), encoding="utf-8")
 
 
-def problems_of(graded: Graded, store: Store, whole: bool) -> list[dict]:
+def problems_of(graded: Graded, store: Store, of_page: Room) -> list[dict]:
     """Each problem for the page, with its samples.
 
-    A sample is [verdict, answer, reason, tokens, finish reason, seed, engine, repeating, text]; without `whole`, the
-    text is clipped, or None where the problem has an earlier sample of the same verdict.
+    A sample is [verdict, answer, reason, tokens, finish reason, seed, engine, repeating, text]; the text is None where
+    the page has no room for it.
     """
     kept = ("verdict", "answer", "reason", "tokens", "finish_reason", "seed", "engine")
     found = []
     for problem, row in zip(graded.problems, graded.rows, strict=True):
         texts = store.texts(graded.about["id"], problem["id"], len(row))
-        seen: set[str] = set()
-        samples = []
-        for sample, text in zip(row, texts, strict=True):
-            first = sample["verdict"] not in seen
-            seen.add(sample["verdict"])
-            shown = text if whole else clip(text) if first else None
-            samples.append([*(sample[k] for k in kept), int(ends_in_a_loop(text)), shown])
+        shown = set(chosen([sample["verdict"] for sample in row], of_page.samples))
+        samples = [
+            [*(sample[k] for k in kept), int(ends_in_a_loop(text)), of_page.excerpt(text) if i in shown else None]
+            for i, (sample, text) in enumerate(zip(row, texts, strict=True))
+        ]
         found.append({k: problem[k] for k in ("id", "problem", "answer", "stratum")} | {"samples": samples})
     return found
 

@@ -107,6 +107,29 @@ function lineChart(parent, title, meaning, x, y, lines) {
   return chart;
 }
 
+// Problems by their shares of right samples, {before, after} each, as dots with their counts. open: (problems of a dot).
+function shareScatter(parent, title, before, after, problems, open) {
+  const say = (v) => `${Math.round(100 * v)}`;
+  const axis = (name) => ({ label: `right samples, ${name}, in %`, from: -0.08, to: 1.08, ticks: [0, 0.25, 0.5, 0.75, 1], say });
+  const { figure, svg, atX, atY } = axes(parent, title, "Share of right samples of each problem.", axis(before), axis(after));
+  draw(svg, "line", { x1: atX(0), y1: atY(0), x2: atX(1), y2: atY(1), stroke: "var(--edge)", "stroke-dasharray": "4 4" });
+  const places = [...Map.groupBy(problems, (p) => `${p.before} ${p.after}`).values()].toSorted((a, b) => b.length - a.length);
+  const most = places.length ? places[0].length : 1;
+  const widest = Math.max(5, Math.min(14, 120 / Math.sqrt(places.length)));
+  for (const list of places) {
+    const p = list[0];
+    const colour = p.after > p.before ? "var(--right)" : p.after < p.before ? "var(--wrong)" : "var(--grey)";
+    const r = 2.5 + (widest - 2.5) * Math.sqrt(list.length / most);
+    const dot = draw(svg, "g", { class: "dot" });
+    draw(dot, "circle", { cx: atX(p.before), cy: atY(p.after), r, fill: `color-mix(in oklab, ${colour} 45%, var(--card))`, stroke: colour });
+    if (r >= 8) draw(dot, "text", { x: atX(p.before), y: atY(p.after) + 4, "text-anchor": "middle", class: "axis" }, list.length);
+    draw(dot, "title", {}, `${list.length} ${list.length === 1 ? "problem" : "problems"}: ${percent(p.before)}% ${before}, ${percent(p.after)}% ${after}`);
+    dot.addEventListener("click", () => open(list));
+  }
+  legend(figure, [[`${after} has more right`, "var(--right)"], ["the same", "var(--grey)"], [`${before} has more right`, "var(--wrong)"]].map(([name, colour]) => ({ name, colour, box: true })));
+  add(figure, "figcaption", "A larger dot holds more problems; a click lists them.");
+}
+
 // Say what lies nearest to the pointer.
 function pointer({ figure, svg, atX, x, y }, lines) {
   const all = [...new Set(lines.flatMap((line) => line.points.map(([v]) => v)))].toSorted((a, b) => a - b);

@@ -63,6 +63,65 @@ function say(element, text, whole = false) {
   return element;
 }
 
+// A list of which one entry is chosen, with the pointer or with the arrow keys. entry: (item, button) fills its button,
+// choose: (item) shows it. It returns a function that marks an item as chosen without showing it.
+function choices(list, items, entry, choose) {
+  list.replaceChildren();
+  const buttons = new Map();
+  const mark = (item) => {
+    for (const [other, button] of buttons) {
+      button.tabIndex = other === item ? 0 : -1; // one stop of the tab key for all of them
+      if (other === item) button.setAttribute("aria-current", "true");
+      else button.removeAttribute("aria-current");
+    }
+  };
+  const take = (item) => (mark(item), choose(item));
+  for (const item of items) {
+    const button = add(add(list, "li"), "button", null, { type: "button", tabindex: buttons.size ? -1 : 0 });
+    buttons.set(item, button);
+    entry(item, button);
+    button.addEventListener("click", () => take(item));
+    button.addEventListener("keydown", (event) => {
+      const at = items.indexOf(item);
+      const next = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: items.length - 1 }[event.key];
+      if (next === undefined || !items[next]) return;
+      event.preventDefault();
+      buttons.get(items[next]).focus();
+      take(items[next]);
+    });
+  }
+  return (item) => {
+    mark(item);
+    const button = buttons.get(item);
+    if (button) list.scrollTop = button.offsetTop - list.offsetTop - 60;
+  };
+}
+
+// The end of the address that names a problem, and what such an address names.
+const addressOf = (benchmark, id) => `#${encodeURIComponent(benchmark)}/${encodeURIComponent(id)}`;
+function namedProblem() {
+  try {
+    return location.hash.slice(1).split("/").map(decodeURIComponent);
+  } catch {
+    return [];
+  }
+}
+
+// A value in percent in a cell of a table, with its interval.
+function percentCell(row, value, interval) {
+  const cell = add(row, "td", percent(value));
+  if (interval && interval[0] !== null) add(cell, "small", `[${(100 * interval[0]).toFixed(1)}, ${(100 * interval[1]).toFixed(1)}]`);
+  return cell;
+}
+
+// A table in a box of its own that scrolls sideways where it is too wide. Returns its body.
+function table(parent, heads) {
+  const whole = add(add(parent, "div", null, { class: "scroll", tabindex: 0, role: "group", "aria-label": "table" }), "table");
+  const row = add(add(whole, "thead"), "tr");
+  for (const head of heads) add(row, "th", head, { scope: "col" });
+  return add(whole, "tbody");
+}
+
 function switches(parent) {
   const maths = add(parent, "button", "show LaTeX", { type: "button", id: "maths" });
   maths.addEventListener("click", () => {

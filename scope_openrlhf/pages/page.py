@@ -12,8 +12,8 @@ from scope_openrlhf.files.disk import write_whole
 HERE = Path(__file__).parent
 SCRIPTS = ("katex.min.js", "page.js", "chart.js")
 """What every page has, in the order in which it is read."""
-HEAD, TAIL = 1_000, 3_000
-"""Characters of a clipped text that are kept."""
+CLIPPED = 4_000
+"""Characters of a clipped text that are kept: a quarter at its beginning, the rest at its end."""
 
 
 def write_page(file: Path, title: str, source: Path, data: Any) -> None:
@@ -43,8 +43,9 @@ def digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def clip(text: str) -> str:
-    """Head and tail of a text that is longer than both."""
-    if len(text) <= HEAD + TAIL:
+def clip(text: str, most: int = CLIPPED) -> str:
+    """Head and tail of a text of more characters than `most`."""
+    if len(text) <= most:
         return text
-    return f"{text[:HEAD]}\n\n[... {len(text) - HEAD - TAIL} characters left out ...]\n\n{text[-TAIL:]}"
+    head = most // 4
+    return f"{text[:head]}\n\n[... {len(text) - most} characters left out ...]\n\n{text[head - most :]}"

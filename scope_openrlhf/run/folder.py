@@ -18,7 +18,7 @@ from scope_openrlhf.settings.errors import ConfigError
 
 WHOLE = ".whole"
 """In the folder of the trained model, once all its files are written."""
-OF_BOTH = ("pair.json", "compare.json", "compare.md")
+OF_BOTH = ("pair.json", "compare.html", "compare.json", "compare.md")
 """In the folder of a run's evaluation: what it says of both models."""
 
 

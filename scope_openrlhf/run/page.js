@@ -10,10 +10,8 @@ const verdictOf = (r) => (r.truncated ? `truncated, ${r.route}` : r.route);
 function head() {
   $("title").textContent = runs.map((run) => run.name).join(", ");
   $("about").textContent = `written ${data.written}; the page needs no network`;
-  const table = $("runs");
-  const row = add(add(table, "thead"), "tr");
-  for (const name of ["run", "algorithm", "step", "seconds a step", "time left", "faults", ...(runs.some((run) => run.evaluation) ? ["Avg before", "Avg after", "Pass before", "Pass after"] : [])]) add(row, "th", name);
-  const body = add(table, "tbody");
+  const scored = runs.some((run) => run.evaluation) ? ["Avg before", "Avg after", "Pass before", "Pass after"] : [];
+  const body = table($("runs"), ["run", "algorithm", "step", "seconds a step", "time left", "faults", ...scored]);
   for (const run of runs) {
     const line = add(body, "tr");
     const left = (run.of - run.step) * (run.seconds ?? 0);
@@ -88,10 +86,7 @@ function scores() {
   for (const run of evaluated) {
     const e = run.evaluation;
     add($("scores"), "h3", `${run.name}: ${e.n} held-out problems, ${e.k} samples each`);
-    const table = add(add($("scores"), "div", null, { class: "scroll" }), "table");
-    const head = add(add(table, "thead"), "tr");
-    for (const name of ["", `Avg@${e.k}`, "standard error", `Pass@${e.k}`, "standard error"]) add(head, "th", name);
-    const body = add(table, "tbody");
+    const body = table($("scores"), ["", `Avg@${e.k}`, "standard error", `Pass@${e.k}`, "standard error"]);
     for (const side of ["before", "after", "difference"]) {
       const [row, v] = [add(body, "tr"), e[side]];
       for (const text of [side, percent(v.avg), percent(v.stderr_avg ?? v.stderr), percent(v.pass), percent(v.stderr_pass)]) add(row, "td", text);
@@ -99,9 +94,10 @@ function scores() {
     const d = e.difference;
     const interval = (ci) => (ci[0] === null ? "-" : `${percent(ci[0])} to ${percent(ci[1])}`);
     add($("scores"), "p", `In percent. 95% interval of the difference, paired by problem: Avg ${interval(d.ci)}, Pass ${interval(d.pass_ci)}.`, { class: "hint" });
-    if (run.reports.length) {
-      const links = add($("scores"), "p", "every sample, beside this file: ", { class: "hint" });
-      for (const side of run.reports) add(links, "a", `${side} `, { href: `eval/${side}/report.html` });
+    const links = add($("scores"), "p", run.reports.length ? "every sample: " : "", { class: "hint" });
+    for (const [name, file] of run.reports) {
+      add(links, "a", name, { href: file });
+      links.append("\u2003");
     }
     if (!e.problems) continue;
     const place = evaluated.length > 1 ? add($("scores"), "details") : $("scores");
@@ -112,20 +108,7 @@ function scores() {
 
 function problems(parent, e) {
   const pair = add(parent, "div", null, { class: "pair" });
-  const say = (v) => `${Math.round(100 * v)}`;
-  const axis = (label) => ({ label, from: -0.08, to: 1.05, ticks: [0, 0.25, 0.5, 0.75, 1], say });
-  const { figure, svg, atX, atY } = axes(pair, "Problems, before and after", "Share of right samples of each problem.", axis("right before, in %"), axis("right after, in %"));
-  draw(svg, "line", { x1: atX(0), y1: atY(0), x2: atX(1), y2: atY(1), stroke: "var(--edge)", "stroke-dasharray": "4 4" });
-  const places = Map.groupBy(e.problems, (p) => `${p.before} ${p.after}`);
-  for (const list of places.values()) {
-    const { before, after } = list[0];
-    const colour = after > before ? "var(--right)" : after < before ? "var(--wrong)" : "var(--grey)";
-    const dot = draw(svg, "circle", { cx: atX(before), cy: atY(after), r: Math.min(14, 3 + Math.sqrt(list.length)), fill: colour, opacity: 0.7, style: "cursor: pointer" });
-    draw(dot, "title", {}, `${list.length} problems: ${percent(before)}% before, ${percent(after)}% after`);
-    dot.addEventListener("click", () => open(list));
-  }
-  legend(figure, [["better", "var(--right)"], ["the same", "var(--grey)"], ["worse", "var(--wrong)"]].map(([name, colour]) => ({ name, colour, box: true })));
-  add(figure, "figcaption", "A dot is larger where more problems lie; a click lists them.");
+  shareScatter(pair, "Problems, before and after", "before", "after", e.problems, (list) => open(list));
   const side = add(pair, "div");
   const open = (list) => listProblems(side, list, `${list.length} of ${e.problems.length} problems`);
   const changed = e.problems.toSorted((a, b) => Math.abs(b.after - b.before) - Math.abs(a.after - a.before));
@@ -135,10 +118,8 @@ function problems(parent, e) {
 function listProblems(parent, list, title) {
   parent.replaceChildren();
   add(parent, "h3", title);
-  const table = add(add(parent, "div", null, { class: "scroll", style: "max-height: 360px" }), "table");
-  const head = add(add(table, "thead"), "tr");
-  for (const name of ["", "id", "before", "after"]) add(head, "th", name);
-  const body = add(table, "tbody");
+  const body = table(parent, ["", "id", "before", "after"]);
+  body.parentElement.parentElement.style.maxHeight = "360px";
   const shown = add(parent, "div");
   for (const p of list.slice(0, 200)) {
     const row = add(body, "tr");
@@ -198,27 +179,24 @@ function list() {
   const [, matches, order] = WHICH[$("which").value];
   const found = runs[$("run").value].rollouts.filter((r) => ($("step").value === ALL || r.step === Number($("step").value)) && matches(r));
   if (order) found.sort((a, b) => order(b) - order(a));
-  $("list").replaceChildren();
-  let [group, first] = [null, null];
-  for (const r of found.slice(0, 400)) {
+  const shownOnes = found.slice(0, 400);
+  let group = null;
+  const mark = choices($("list"), shownOnes, (r, button) => {
     if (!order && group !== `${r.step} ${r.id}`) {
       group = `${r.step} ${r.id}`;
       const of = found.filter((other) => other.step === r.step && other.id === r.id);
-      add(add($("list"), "li"), "div", `step ${r.step}, ${r.id}: ${of.filter((o) => o.route === "right").length} right of ${of.length}`, { class: "group", style: "padding: 6px 8px 2px" });
+      const label = add($("list"), "li", `step ${r.step}, ${r.id}: ${of.filter((o) => o.route === "right").length} right of ${of.length}`, { class: "group" });
+      button.parentElement.before(label);
     }
-    const button = add(add($("list"), "li"), "button", null, { type: "button" });
     add(button, "span", verdictOf(r), { class: r.truncated ? "cut" : r.route });
     const value = $("which").value === "farthest" ? `gap ${number(meanGap(r))}` : r.weight === null || r.weight === undefined ? "" : `weight ${number(r.weight)}`;
     add(button, "span", order ? `step ${r.step}, ${value}` : value, { class: "faint" });
-    button.addEventListener("click", () => {
-      for (const other of $("list").querySelectorAll("button")) other.removeAttribute("aria-current");
-      button.setAttribute("aria-current", "true");
-      show(r);
-    });
-    if (!first || (!first.r.teacher && r.teacher)) first = { r, button }; // one with something to see
-  }
-  if (first) first.button.click();
-  else $("rollout").replaceChildren();
+  }, show);
+  const first = shownOnes.find((r) => r.teacher) ?? shownOnes[0]; // one with something to see
+  if (first) {
+    mark(first);
+    show(first);
+  } else $("rollout").replaceChildren();
 }
 
 function show(r) {

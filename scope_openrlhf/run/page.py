@@ -3,10 +3,12 @@
 import contextlib
 import json
 import math
+import os
 import time
 import traceback
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 
@@ -25,6 +27,12 @@ MOST_FAULTS = 200
 SHARE_OF_TIME, SHORTEST = 0.02, 10.0
 """Share of a run's time that its page may take, and seconds between two writes at least."""
 FAULTS = "faults.jsonl"
+REPORTS = {
+    "side by side": "eval/compare.html",
+    "before": "eval/before/report.html",
+    "after": "eval/after/report.html",
+}
+"""What the page calls the pages of an evaluation -> where they lie in the run's folder."""
 
 
 class RunReader:
@@ -35,8 +43,8 @@ class RunReader:
         self._metrics, self._rollouts = Growing(run_dir / "metrics.jsonl"), Growing(run_dir / "rollouts.jsonl")
         self._rows: dict[int, dict[str, Any]] = {}
 
-    def data(self, most_steps: int) -> dict[str, Any]:
-        """What the page shows of this run. most_steps: as MOST_STEPS."""
+    def data(self, most_steps: int, beside: Path) -> dict[str, Any]:
+        """What the page shows of this run. most_steps: as MOST_STEPS; beside: the folder of the page."""
         if self._metrics.look():
             self._rows = {}
         self._rows |= {
@@ -63,7 +71,11 @@ class RunReader:
             "faults": faults[-MOST_FAULTS:],
             "of_faults": len(faults),
             "evaluation": json.loads(evaluation) if evaluation else None,
-            "reports": [s for s in ("before", "after") if (self.run_dir / "eval" / s / "report.html").exists()],
+            "reports": [
+                [name, quote(os.path.relpath(self.run_dir / file, beside))]
+                for name, file in REPORTS.items()
+                if (self.run_dir / file).exists()
+            ],
             "config": text,
         }
 
@@ -106,7 +118,7 @@ def write_runs(readers: list[RunReader], file: Path) -> None:
     """Write the page of these runs."""
     from scope_openrlhf import algorithms  # torch, which a command that shows a line need not wait for
 
-    runs = [reader.data(max(4, MOST_STEPS // len(readers))) for reader in readers]
+    runs = [reader.data(max(4, MOST_STEPS // len(readers)), file.parent) for reader in readers]
     known = [algorithms.load(run["algorithm"]) for run in runs if run["algorithm"] in algorithms.known()]
     paths = dict.fromkeys(path for algorithm in known for path in algorithm.paths)
     metrics = dict.fromkeys(metric for algorithm in known for metric in algorithm.metrics)

@@ -8,6 +8,7 @@ from stores import ABOUT
 
 from scope_eval import report
 from scope_eval.evaluate import write_results
+from scope_eval.excerpts import Room
 from scope_eval.store import Grade, Sample, Store
 
 HOSTILE = r"</script><script>window.ran = 1</script><img src=x onerror='window.ran = 2'> \boxed{<b>7</b>}"
@@ -84,6 +85,22 @@ def test_the_page_opens_filters_searches_and_shows_a_sample(page, browser):
     assert browser.find_element(By.CSS_SELECTOR, "#problem h3").text == "aime24-2"
 
 
+def test_the_address_names_the_problem_and_arrow_keys_go_through_the_list(page, browser):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    browser.get("about:blank")
+    browser.get(f"file://{page}/report.html#tiny/tiny-1")
+    assert browser.find_element(By.CSS_SELECTOR, "#problem h3").text == "tiny-1"
+    browser.find_element(By.CSS_SELECTOR, "#problems [aria-current]").send_keys(Keys.ARROW_DOWN)
+    assert browser.find_element(By.CSS_SELECTOR, "#problem h3").text == "tiny-2"
+    assert browser.switch_to.active_element.get_attribute("data-id") == "tiny-2"
+    assert browser.current_url.endswith("#tiny/tiny-2")
+    browser.get("about:blank")
+    browser.get(f"file://{page}/report.html#nothing/%E0%A4%A")  # no address of ours: the page opens all the same
+    assert browser.find_element(By.CSS_SELECTOR, "#problem h3").text == "aime24-0"
+
+
 def test_texts_of_models_cannot_run_as_script_and_nothing_is_fetched(page, browser):
     browser.get(f"file://{page}/report.html")
     assert browser.execute_script("return window.ran") is None
@@ -106,12 +123,13 @@ def test_the_page_names_no_other_place(page):
     assert json.loads(text.partition('id="data">')[2].partition("</script>")[0])["summary"]["model"] == HOSTILE
 
 
-def test_a_page_holds_whole_responses_or_the_first_of_each_verdict_clipped(page):
+def test_a_page_holds_whole_responses_or_some_of_each_verdict_clipped(page):
     store = Store(page / "samples.sqlite")
     (graded,) = [report.Graded(store, b) for b in store.benchmarks() if b["name"] == "tiny"]
-    whole, cut = (report.problems_of(graded, store, whole=w) for w in (True, False))
-    assert all(s[-1].startswith("sample") for p in whole for s in p["samples"])
-    assert [[s[-1] is not None for s in p["samples"]] for p in cut] == [[True, False], [True, True], [True, False]]
+    whole, cut = (report.problems_of(graded, store, Room(*of)) for of in ((None, None), (1, 40)))
+    assert all(s[-1].startswith("sample") and s[-1].endswith("}") for p in whole for s in p["samples"])
+    assert [[s[-1] is not None for s in p["samples"]] for p in cut] == [[True, False]] * 3
+    assert "characters left out" in cut[0]["samples"][0][-1]
 
 
 def test_markdown_and_terminal_say_the_published_figures_and_the_other_count_of_problems(page):

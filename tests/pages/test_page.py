@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 
-from scope_openrlhf.pages.page import HEAD, TAIL, clip, write_page
+from scope_openrlhf.pages.page import CLIPPED, clip, write_page
 
 
 def written(tmp_path, data) -> str:
@@ -35,5 +35,6 @@ def test_every_text_can_be_written_and_half_a_surrogate_pair_too(tmp_path):
 
 
 def test_a_long_text_keeps_both_ends():
-    assert clip("a" * (HEAD + TAIL)) == "a" * (HEAD + TAIL)
+    assert clip("a" * CLIPPED) == "a" * CLIPPED
     assert clip("a" * 3_000 + "b" * 3_000) == "a" * 1_000 + "\n\n[... 2000 characters left out ...]\n\n" + "b" * 3_000
+    assert clip("a" * 100 + "b" * 100, 40) == "a" * 10 + "\n\n[... 160 characters left out ...]\n\n" + "b" * 30

@@ -91,7 +91,7 @@ def test_the_page_holds_the_run_and_grows_with_it(tmp_path):
     written.write()
     (of,) = data_of(run / "report.html")["runs"]
     assert (of["step"], of["of"], of["algorithm"], of["seconds"], of["of_faults"]) == (3, 3, "scope", 2.0, 1)
-    assert len(of["rollouts"]) == 12 and of["reports"] == ["before"] and of["faults"][0]["step"] == 3
+    assert len(of["rollouts"]) == 12 and of["reports"] == [["before", "eval/before/report.html"]] and of["faults"][0]["step"] == 3
     append_rows(run / "metrics.jsonl", [metrics(4, 4)])
     append_rows(run / "rollouts.jsonl", [rollout(4, 0)])
     written.refresh()  # a moment later: not yet
