@@ -128,9 +128,7 @@ class EngineGroup:
             self.capacity = min(ray.get([e.capacity.remote() for e in self.engines.values()], timeout=LOADING_SECONDS))
         except ray.exceptions.GetTimeoutError:
             self.close()
-            raise SamplingError(
-                f"the engines were not up after {LOADING_SECONDS:g} s; see the logs of Ray, or ask for fewer --engines"
-            ) from None
+            raise SamplingError(f"the engines were not up after {LOADING_SECONDS:g} s; see the logs of Ray") from None
         except ray.exceptions.RayError as error:
             self.close()
             raise SamplingError(f"an engine could not load {settings.model}: {cause(error)}") from error

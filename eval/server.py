@@ -21,7 +21,7 @@ class Server:
     pause_seconds = 0.5
     """Before the second attempt; before each further one twice as long."""
     patience_seconds = 3600.0
-    """Longest wait for one response."""
+    """Longest wait for one response, over all attempts."""
 
     def __init__(self, url: str, model: str) -> None:
         """Ask the server what it serves.
@@ -35,9 +35,8 @@ class Server:
         try:
             served = {card.id: card for card in asyncio.run(self._models())}
         except ServerError as error:
-            raise ConfigError(
-                f"--base-url {url} does not answer ({error}); is it up, and is {api_keys.EVAL} set if it wants a key?"
-            ) from None
+            key = f"; put the key that it wants into {api_keys.EVAL}" if error.status in (401, 403) else ""
+            raise ConfigError(f"--base-url {url} gives no list of its models: {error}{key}") from None
         if not served:
             raise ConfigError(f"--base-url {url} serves no model")
         if not model and len(served) == 1:
@@ -86,15 +85,21 @@ class Server:
             loop.close()
 
     async def _ask(self, server: ModelServer, request: Request) -> Sample:
-        """Ask until there is a sample, or no attempt is left. Raises ServerError."""
-        for attempt in range(1, self.attempts):
+        """Ask until there is a sample, or neither an attempt nor time is left. Raises ServerError."""
+        now = asyncio.get_running_loop().time
+        give_up, attempt, pause, before = now() + self.patience_seconds, 1, self.pause_seconds, ""
+        while True:
             try:
-                return await self._ask_once(server, request)
+                async with asyncio.timeout_at(give_up):
+                    return await self._ask_once(server, request)
+            except TimeoutError:  # earlier attempts left it less than its own patience
+                raise ServerError(f"{server.root} gave no sample within {self.patience_seconds:g} s{before}") from None
             except ServerError as error:
-                if error.refused:
+                if error.refused or attempt == self.attempts or now() + pause >= give_up:
                     raise
-            await asyncio.sleep(self.pause_seconds * 2 ** (attempt - 1))
-        return await self._ask_once(server, request)
+                before = f"; before that: {error}"
+            await asyncio.sleep(pause)
+            attempt, pause = attempt + 1, 2 * pause
 
     async def _ask_once(self, server: ModelServer, request: Request) -> Sample:
         most_tokens, seed = request.params.get("max_tokens", 16), request.params["seed"]  # 16: the protocol's default

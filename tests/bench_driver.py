@@ -165,7 +165,7 @@ def response(rng, order: int) -> dict:
         "rollout_log_probs": None,
         "truncated": False,
     }
-    luggage.pack_response(packed, attempt, score, asked=time.time() - 0.1, grader_failed=False)
+    luggage.pack_response(packed, attempt, score, asked=time.time() - 0.1)
     return packed
 
 

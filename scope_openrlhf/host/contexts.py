@@ -89,9 +89,7 @@ class ContextScorer:
             elif answer.isfinite().all():
                 logp_NT[i, rollouts.mask_NT[i]] = answer.to(logp_NT)
             else:
-                raise ValueError(
-                    f"rollout {i} has a log-prob under the context {context} that is not finite; are the params sound?"
-                )
+                raise ValueError(f"rollout {i} has a log-prob under the context {context} that is not finite")
         return logp_NT, failures, {
             "context_scored": len(prompts) - len(failures),
             "context_failed": len(failures),

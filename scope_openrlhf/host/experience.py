@@ -1,5 +1,6 @@
 """The driver's stage between rollouts and update: OpenRLHF's experience maker, with the algorithm's weights in it."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from scope_openrlhf.host import luggage
 from scope_openrlhf.host.contexts import ContextScorer
 from scope_openrlhf.host.sampled import Kept, kept_of
 from scope_openrlhf.settings.resolved import Run
+from scope_openrlhf.teacher.contract import TeacherError
 
 
 class ScopeExperienceMaker(RemoteExperienceMaker):
@@ -41,6 +43,8 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
         knobs = self.algorithm.knobs
         rollouts, dropped_N = collect_rollouts(experiences, self.args.rollout.n_samples_per_prompt)
         scored = self.contexts.score(experiences, rollouts, dropped_N, self.step)
+        if scored.dropped_N.all():
+            raise ValueError(nothing_left([row for e in experiences for row in luggage.scored_of(e)]))
         rollouts, self.context_seconds = scored.rollouts, scored.seconds
         if knobs.truncated == "mask_tail":
             mask_NT = mask_tails(rollouts.mask_NT, rollouts.truncated_N, knobs.masked_tail)
@@ -68,15 +72,9 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
 def weigh_kept(algorithm: Algorithm, rollouts: Rollouts, keep_N: Tensor) -> tuple[Signal, dict[str, float]]:
     """`Algorithm.weigh` and the step's metrics over the kept rollouts.
 
-    keep_N: (N,) bool; the others get path -1 and leave their group's normalisation. Raises ValueError if none is kept.
+    keep_N: (N,) bool, true for some; the others get path -1 and leave their group's normalisation.
     """
     num = len(keep_N)
-    if not keep_N.any():
-        raise ValueError(
-            f"all {num} rollouts of a step were dropped ({int(rollouts.truncated_N.sum())} of them truncated), so "
-            "there is nothing to train on; raise openrlhf.rollout.max_new_tokens, set algorithm.truncated=wrong, or "
-            "look at the grader's failures in metrics.jsonl"
-        )
     off = torch.zeros_like(rollouts.student_logp_NT), torch.zeros(num, dtype=torch.float64), torch.full((num,), -1)
     signal = Signal(*off)
     truncated = float(rollouts.truncated_N.sum())
@@ -88,6 +86,20 @@ def weigh_kept(algorithm: Algorithm, rollouts: Rollouts, keep_N: Tensor) -> tupl
         whole = getattr(signal, name)
         whole[keep_N] = getattr(of_kept, name).to(whole.dtype)
     return signal, metrics | step_health(kept, of_kept, algorithm.paths) | of_kept.metrics
+
+
+def nothing_left(rollouts: list[luggage.Scored]) -> str:
+    """The error of a step whose rollouts were all dropped: how many for which reason, and what that asks for."""
+    # what has no reason of its own was dropped by the contexts
+    why = Counter(r.why_dropped or "the teacher gave no score under the algorithm's contexts" for r in rollouts)
+    told = [f"{count} because {reason}" for reason, count in why.most_common(5)]
+    undecided = list({r.attempt.problem.id: None for r in rollouts if r.undecided})
+    if undecided:
+        told.append(f"scope-grade audit says how the golds of rows {', '.join(undecided[:5])} are read")
+    if luggage.CUT in why:
+        told.append("raise openrlhf.rollout.max_new_tokens, or set algorithm.truncated=wrong")
+    told += [str(r.score) for r in rollouts if isinstance(r.score, TeacherError)][:1]
+    return f"all {len(rollouts)} rollouts of a step were dropped, so there is nothing to train on: {'; '.join(told)}"
 
 
 def collect_rollouts(experiences, samples_per_prompt: int) -> tuple[Rollouts, Tensor]:

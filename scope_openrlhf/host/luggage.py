@@ -33,6 +33,7 @@ from scope_openrlhf.teacher.contract import Score, TeacherError
 
 PROMPT_COLUMN, LABEL_COLUMN = "prompt", "label"
 """Columns of prompts.jsonl, which OpenRLHF's PromptDataset reads."""
+CUT = "they were truncated, which algorithm.truncated=drop leaves out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,19 @@ class Scored:
     asked: float
     answered: float
     """Seconds since the epoch; the time that the teacher took, also in its queue, lies between."""
+    undecided: str
+    """Why the grader could not decide; empty where it could."""
+
+    @property
+    def why_dropped(self) -> str:
+        """Why nothing may be trained on it; empty where something may."""
+        if self.attempt.route != "drop":
+            return ""
+        if self.undecided:
+            return f"the grader could not decide ({self.undecided})"
+        if isinstance(self.score, TeacherError):
+            return "the teacher gave no score"
+        return CUT
 
 
 def pack_label(problem: Problem, place: int) -> str:
@@ -72,11 +86,14 @@ def read_prompts(file: Path) -> list[Problem]:
 
 
 def pack_response(response: dict[str, Any], attempt: Attempt, score: Score | TeacherError | None, asked: float,
-                  grader_failed: bool) -> None:  # fmt: skip
-    """Put the verdict and the teacher's answer into what OpenRLHF's agent returns."""
+                  undecided: str = "") -> None:  # fmt: skip
+    """Put the verdict and the teacher's answer into what OpenRLHF's agent returns.
+
+    undecided: why the grader could not decide; empty where it could.
+    """
     response["reward"] = response["scores"] = float(attempt.route == "right")
-    response["extra_logs"] = {"grader_failed": float(grader_failed), "dropped": float(attempt.route == "drop")}
-    response["scored"] = Scored(attempt, score, asked, time.time())
+    response["extra_logs"] = {"grader_failed": float(bool(undecided)), "dropped": float(attempt.route == "drop")}
+    response["scored"] = Scored(attempt, score, asked, time.time(), undecided)
 
 
 def pack_scores(experience: Any, scored: Scored, top_k: int) -> None:

@@ -74,7 +74,8 @@ class AgentExecutor(SingleTurnAgentExecutor):
             if not self.under_way[place]:
                 self.scores.pop(place, None)
         attempt = Attempt(problem, text, verdict.extracted, way, truncated)
-        luggage.pack_response(response, attempt, score, asked, grader_failed=verdict.verdict == "failed")
+        undecided = verdict.reason if verdict.verdict == "failed" else ""
+        luggage.pack_response(response, attempt, score, asked, undecided)
         return response
 
     async def _score_once(self, place: int, teacher: str, tokens: list[int]) -> Score:

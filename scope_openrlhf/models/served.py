@@ -3,6 +3,7 @@
 Servers speak OpenAI's protocol, and vLLM's additions to it.
 """
 
+import math
 import os
 import re
 
@@ -49,17 +50,24 @@ class ModelServer:
         self.session: aiohttp.ClientSession | None = None
 
     async def ask(
-        self, reply: type[ReplyT], verb: str, path: str, body: dict | None = None, most_bytes: int = MODEST_BYTES
+        self,
+        reply: type[ReplyT],
+        verb: str,
+        path: str,
+        body: dict | None = None,
+        most_bytes: int = MODEST_BYTES,
+        most_seconds: float = math.inf,
     ) -> ReplyT:
-        """The reply to a request. path: below the root, for instance /v1/models. Raises ServerError."""
-        where = f"{self.root}{path}"
+        """The reply to a request. Raises ServerError.
+
+        path: below the root, for instance /v1/models. most_seconds: longest wait for it, where that is less than the
+        server's patience.
+        """
+        where, seconds = f"{self.root}{path}", min(most_seconds, self.patience_seconds)
         try:
-            status, kind, said = await self._fetch(verb, where, body, most_bytes)
+            status, kind, said = await self._fetch(verb, where, body, most_bytes, seconds)
         except Exception as error:  # border: a server can break HTTP in ways for which aiohttp has no class
-            what = (
-                api_keys.masked(" ".join(str(error).split()))[:300]
-                or f"not answered within {self.patience_seconds:g} s"
-            )
+            what = api_keys.masked(" ".join(str(error).split()))[:300] or f"not answered within {seconds:g} s"
             raise ServerError(f"{where}: {type(error).__name__}: {what}") from None
         if status != 200:
             raise ServerError(f"{where} answered {status}: {quoted(said)}", status)
@@ -78,13 +86,14 @@ class ModelServer:
         if self.session:
             await self.session.close()
 
-    async def _fetch(self, verb: str, url: str, body: dict | None, most_bytes: int) -> tuple[int, str, bytes]:
+    async def _fetch(
+        self, verb: str, url: str, body: dict | None, most_bytes: int, seconds: float
+    ) -> tuple[int, str, bytes]:
         """Status, content type and body, of which little more than most_bytes is read."""
         if self.session is None:
             key = os.environ.get(self.key_variable)
             self.session = aiohttp.ClientSession(
                 headers={"Authorization": f"Bearer {key}"} if key else {},
-                timeout=aiohttp.ClientTimeout(total=self.patience_seconds, sock_connect=CONNECT_SECONDS),
                 # whoever asks says how much is under way at once; vLLM closes connections after some seconds and after
                 # each 500, and the next request down such a one would fail
                 connector=aiohttp.TCPConnector(limit=0, force_close=True),
@@ -92,7 +101,8 @@ class ModelServer:
             )
         said = bytearray()
         # a key does not follow a redirect
-        async with self.session.request(verb, url, json=body, allow_redirects=False) as response:
+        limit = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
+        async with self.session.request(verb, url, json=body, allow_redirects=False, timeout=limit) as response:
             async for chunk in response.content.iter_any():
                 said += chunk
                 if len(said) > most_bytes:

@@ -126,10 +126,10 @@ class TeacherClient:
                 self.resting_until[endpoint.name] = time.monotonic() + self.pause_seconds
             finally:
                 self.load[endpoint.name] -= num_tokens
+        todo = ". Raise the deadline, or add teacher.replicas or teacher.urls" if silent else ""
         raise TeacherError(
             f"no replica {done} a request of {num_tokens} tokens within teacher.deadline_seconds "
-            f"{self.deadline_seconds:g}: {'; '.join(dict.fromkeys(failures[-5:]))}. Look at the teacher's log, raise "
-            "the deadline, or add teacher.replicas"
+            f"{self.deadline_seconds:g}: {'; '.join(dict.fromkeys(failures[-5:]))}{todo}"
         )
 
 

@@ -99,7 +99,7 @@ def check_score(token_ids: list[int], score: Score, top_k: int, replica: str) ->
         if len(bad):
             raise TeacherError(
                 f"{wanted}: log-prob {logprobs[bad[0]]} at position {bad[0] + 1} is not a number above {SENTINEL:g} "
-                "and at most 0; are the teacher's params sound?"
+                "and at most 0"
             )
     if due > 1 and not score.logprobs.any():
         raise TeacherError(f"{wanted}: every log-prob is exactly 0, which no model says of a whole sequence")

@@ -1,6 +1,7 @@
 """Teachers that somebody else serves with `vllm serve`: token ids over HTTP, with the checks that a Ray group gets."""
 
 import asyncio
+import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from scope_openrlhf.teacher.replica import EXTENSION
 
 SERVE = f"VLLM_SERVER_DEV_MODE=1 vllm serve ... --worker-extension-cls {EXTENSION} --no-enable-prefix-caching"
 """How a teacher is to be served, for messages."""
+KNOWN_SECONDS = 60.0
+"""Longest wait for what a server knows without scoring: its model, its temperature, how it reads a text."""
 
 
 class HttpEndpoint:
@@ -102,7 +105,10 @@ class HttpEndpoint:
         """
         request = {"method": "get_temperature", "args": []}
         try:
-            workers = (await self.server.ask(replies.WorkerTemperatures, "POST", "/collective_rpc", request)).results
+            told = self.server.ask(
+                replies.WorkerTemperatures, "POST", "/collective_rpc", request, most_seconds=KNOWN_SECONDS
+            )
+            workers = (await told).results
         except ServerError as error:
             if error.refused or error.status == 500:  # vLLM's word for a method that its workers lack
                 return
@@ -151,7 +157,8 @@ class HttpEndpoint:
             card = self.card if self.believed and self.card else await self._set_up()
         since = self.since
         try:
-            answer = await self._call("POST", "/v1/completions", {"model": card.id, **body}, reply, most_bytes)
+            request = {"model": card.id, **body}
+            answer = await self._call("POST", "/v1/completions", request, reply, most_bytes, math.inf)
             if answer.model not in (None, card.id):
                 raise TeacherError(f"{self.name} answered by the model {answer.model}, asked was {card.id}")
             # asked after each answer: a server that was started again unseen may serve another model, and is back at 1
@@ -172,10 +179,11 @@ class HttpEndpoint:
         body: dict | None = None,
         reply: type[ReplyT] = Reply,  # type: ignore[assignment]  # mypy#3737
         most_bytes: int = MODEST_BYTES,
+        most_seconds: float = KNOWN_SECONDS,
     ) -> ReplyT:
         """What the server answers. path: of the URL. Raises TeacherError."""
         try:
-            return await self.server.ask(reply, verb, path, body, most_bytes)
+            return await self.server.ask(reply, verb, path, body, most_bytes, most_seconds)
         except ServerError as error:
             raise TeacherError(str(error)) from None
 

@@ -98,8 +98,8 @@ async def scored_twice(endpoint: Endpoint, sequence: list[int], max_len: int) ->
         await checked(endpoint, (sequence * (max_len // len(sequence) + 1))[:max_len])
     except TeacherError as error:
         raise TeacherError(
-            f"{endpoint.name} cannot score a request of {max_len} tokens, the longest of this run: {error}. Lower "
-            "openrlhf.data.max_len or teacher.max_num_batched_tokens, or give the teacher more memory"
+            f"{endpoint.name} scored {len(sequence)} tokens, but not {max_len}, the longest request of this run: "
+            f"{error}. Lower openrlhf.data.max_len; where memory ran out, also teacher.max_num_batched_tokens"
         ) from None
     return first, await checked(endpoint, sequence)
 

@@ -57,7 +57,7 @@ class Workers:
             except ProcessExpired as error:
                 if error.exitcode == -signal.SIGPROF:
                     raise Undecided(f"not decided in {self.seconds:g} s of CPU time", self.seconds) from None
-                raise Undecided("the grader's worker died, of memory perhaps") from None
+                raise Undecided(f"the grader's worker ended with exit code {error.exitcode}") from None
             except (
                 RuntimeError,
                 CancelledError,

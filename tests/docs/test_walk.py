@@ -78,7 +78,7 @@ def experience(i: int, way: Route, problem: Problem, text: str, cut: bool, teach
     """What OpenRLHF has of one rollout, with its luggage."""
     response: dict = {}
     attempt = Attempt(problem=problem, response=text, extracted=None, route=way, truncated=cut)
-    luggage.pack_response(response, attempt, teacher, 0.0, grader_failed=False)
+    luggage.pack_response(response, attempt, teacher, 0.0)
     tokens = len(STUDENT[i])
     found = SimpleNamespace(
         index=[i], action_mask=torch.ones(1, tokens), action_log_probs=torch.tensor([STUDENT[i]]).log(),

@@ -104,7 +104,10 @@ def test_more_samples_are_added_to_those_that_are_there(ray_session, tmp_path, c
         (["--system", "Be brief."], "--system cannot be given: the chat template leaves out the system message"),
         (["--template-date", "today"], "--template-date must be a date like 2024-07-26, got 'today'"),
         (["--no-chat", "--template-args", '{"a": 1}'], "--template-args are for the chat template"),
-        (["--base-url", "http://127.0.0.1:9", "--limit", "1"], "--base-url http://127.0.0.1:9 does not answer"),
+        (
+            ["--base-url", "http://127.0.0.1:9", "--limit", "1"],
+            "--base-url http://127.0.0.1:9 gives no list",
+        ),
     ],
 )
 def test_what_cannot_work_is_told_before_an_engine_starts(capsys, tmp_path, arguments, message):

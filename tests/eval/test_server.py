@@ -1,6 +1,7 @@
 """Sampling from a server that says something else than a sample: asked again, then an error that quotes it."""
 
 import json
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +16,7 @@ from scope_openrlhf.settings.errors import ConfigError
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(Server, "pause_seconds", 0.001)
-    monkeypatch.setattr(Server, "patience_seconds", 5.0)
+    monkeypatch.setattr(Server, "patience_seconds", 60.0)
 
 
 def requests(count: int = 1) -> list[Request]:
@@ -76,6 +77,20 @@ def test_a_broken_sample_is_asked_for_again_and_then_an_error_that_quotes_the_se
         assert [(s.text, s.tokens, s.finish_reason) for s in drawn(url)] == [("so 2", 2, "stop")]
 
 
+def test_silence_ends_all_attempts_together_when_patience_ends(monkeypatch):
+    monkeypatch.setattr(Server, "patience_seconds", 0.6)
+
+    def says(path, body):
+        if path == "/v1/models":
+            return http(sound(path, body))
+        return [b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", *(time.sleep(0.1) or b" " for _ in range(9))]
+
+    start = time.monotonic()
+    with faked(says) as url, pytest.raises(SamplingError, match="0.6 s; run the same again"):
+        drawn(url)
+    assert 0.6 <= time.monotonic() - start < 1.2
+
+
 def test_a_broken_sample_costs_no_other():
     def says(path, body):
         return http(completion(text=None) if body.get("seed") == 13 else sound(path, body))
@@ -96,7 +111,7 @@ def test_a_broken_sample_costs_no_other():
         (http([]), "the reply: Input should be a valid dictionary"),
         (http(b"<html>", kind="text/html"), "it is text/html"),
         (http(b'{"data": ['), "no JSON"),
-        (http({}, status="401 No"), "answered 401.*is SCOPE_EVAL_API_KEY set"),
+        (http({}, status="401 No"), "answered 401.*put the key that it wants into SCOPE_EVAL_API_KEY"),
     ],
 )
 def test_a_server_that_does_not_say_what_it_serves_is_refused_before_anything_is_asked(models, message):

@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from scope_openrlhf import algorithms
-from scope_openrlhf.equations.batch import Rollouts
-from scope_openrlhf.host.experience import weigh_kept
+from scope_openrlhf.data.problem import Problem
+from scope_openrlhf.equations.batch import Attempt, Rollouts
+from scope_openrlhf.host.experience import nothing_left, weigh_kept
+from scope_openrlhf.host.luggage import Scored
+from scope_openrlhf.teacher.contract import TeacherError
 
 
 def group(*ppl_T: float) -> Rollouts:
@@ -46,12 +49,28 @@ def test_every_algorithm_is_weighed_when_drops_leave_one_of_a_group(name):
     assert metrics["dropped"] == 2
 
 
-def test_a_step_whose_rollouts_are_all_dropped_is_an_error_that_says_what_to_do():
-    with pytest.raises(
-        ValueError,
-        match=r"all 2 rollouts of a step were dropped \(0 of them truncated\).*set algorithm.truncated=wrong",
-    ):
-        weigh_kept(algorithms.load("scope"), group(math.nan, math.nan), torch.zeros(2, dtype=torch.bool))
+def dropped(row: str, score=None, undecided="", truncated=False) -> Scored:
+    attempt = Attempt(Problem(id=row, prompt="1+1?", answer="2"), "", None, "drop", truncated)
+    return Scored(attempt, score, 0.0, 0.0, undecided)
+
+
+def test_a_step_whose_rollouts_are_all_dropped_says_how_many_for_which_reason_and_advises_on_no_other():
+    slow, cut = dropped("train-7", undecided="not decided in 5 s of CPU time"), dropped("train-8", truncated=True)
+    assert nothing_left([slow, slow]) == (
+        "all 2 rollouts of a step were dropped, so there is nothing to train on: 2 because the grader could not decide "
+        "(not decided in 5 s of CPU time); scope-grade audit says how the golds of rows train-7 are read"
+    )
+    assert nothing_left([cut, cut, cut]) == (
+        "all 3 rollouts of a step were dropped, so there is nothing to train on: 3 because they were truncated, which "
+        "algorithm.truncated=drop leaves out; raise openrlhf.rollout.max_new_tokens, or set algorithm.truncated=wrong"
+    )
+    silent = dropped("train-9", score=TeacherError("no replica answered"))
+    assert nothing_left([silent, slow, silent]).endswith(
+        "2 because the teacher gave no score; 1 because the grader could not decide (not decided in 5 s of CPU time); "
+        "scope-grade audit says how the golds of rows train-7 are read; no replica answered"
+    )
+    of_contexts = replace(cut, attempt=replace(cut.attempt, route="wrong"))
+    assert "1 because the teacher gave no score under the algorithm's contexts" in nothing_left([of_contexts])
 
 
 @pytest.mark.parametrize("name", algorithms.known())

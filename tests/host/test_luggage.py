@@ -35,7 +35,7 @@ def experience(positions: int):
 def response(score, route="wrong"):
     packed: dict = {}
     attempt = Attempt(PROBLEM, "\\boxed{3}", "3", route)
-    luggage.pack_response(packed, attempt, score, asked=5.0, grader_failed=False)
+    luggage.pack_response(packed, attempt, score, asked=5.0)
     return packed
 
 

@@ -173,7 +173,7 @@ def test_a_teacher_with_broken_params_is_refused_before_the_first_step(tmp_path)
     params["model.norm.weight"] = torch.full_like(params["model.norm.weight"], float("nan"))
     save_file(params, broken / "model.safetensors", metadata={"format": "pt"})
     process, said = train(tmp_path, "nan", f"teacher.path={broken}")
-    assert process.returncode == 1 and "log-prob nan at position" in said and "are the teacher's params sound?" in said
+    assert process.returncode == 1 and "log-prob nan at position" in said
     assert not rows(tmp_path, "nan")
 
 
