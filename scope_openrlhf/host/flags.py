@@ -15,7 +15,6 @@ from openrlhf.cli import train_ppo_ray
 from openrlhf.models import PolicyLoss
 
 from scope_openrlhf.host import cpu
-from scope_openrlhf.host.flag_ranges import check_flag
 from scope_openrlhf.host.luggage import LABEL_COLUMN, PROMPT_COLUMN
 from scope_openrlhf.settings import api_keys
 from scope_openrlhf.settings.config import Config
@@ -84,7 +83,6 @@ def to_argv(config: Config) -> list[str]:
             raise ConfigError(f"openrlhf.{flag} is set by this plugin; change {derived[flag][1]}")
         if flag in REFUSED and config.openrlhf[flag] not in (None, False):
             raise ConfigError(f"openrlhf.{flag} has no effect here: {REFUSED[flag]}")
-        check_flag(flag, config.openrlhf[flag])
     check_wandb_key(config.openrlhf.get("logger.wandb.key"))
     argv = []
     for flag, value in (config.openrlhf | {flag: value for flag, (value, _) in derived.items()}).items():

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Never
 from scope_openrlhf import algorithms
 from scope_openrlhf.algorithms.base.contract import Algorithm, Knobs
 from scope_openrlhf.settings.config import Config
+from scope_openrlhf.settings.flag_ranges import RANGES
 from scope_openrlhf.settings.meanings import Key, allowed, keys_of, spelled
 
 
@@ -52,8 +53,7 @@ def about(algorithm: str) -> str:
 
 def flags() -> list[Key]:
     """The flags of OpenRLHF, with what becomes of those that this plugin sets or refuses."""
-    from scope_openrlhf.host.flag_ranges import RANGES  # brings OpenRLHF, which takes seconds
-    from scope_openrlhf.host.flags import REFUSED, derived_flags, openrlhf_parser
+    from scope_openrlhf.host.flags import REFUSED, derived_flags, openrlhf_parser  # brings OpenRLHF: seconds
 
     anybody = Config.from_dict({"name": "any", "data": {"path": ""}, "student": {"path": ""}})
     ours = {flag: key for flag, (_, key) in derived_flags(anybody).items()}

@@ -13,9 +13,17 @@ import yaml
 
 from scope_openrlhf.settings import address, api_keys
 from scope_openrlhf.settings.errors import ConfigError
+from scope_openrlhf.settings.flag_ranges import check_flag
 from scope_openrlhf.settings.parse import build, flatten, key_of, set_key
 from scope_openrlhf.settings.ranges import CountOrZero, Seed
-from scope_openrlhf.settings.sections import DataConfig, EvalConfig, RayConfig, StudentConfig, TeacherConfig
+from scope_openrlhf.settings.sections import (
+    DataConfig,
+    EvalConfig,
+    RayConfig,
+    StudentConfig,
+    TeacherConfig,
+    TrackConfig,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +52,7 @@ class Config:
     `algorithm` itself comes first."""
     eval: EvalConfig = field(default_factory=EvalConfig)
     ray: RayConfig = field(default_factory=RayConfig)
+    track: TrackConfig = field(default_factory=TrackConfig)
     openrlhf: dict[str, Any] = field(default_factory=dict)
     """Any flag of OpenRLHF's train_ppo_ray without its dashes; checked by OpenRLHF's own parser."""
 
@@ -69,7 +78,10 @@ class Config:
         check_teacher("teacher", config.teacher)
         for name, teacher in config.teachers.items():
             _check_further_teacher(name, teacher, config.teacher)
-        return dataclasses.replace(config, openrlhf=flatten(config.openrlhf))
+        config = dataclasses.replace(config, openrlhf=flatten(config.openrlhf))
+        for flag, value in config.openrlhf.items():
+            check_flag(flag, value)
+        return config
 
     @property
     def all_teachers(self) -> dict[str, TeacherConfig]:
@@ -112,6 +124,12 @@ def read_raw(path: str | Path, overrides: list[str]) -> dict:
         raise ConfigError(f"{path} is not YAML: {error}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} must hold keys and values, it holds {type(raw).__name__}")
+    set_overrides(raw, overrides)
+    return raw
+
+
+def set_overrides(raw: dict, overrides: list[str]) -> None:
+    """Set keys of raw values by texts of the form a.b=value (value in YAML). Raises ConfigError."""
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
@@ -121,7 +139,6 @@ def read_raw(path: str | Path, overrides: list[str]) -> dict:
         except (yaml.YAMLError, ValueError):
             raise ConfigError(f"the value of {override!r} is not YAML; quote it") from None
         set_key(raw, key, value, [key_of(f) for f in fields(Config)])
-    return raw
 
 
 def section_of(teacher: str) -> str:
@@ -155,10 +172,15 @@ def origin_of(text: str, key: str) -> tuple[Path, int]:
     return Path(run), int(step)
 
 
+LONGEST_NAME = 200
+"""Bytes of a run's name; a file system takes 255, and files of trackers add to it."""
+
+
 def _check_run(config: Config) -> None:
     _ = config.origin  # or `from` is none
-    if not config.name or Path(config.name).name != config.name:
-        raise ConfigError(f"name must be a plain folder name, got {config.name!r}")
+    name = config.name  # ".." is its own last part
+    if Path(name).name != name or name in ("", "..") or not name.isprintable() or len(name.encode()) > LONGEST_NAME:
+        raise ConfigError(f"name must be a plain folder name of at most {LONGEST_NAME} bytes, got {name[:60]!r}")
     if "name" not in config.algorithm:
         raise ConfigError("algorithm.name is missing; set it to the name of an algorithm, for instance scope")
 

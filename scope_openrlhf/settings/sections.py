@@ -3,6 +3,7 @@
 What is left open here (a 0 that means "as long as needed") is settled in resolved.py.
 """
 
+import re
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
@@ -171,3 +172,17 @@ class RayConfig:
     hang_seconds: Positive = 3600.0
     """Longest time in which nothing moves (no rollout ends, no stage changes) before the run counts as hung and is
     started again."""
+
+    def __post_init__(self) -> None:
+        # what ray:// is refused for is told where addresses are tried
+        if not re.fullmatch(r"local|auto|(ray://)?\S+:\d{1,5}", self.address):
+            raise ConfigError(f"ray.address must be local, auto or host:port, got {self.address!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackConfig:
+    to: list[Literal["trackio", "mlflow", "swanlab"]] = field(default_factory=list)
+    """Trackers that get the config, each row of metrics.jsonl and the scores. Each is a library to install; keys and
+    servers are named in its own environment variables."""
+    project: str = "scope_openrlhf"
+    """What these trackers file the run under; MLflow calls it an experiment."""

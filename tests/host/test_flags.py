@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from scope_openrlhf.host.flag_ranges import RANGES
 from scope_openrlhf.host.flags import REFUSED, derived_flags, openrlhf_parser, resolve_args
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError
+from scope_openrlhf.settings.flag_ranges import RANGES
 
 CONFIG = Config.load("examples/cpu_tiny.yaml", [])
 
@@ -35,10 +35,6 @@ def test_every_flag_goes_through_openrlhfs_own_parser_and_checks():
         ({"train__seed": 3}, "openrlhf.train.seed is set by this plugin; change seed"),
         ({"actor__model_name_or_path": "x"}, "change student.path"),
         ({"actor__dual_clip": 3.0}, "openrlhf.actor.dual_clip has no effect here"),
-        ({"rollout__temperature": 0.0}, "openrlhf.rollout.temperature must be above 0, got 0"),
-        ({"actor__adam__lr": "-1e-4"}, "openrlhf.actor.adam.lr must be above 0, got -0.0001"),
-        ({"actor__adam__betas": [0.9, 1]}, "openrlhf.actor.adam.betas must be at least 0 and below 1, got 1"),
-        ({"ckpt__save_steps": 0}, "openrlhf.ckpt.save_steps must be at least 1, or -1, got 0"),
     ],
 )
 def test_a_flag_that_openrlhf_or_we_refuse_says_why(flags, message):
