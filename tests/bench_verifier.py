@@ -79,7 +79,7 @@ def by_math_verify(gold: str, response: str) -> bool:
 
 def print_tables() -> None:
     """Print how many verdicts of each table are right, ours and math-verify's, and how many wrong answers are taken."""
-    grader = Grader(seconds=2.0)
+    grader = Grader()
     ours_table = [{"kind": k, "gold": g, "response": r, "expect": v == "right"} for k, g, r, v in rows()]
     print("table, rows: verdicts right, wrong answers taken for right (ours; math-verify)")
     for name in ("spellings.py", "stranger", "reported", "blind", "attacks", "hostile"):
@@ -113,7 +113,7 @@ def main() -> None:
     )
 
     todo = cases(random.Random(1))
-    grader = Grader(seconds=2.0)  # afresh: nothing remembered, no worker up
+    grader = Grader()  # afresh: nothing remembered, no worker up
     start = time.perf_counter()
     with ThreadPoolExecutor(4) as threads:
         graded = threads.map(lambda case: grader.verify(*case), todo)

@@ -22,15 +22,23 @@ from scope_openrlhf.run.page import RunPage, note_fault
 from scope_openrlhf.run.plan import Plan
 from scope_openrlhf.run.session import deadline, lost, ray_session
 from scope_openrlhf.run.summary import Progress, draw_summary, make_summary, summary_table
-from scope_openrlhf.run.teachers import teacher_groups
+from scope_openrlhf.run.teachers import require_served, teacher_groups
+from scope_openrlhf.run.tracking import tracked
 from scope_openrlhf.settings.config import Config
 
 
 def train(config: Config, plan: Plan, out: TextIO, began: float) -> None:
-    """Run or resume the run of this config, whose plan that is. Raises RunError.
+    """Run or resume the run of this config, whose plan that is. Raises RunError, or ConfigError for a tracker.
 
     out: the terminal. began: when the command was given, in seconds since the epoch.
     """
+    run = config.run_dir
+    with tracked(run, config.track.to, config.track.project, out):
+        _train_and_evaluate(config, plan, out, began)
+
+
+def _train_and_evaluate(config: Config, plan: Plan, out: TextIO, began: float) -> None:
+    """As `train`, whose trackers follow it."""
     run = config.run_dir
     logs = f"{run}/logs/driver.log (OpenRLHF), {run}/logs/ray (Ray, vLLM and DeepSpeed workers)"
     print("\n".join(f"  {line}" for line in (f"logs: {logs}", *plan.notes)), file=out, flush=True)
@@ -59,6 +67,7 @@ def train_to_the_end(plan: Plan, out: TextIO) -> None:
 
     Raises RunError when that does not help.
     """
+    require_served(plan.run.teachers)
     run_dir, ray = plan.run.run_dir, plan.config.ray
     checkpoints, stage = run_dir / "checkpoints", Stage(run_dir)
     failures, furthest, again = 0, 0, False
