@@ -14,6 +14,8 @@ from scope_openrlhf.settings.errors import ConfigError
 
 WRAPPERS = ("data", "rows", "train", "examples")
 """Keys under which the object in a .json may hold its rows."""
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
+"""What parts the fields of a .csv, the usual one first."""
 _BETWEEN = re.compile(r"\s*[\[,]\s*")
 
 
@@ -197,9 +199,15 @@ def _as_written(value: Any, short: type[np.floating]) -> Any:
 
 
 def read_csv(file: Path, called: str) -> list[dict]:
-    """All rows of a .csv file, each value the text that stands there: 007 is no 7. Raises ConfigError."""
+    """All rows of a .csv file, each value the text that stands there: 007 is no 7. Raises ConfigError.
+
+    What parts its fields is the one of DELIMITERS that parts its first line most often.
+    """
     csv.field_size_limit(2**31 - 1)  # a worked solution may be longer than the 131,072 characters of the default
-    lines = csv.reader(io.StringIO(read_text(file, called), newline=""), strict=True)
+    text = read_text(file, called)
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(DELIMITERS, key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     rows = []
     try:
         header = next((line for line in lines if line), [])
@@ -208,7 +216,7 @@ def read_csv(file: Path, called: str) -> list[dict]:
             if row and len(row) != len(header):
                 raise ConfigError(
                     f"{called}, line {lines.line_num} has {len(row)} fields, its first line {len(header)}; repair it: "
-                    "a field with a comma or a line break in it stands in quotes"
+                    f"a field with a {DELIMITERS[delimiter]} or a line break in it stands in quotes"
                 )
             if row:
                 rows.append(dict(zip(header, row, strict=True)))

@@ -31,12 +31,14 @@ def guess_columns(
     path: of the data, for messages. keys: what names the two columns, for messages. Raises ConfigError where there are
     no such columns.
     """
+    if not rows:
+        raise ConfigError(f"{path} holds no rows")
     some = rows[:LOOKED_AT]
     prompt = prompt_key or _best(some, PROMPTS, reads_as_prompt)
     answer = answer_key or _best(some, ANSWERS, reads_as_gold)
     if not prompt or not answer:
         what = "problems" if not prompt else "gold answers"
-        columns = ", ".join(map(str, rows[0])) if rows else "none"
+        columns = ", ".join(map(str, rows[0]))
         raise ConfigError(
             f"no column of {path} has a name known for {what}; its columns are {columns}: name them with {keys[0]} and "
             f"{keys[1]}{which_may_be(rows)}"

@@ -15,7 +15,7 @@ from scope_openrlhf.data.templates import QUESTION
 from scope_openrlhf.equations.batch import Attempt
 from scope_openrlhf.models.loading import generation_eos, positions
 from scope_openrlhf.platform import cpu
-from scope_openrlhf.run.prompts import Prompts
+from scope_openrlhf.run.prompts import Prompts, why_too_long
 from scope_openrlhf.settings.config import Config, section_of
 from scope_openrlhf.settings.errors import ConfigError
 from scope_openrlhf.settings.sections import RayConfig, StudentConfig, TeacherConfig
@@ -227,11 +227,5 @@ def check_lengths(args: SimpleNamespace, prompts: Prompts, model_configs: dict) 
             raise ConfigError(
                 f"openrlhf.data.max_len {max_len} needs {needed} positions, {key} has {limit}; lower data.max_len"
             )
-    of_rows = zip((p.id for p in prompts.problems), prompts.lengths, strict=False)  # none without a tokenizer
-    long = [(row, length) for row, length in of_rows if length + room > max_len]
-    if long:
-        raise ConfigError(
-            f"{len(long)} prompts do not fit: row {long[0][0]} has {long[0][1]} tokens and {room} are kept for the "
-            f"response, which is more than openrlhf.data.max_len {max_len}; raise data.max_len, lower "
-            "rollout.max_new_tokens, or remove the rows"
-        )
+    if why := why_too_long(prompts, max_len, room):
+        raise ConfigError(why)

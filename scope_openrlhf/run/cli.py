@@ -18,7 +18,7 @@ from scope_openrlhf.run.terminal import quiet
 from scope_openrlhf.settings.command_line import CommandLine, number
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError, not_installed
-from scope_openrlhf.settings.ranges import Count, Positive
+from scope_openrlhf.settings.ranges import Count, CountOrZero, Positive
 
 # The training stack takes seconds to import, and prints. So it is imported inside the commands below, once the terminal
 # is quiet: a wrong key is told before that, and --help at once.
@@ -109,14 +109,22 @@ def explain(options: argparse.Namespace) -> None:
 
 def init(options: argparse.Namespace) -> None:
     """Write a first config."""
-    with tempfile.TemporaryDirectory() as folder, quiet(Path(folder) / "log") as (out, _):
+    with tempfile.TemporaryDirectory() as folder, quiet(Path(folder) / "log") as (out, err):
         from scope_openrlhf.run import init  # seconds, see above
 
-        init.init(options, out)
+        init.init(options, out, err)
+
+
+def data(options: argparse.Namespace) -> None:
+    """Show the data as a run would read them."""
+    with tempfile.TemporaryDirectory() as folder, quiet(Path(folder) / "log") as (out, err):
+        from scope_openrlhf.run import data_command  # seconds, see above
+
+        data_command.show_data(options, out, err)
 
 
 COMMANDS = {"run": run, "plan": plan, "probe": probe, "traces": traces}
-WITHOUT_A_CONFIG = {"init": init, "config": explain, **shelf.COMMANDS}
+WITHOUT_A_CONFIG = {"init": init, "data": data, "config": explain, **shelf.COMMANDS}
 """Commands that need no config, or make one."""
 
 
@@ -173,6 +181,7 @@ def command_line() -> CommandLine:
         what = "for instance algorithm.tau=0.5 steps=10"
         command.add_argument("overrides", nargs="*", metavar="key=value", help=what)
     add_init(line)
+    add_data(line)
     add_config(line)
     shelf.add_to(line)
     return line
@@ -195,6 +204,23 @@ def add_init(line: CommandLine) -> None:
     command.add_argument("--algorithm", metavar="NAME", help="default: scope with a teacher, grpo without")
     command.add_argument("--where", metavar="PLACE", help="laptop (CPUs alone), gpu (one) or cluster (a Ray that runs)")
     command.add_argument("--out", default="scope.yaml", metavar="FILE", help="the config (default scope.yaml)")
+
+
+def add_data(line: CommandLine) -> None:
+    """The command that looks at data."""
+    command = line.add(
+        "data",
+        "Show data as the student gets them, count what is odd, and say whether they can be trained on.",
+        "scope-train data examples/data/gsm8k.jsonl student.path=examples/tiny/student --page data.html",
+        "data.md",
+    )
+    command.add_argument("--config", metavar="FILE", help="YAML file of a run, whose data are shown")
+    command.add_argument("--rows", type=number(CountOrZero), default=3, metavar="N", help="rows to print (default 3)")
+    command.add_argument("--page", type=Path, metavar="OUT.html", help="write a page with more rows, and a histogram")
+    what = "benchmark to compare with beside eval.path, or a folder of them; may be given again"
+    command.add_argument("--held-out", type=Path, action="append", metavar="FILE|DIR", help=what)
+    what = "the data, which come before those of --config; keys as student.path=..., data.answer_key=..."
+    command.add_argument("words", nargs="*", metavar="FILE|key=value", help=what)
 
 
 def add_config(line: CommandLine) -> None:

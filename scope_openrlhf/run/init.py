@@ -3,18 +3,18 @@
 import argparse
 import shlex
 import sys
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from scope_openrlhf import algorithms
-from scope_openrlhf.data.files import column, read
+from scope_openrlhf.data.files import read
 from scope_openrlhf.data.layouts import guess_columns
-from scope_openrlhf.data.problems import load_problems
-from scope_openrlhf.data.prompts import as_text, folded, lengths
-from scope_openrlhf.models.loading import check_model, load_tokenizer, positions
+from scope_openrlhf.models.loading import check_model, positions
+from scope_openrlhf.run.data_check import accept, check_data
+from scope_openrlhf.run.data_text import lines
 from scope_openrlhf.run.init_template import PLACES, written
+from scope_openrlhf.run.terminal import progress
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError, nearest
 from scope_openrlhf.settings.sections import DataConfig, StudentConfig
@@ -42,20 +42,24 @@ class Answers:
     where: str
 
 
-def init(options: argparse.Namespace, out: TextIO) -> None:
-    """Ask what flags leave open, write the config, and say what it found. Raises ConfigError."""
+def init(options: argparse.Namespace, out: TextIO, err: TextIO) -> None:
+    """Ask what flags leave open, write the config, and say what it found. Raises ConfigError.
+
+    err: gets what goes on, where that takes long.
+    """
     file = Path(options.out)
     if file.exists():
         raise ConfigError(f"{file} is there already; give another --out")
     answers = complete(options, out)
-    columns = DataConfig(path=answers.data, prompt_key=answers.prompt_key, answer_key=answers.answer_key)
-    problems = load_problems(columns)
-    longest, limit = sizes(answers, problems)
-    text = written(answers, file, len(problems), longest, limit)
+    model = check_model(answers.model, "--model") if Path(answers.model).exists() else None  # no hub is asked here
+    check = check_data(looked_at(answers), [], progress(err))
+    accept(check)
+    longest, limit = max(check.prompts.lengths, default=0), positions(model) if model else 0
+    text = written(answers, file, len(check.rows), longest, limit)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
     Config.load(file, [])
-    print("\n".join([*data_check(answers, problems), "", *commands(file)]), file=out)
+    print("\n".join([*lines(check, (), count=1), "", *commands(file)]), file=out)
 
 
 def complete(options: argparse.Namespace, out: TextIO) -> Answers:
@@ -104,32 +108,11 @@ def check_choices(algorithm: str, teacher: str, where: str) -> None:
         raise ConfigError(f"--where {where} is none of {', '.join(PLACES)}")
 
 
-def sizes(answers: Answers, problems: list[Any]) -> tuple[int, int]:
-    """(tokens of the longest prompt, positions of the model); 0 of a model on the hub, which nobody is asked about."""
-    if not Path(answers.model).exists():
-        return 0, 0
-    model, tokenizer = check_model(answers.model, "--model"), load_tokenizer(answers.model)
-    student = StudentConfig(path=answers.model)
-    return max(lengths(tokenizer, [as_text(tokenizer, p.prompt, student) for p in problems])), positions(model)
-
-
-def data_check(answers: Answers, problems: Any) -> list[str]:
-    """What the data hold: rows, columns, and the first problem with its gold as it stands and as it is read."""
-    first = problems[0]
-    row = read(answers.data)[problems.rows[0]]
-    return [
-        f"data: {len(problems)} problems in {answers.data}",
-        *(f"  {note}" for note in problems.notes),
-        f"  columns: {', '.join(map(str, row))}",
-        f"  {answers.prompt_key}: {short(folded(first.prompt))}",
-        f"  {answers.answer_key}: {short(str(column(row, answers.answer_key)))}",
-        f"  gold: {first.answer}",
-    ]
-
-
-def short(text: str) -> str:
-    """A text on one line."""
-    return textwrap.shorten(text, 200, placeholder=" ...") or repr(text)
+def looked_at(answers: Answers) -> Config:
+    """The config of a look at the data, which the student is asked as far as it is here."""
+    student = answers.model if Path(answers.model).exists() else ""
+    data = DataConfig(path=answers.data, prompt_key=answers.prompt_key, answer_key=answers.answer_key)
+    return Config(name="init", data=data, student=StudentConfig(path=student))
 
 
 def commands(file: Path) -> list[str]:
@@ -137,6 +120,7 @@ def commands(file: Path) -> list[str]:
     name = shlex.quote(str(file))
     return [
         f"written: {file}",
+        f"  scope-train data --config {name} --page data.html    # every prompt and gold as they are read",
         f"  scope-train plan --config {name}                    # all checks; nothing starts",
         f"  scope-train run --config {name}                     # train; the same command resumes",
         f"  scope-eval pair --run runs/{shlex.quote(file.stem)} --benchmarks FILE.jsonl    # before and after",

@@ -65,3 +65,18 @@ def length_notes(prompts: Prompts, max_len: int) -> list[str]:
     middle = statistics.median_low(prompts.lengths)
     return [f"prompts: {min(prompts.lengths)} to {longest[0][0]} tokens, half of them at most {middle}; the longest: "
             f"{named}; data.max_len {max_len} is for prompt and response"]  # fmt: skip
+
+
+def why_too_long(prompts: Prompts, most: int, room: int, what: str = "openrlhf.data.max_len") -> str | None:
+    """Why prompts do not fit, told of the first one; None where all do, and where there is no tokenizer.
+
+    most: tokens of a prompt and its response together, which `what` sets. room: tokens kept for the response.
+    """
+    long = [(p.id, n) for p, n in zip(prompts.problems, prompts.lengths, strict=False) if n + room > most]
+    if not long:
+        return None
+    row, length = long[0]
+    return (
+        f"{len(long)} prompts do not fit: row {row} has {length} tokens and {room} are kept for the response, which is "
+        f"more than {what} {most}; raise data.max_len, lower rollout.max_new_tokens, or remove the rows"
+    )

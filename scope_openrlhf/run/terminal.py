@@ -3,14 +3,18 @@
 import contextlib
 import os
 import sys
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
 from scope_openrlhf.settings.errors import ConfigError
 
 warnings.filterwarnings("ignore", message="The pynvml package is deprecated")  # torch says so on every import
+
+SOON = 2.0
+"""Seconds after which it is told what goes on."""
 
 
 @contextlib.contextmanager
@@ -42,3 +46,14 @@ def quiet(log: Path) -> Iterator[tuple[TextIO, TextIO]]:
             for fd, number in zip(saved, (1, 2), strict=True):
                 os.dup2(fd, number)
                 os.close(fd)
+
+
+def progress(err: TextIO) -> Callable[[str], None]:
+    """What tells somebody who waits what is done next, once that takes long."""
+    began = time.monotonic()
+
+    def say(what: str) -> None:
+        if (seconds := time.monotonic() - began) > SOON:
+            print(f"{seconds:.0f} s: {what}", file=err, flush=True)
+
+    return say

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 
 from scope_openrlhf.verifier.compare import readings
 from scope_openrlhf.verifier.forms import Based, Items, Math, Matrix, Words
 from scope_openrlhf.verifier.gold import NoGold, read_gold, why_no_answer, why_ungradable
 from scope_openrlhf.verifier.grader import Grader
+from scope_openrlhf.verifier.kinds import has_words
 from scope_openrlhf.verifier.numbers import Number
 from scope_openrlhf.verifier.spelling import clean
 
@@ -42,7 +43,7 @@ def audit(rows: Iterable[tuple[str, object]], grader: Grader) -> list[Finding]:
         if why := why_no_answer(gold):
             findings.append(Finding(name, gold, "not readable", why))
             continue
-        if _has_words(readings(clean(gold), gold=True)[0]):
+        if has_words(readings(clean(gold), gold=True)[0]):
             findings.append(Finding(name, gold, "no mathematics", ""))
         if why := why_ungradable(gold, grader):
             findings.append(Finding(name, gold, "not readable", why))
@@ -51,15 +52,6 @@ def audit(rows: Iterable[tuple[str, object]], grader: Grader) -> list[Finding]:
             if not verdict.right:
                 findings.append(Finding(name, gold, "spelling", f"{spelling}: {verdict.verdict}, {verdict.reason}"))
     return findings
-
-
-def _has_words(form: object) -> bool:
-    """Whether a form, or a part of it, is words."""
-    if isinstance(form, Words) or (isinstance(form, Math) and "⟦" in form.text):
-        return True
-    if is_dataclass(form):
-        return any(_has_words(getattr(form, f.name)) for f in fields(form))
-    return isinstance(form, tuple) and any(map(_has_words, form))
 
 
 def spellings(gold: str) -> list[str]:

@@ -17,6 +17,7 @@ from scope_openrlhf.verifier.compare import readings
 from scope_openrlhf.verifier.extract import extract_answers
 from scope_openrlhf.verifier.forms import Math, Relation
 from scope_openrlhf.verifier.grader import Grader, verify
+from scope_openrlhf.verifier.kinds import NUMBER, kind_of
 from scope_openrlhf.verifier.spelling import MAX_ANSWER_CHARS, clean
 
 MOST_UNGRADABLE = 0.05
@@ -231,13 +232,15 @@ def _by_algebra(gold: str, grader: Grader | None) -> str | None:
 class Golds:
     """The gold answers of a dataset.
 
-    Example: Golds({0: "18", 2: "2, 3"}, {1: "it is NaN, which is no number"}, untried=0)
+    Example: Golds({0: "18"}, {1: "it is NaN, which is no number"}, {"18": "number"}, untried=0)
     """
 
     texts: dict[int, str]
     """Those that can be graded, by the number of their row, counted from 0."""
     faults: dict[int, str]
     """Why the others cannot be."""
+    kinds: dict[str, str]
+    """What the grader takes each different one for, as kinds.py calls it."""
     untried: int
     """Different ones that only algebra can read and nobody tried to, because there are more than MOST_BY_ALGEBRA."""
 
@@ -264,21 +267,27 @@ def read_golds(values: Iterable[object]) -> Golds:
             texts[row] = read_gold(value)
         except NoGold as error:
             faults[row] = str(error)
-    reasons, untried = _judge(dict.fromkeys(texts.values()))
+    reasons, kinds, untried = _judge(dict.fromkeys(texts.values()))
     faults |= {row: reasons[gold] for row, gold in texts.items() if gold in reasons}
     sound = {row: gold for row, gold in texts.items() if gold not in reasons}
-    return Golds(sound, dict(sorted(faults.items())), untried)
+    return Golds(sound, dict(sorted(faults.items())), kinds, untried)
 
 
-def _judge(golds: Iterable[str]) -> tuple[dict[str, str], int]:
-    """({gold: why it is ungradable}, number of those that nobody tried). golds: each once."""
+def _judge(golds: Iterable[str]) -> tuple[dict[str, str], dict[str, str], int]:
+    """({gold: why it is ungradable}, {gold: its kind}, number of those that nobody tried). golds: each once."""
     reasons: dict[str, str] = {}
+    kinds: dict[str, str] = {}
     formulas: list[str] = []
     for gold in golds:
-        why, form = (None, None) if _PLAIN.fullmatch(gold) else _read(gold)
+        if _PLAIN.fullmatch(gold):
+            kinds[gold] = NUMBER
+            continue
+        why, form = _read(gold)
         if why:
             reasons[gold] = why
-        elif _formula(form):
+            continue
+        kinds[gold] = kind_of(form)
+        if _formula(form):
             formulas.append(gold)
     if formulas:
         grader = Grader(workers=min(8, os.cpu_count() or 1), seconds=2)  # one that takes longer is not counted
@@ -287,4 +296,4 @@ def _judge(golds: Iterable[str]) -> tuple[dict[str, str], int]:
             told = threads.map(lambda gold: _by_algebra(gold, grader), tried)
             reasons |= {gold: why for gold, why in zip(tried, told, strict=True) if why}
         grader.close()
-    return reasons, max(0, len(formulas) - MOST_BY_ALGEBRA)
+    return reasons, kinds, max(0, len(formulas) - MOST_BY_ALGEBRA)
