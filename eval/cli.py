@@ -7,12 +7,11 @@
     scope-eval study --config FILE                                      algorithms trained and evaluated alike
 
 Exit code 0: done. 1: stopped on the way, what was sampled is kept, or a run of a study failed. 2: what was asked for
-cannot work. 130: interrupted.
+cannot work. 130, 143: interrupted, by Ctrl-C or SIGTERM.
 """
 
 import argparse
 import json
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from scope_eval.settings import EvalSettings, PairSettings
 from scope_eval.store import StoreError
 from scope_eval.study.run import run_study
 from scope_eval.study.settings import StudySettings
-from scope_openrlhf.settings.command_line import CommandLine
+from scope_openrlhf.settings.command_line import CommandLine, Ended, end_on_sigterm
 from scope_openrlhf.settings.errors import ConfigError, not_installed
 from scope_openrlhf.settings.sections import DATE
 from scope_openrlhf.verifier import GraderError
@@ -32,6 +31,7 @@ from scope_openrlhf.verifier import GraderError
 def main(argv: list[str] | None = None) -> int:
     """Do what the arguments say and return the exit code."""
     flags = vars(command_line().parse(sys.argv[1:] if argv is None else argv))
+    end_on_sigterm()
     try:
         return dispatch(flags.pop("command"), flags)
     except ConfigError as error:
@@ -43,9 +43,9 @@ def main(argv: list[str] | None = None) -> int:
     except (StoreError, GraderError, SamplingError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("interrupted; the same command continues where it was", file=sys.stderr)
-        return 130
+        return 143 if isinstance(error, Ended) else 130
 
 
 def dispatch(command: str, flags: dict[str, Any]) -> int:
@@ -62,7 +62,6 @@ def dispatch(command: str, flags: dict[str, Any]) -> int:
         case "compare":
             commands.compare_folders(flags["before"], flags["after"], flags["out"])
         case "study":
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the run under way is stopped too
             return run_study(StudySettings(**flags))
     return 0
 
@@ -142,13 +141,13 @@ def add_folders(regrade: argparse.ArgumentParser, compare: argparse.ArgumentPars
 def add_sampling_flags(command: argparse.ArgumentParser) -> None:
     """The flags that become EvalSettings."""
     add = command.add_argument
-    add("--out", type=Path, metavar="DIR", help="folder of samples, results and report")
+    add("--out", type=Path, metavar="DIR", help="folder of samples, results and report; pair --run has its own")
     add("--prompt-key", metavar="KEY", help="column of the problem in a file of your own (default problem)")
     add("--answer-key", metavar="KEY", help="column of its gold answer (default answer)")
     add("--id-key", metavar="KEY", help="column of its id (default id); a row without one is called by its number")
     add("--data-dir", default="", metavar="DIR", help="folder with <benchmark>.jsonl; without it the hub is asked")
     add("--samples", type=int, metavar="N", help="samples of each problem (default 32); more can be added later")
-    add("--limit", type=int, metavar="N", help="only the first problems of each benchmark")
+    add("--limit", type=int, metavar="N", help="only the first problems of each benchmark (default all)")
     add("--seed", type=int, metavar="N", help="seed of the samples (default 1)")
     add("--temperature", type=float, metavar="T", help="default: the benchmark's own, 0.6 for the six")
     add("--top-p", type=float, metavar="P", help="default: the benchmark's own, 0.95 for the six")
@@ -159,10 +158,10 @@ def add_sampling_flags(command: argparse.ArgumentParser) -> None:
     add("--system", metavar="TEXT", help="system prompt of problems that bring none (default none)")
     chat = "ask with the problem as it is, without the model's chat template"
     add("--no-chat", dest="chat", action="store_false", help=chat)
-    template = """for the chat template, for instance '{"enable_thinking": false}'"""
+    template = """for the chat template, for instance '{"enable_thinking": false}' (default none)"""
     add("--template-args", type=json_object, metavar="JSON", help=template)
     add("--template-date", metavar="DATE", help=f"for a chat template that prints today's (default {DATE})")
-    add("--revision", default="", metavar="COMMIT", help="commit of a hub id")
+    add("--revision", default="", metavar="COMMIT", help="commit of a hub id (default the newest)")
     add("--engines", type=int, default=1, metavar="N", help="vLLM engines, each on its own GPUs (default 1)")
     add("--tensor-parallel-size", type=int, default=1, metavar="N", help="GPUs of an engine (default 1)")
     add("--dtype", default="bfloat16", help="number format of the engines (default bfloat16)")

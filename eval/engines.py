@@ -113,28 +113,33 @@ class EngineGroup:
         import ray  # a second of start-up, also of a server's clients
 
         self.ray = ray
-        env = {RUN_VARIABLE: json.dumps({"for": "eval"}), **cpu.environment()}
-        if cpu.active():
-            env["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // settings.engines))
         self.started_ray = not ray.is_initialized()
-        if self.started_ray:
-            connect(settings)
         try:
+            if self.started_ray:
+                connect(settings)
             self._check_gpus(settings)
-            actor = ray.remote(Engine).options(
-                num_gpus=settings.tensor_parallel_size, num_cpus=1, runtime_env={"env_vars": env}
-            )
-            self.engines = {str(i): actor.remote(settings, str(i)) for i in range(settings.engines)}
-            self.capacity = min(ray.get([e.capacity.remote() for e in self.engines.values()], timeout=LOADING_SECONDS))
+            self._start(settings)
         except ray.exceptions.GetTimeoutError:
             self.close()
             raise SamplingError(f"the engines were not up after {LOADING_SECONDS:g} s; see the logs of Ray") from None
         except ray.exceptions.RayError as error:
             self.close()
             raise SamplingError(f"an engine could not load {settings.model}: {cause(error)}") from error
-        except ConfigError:
+        except BaseException:  # a signal too
             self.close()
             raise
+
+    def _start(self, settings: EngineSettings) -> None:
+        """Start the engines and wait until all have loaded the model."""
+        env = {RUN_VARIABLE: json.dumps({"for": "eval"}), **cpu.environment()}
+        if cpu.active():
+            env["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // settings.engines))
+        actor = self.ray.remote(Engine).options(
+            num_gpus=settings.tensor_parallel_size, num_cpus=1, runtime_env={"env_vars": env}
+        )
+        self.engines = {str(i): actor.remote(settings, str(i)) for i in range(settings.engines)}
+        ready = [engine.capacity.remote() for engine in self.engines.values()]
+        self.capacity = min(self.ray.get(ready, timeout=LOADING_SECONDS))
 
     def _check_gpus(self, settings: EngineSettings) -> None:
         """Raise ConfigError for GPUs that are not there: Ray would wait for them for ever."""

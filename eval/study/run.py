@@ -10,6 +10,7 @@ from scope_eval.study import collect, page, tables
 from scope_eval.study.numbers import numbers
 from scope_eval.study.settings import STUDENT, StudySettings, check, write_heldout
 from scope_eval.study.stages import commands, log_of, missing, reason, trained
+from scope_openrlhf.platform import child
 
 
 def run_study(study: StudySettings) -> int:
@@ -67,22 +68,10 @@ def run_one(study: StudySettings, name: str) -> str:
 
 
 def execute(command: list[str], log: Path) -> int:
-    """Exit code of a process that writes to log.
-
-    If this process is stopped, so is that one, and waited for: it has engines to put away.
-    """
+    """Exit code of a process that writes to log, where it stands at the end too."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    # in a session of its own a Ctrl-C reaches it once, from here
-    with (
-        log.open("w") as file,
-        subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True) as process,
-    ):
-        try:
-            code = process.wait()
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise
+    with log.open("w") as file:
+        code = child.finish(command, stdout=file, stderr=subprocess.STDOUT)
         file.write(f"exit code {code}\n")
     return code
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from scope_eval.benchmarks import check, content_hash
 from scope_eval.study.settings import STUDENT, StudySettings
 from scope_openrlhf.data.files import read_file
+from scope_openrlhf.files.disk import whole_rows
 from scope_openrlhf.files.fingerprint import files_fingerprint
 from scope_openrlhf.run.folder import WHOLE, open_run
+from scope_openrlhf.settings.errors import ConfigError
 
 EVAL_SEED = 1
 """Seed of the samples, the same for every model."""
@@ -63,10 +65,20 @@ def missing(study: StudySettings, name: str) -> list[str]:
 
 
 def trained(study: StudySettings, name: str) -> bool:
-    """Whether a training run is finished. Raises ConfigError if its folder holds a run of another config."""
+    """Whether a training run is finished.
+
+    Raises ConfigError if its folder holds a run of another config, or one of another length, which cannot go on.
+    """
+    run = study.runs / name
     with contextlib.redirect_stdout(io.StringIO()):  # it shows a finished run's summary
         done = open_run(study.config_of(name))
-    return done and (study.runs / name / "model" / WHOLE).exists()
+    whole = (run / "model" / WHOLE).exists()
+    if whole and (steps := len(whole_rows(run / "metrics.jsonl"))) != study.steps:
+        raise ConfigError(
+            f"--steps {study.steps}: {run} has done {steps}, and a study keeps no checkpoint to go on from; choose "
+            f"another --runs, or --steps {steps}"
+        )
+    return done and whole
 
 
 def evaluated(study: StudySettings, name: str) -> bool:

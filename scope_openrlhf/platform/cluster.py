@@ -5,6 +5,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 from typing import Any
 
@@ -40,7 +41,9 @@ def join_or_start(
         options = {"num_cpus": max(os.cpu_count() or 1, cpus), "include_dashboard": False}
         if cpu.active():
             options |= {"num_gpus": gpus, "object_store_memory": object_store_mib * 2**20}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     ray.init(address=address, runtime_env=runtime_env, log_to_driver=False, **options)
+    signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own there, which leaves with no word and code 15
 
 
 def last_line(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from scope_openrlhf.files.disk import whole_rows, write_whole
 from scope_openrlhf.files.stage import Stage
 from scope_openrlhf.host.gpus import student_gpus
 from scope_openrlhf.host.launch import launch
+from scope_openrlhf.platform import child
 from scope_openrlhf.platform.cluster import last_line
 from scope_openrlhf.run.errors import LostError, RunError
 from scope_openrlhf.run.folder import WHOLE
@@ -128,10 +129,8 @@ def evaluate(config: Config, run: Path, out: TextIO) -> dict | None:
     samples = f"{config.eval.samples} samples of each problem in {config.eval.path}"
     print(f"evaluating before and after: {samples}", file=out, flush=True)
     command = [sys.executable, "-m", "scope_eval", "pair", "--run", str(run)]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=out)
-    if done.returncode:
+    if code := child.finish(command, stdout=subprocess.DEVNULL, stderr=out):
         raise RunError(
-            f"evaluation failed with exit code {done.returncode}; see {run}/eval/eval.log, then run the same command "
-            "again"
+            f"evaluation failed with exit code {code}; see {run}/eval/eval.log, then run the same command again"
         )
     return json.loads((run / "eval" / "pair.json").read_text())

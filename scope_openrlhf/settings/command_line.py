@@ -1,6 +1,7 @@
 """The style that the programs scope-train, scope-eval and scope-grade have in common."""
 
 import argparse
+import signal
 import sys
 import typing
 from collections.abc import Callable
@@ -9,6 +10,20 @@ from typing import Any
 import argcomplete
 
 from scope_openrlhf import __version__
+
+
+class Ended(KeyboardInterrupt):
+    """SIGTERM came. Of KeyboardInterrupt, for nothing else ends a wait inside Ray."""
+
+
+def end_on_sigterm() -> None:
+    """Have the first SIGTERM raise Ended in the main thread; what comes after it does not disturb the way out."""
+
+    def end(*_: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Ended
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def number(hint: Any) -> Callable[[str], float]:

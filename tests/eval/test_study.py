@@ -288,6 +288,14 @@ def test_models_that_changed_after_they_were_scored_are_scored_again(small, tmp_
     assert small(seeds="1") == 0 and small.executed == ["opd-1.eval.log"]
 
 
+@pytest.mark.parametrize("steps", ["2", "40"])
+def test_a_study_of_another_length_is_refused_for_its_runs_keep_no_checkpoint(small, capsys, steps):
+    assert small(seeds="1") == 0 and small("--steps", steps, seeds="1") == 2
+    said = capsys.readouterr().err
+    assert f"--steps {steps}: " in said and "runs/grpo-1 has done 1, and a study keeps no checkpoint" in said
+    assert "choose another --runs, or --steps 1" in said and small.executed == []
+
+
 def test_a_study_over_other_runs_or_without_a_number_is_refused(small, tmp_path, capsys):
     assert small(seeds="1") == 0
     assert small("openrlhf.actor.adam.lr=1e-3", seeds="1") == 2
