@@ -1,10 +1,10 @@
 """scope-train: train a student, see what that would take, probe its teacher, have a teacher write solutions.
 
-Exit code 0: done, or done before. 1: the run failed. 2: the config cannot work. 130: interrupted.
+Exit code 0: done, or done before. 1: the run failed. 2: the config cannot work. 130, 143: interrupted, by
+Ctrl-C or SIGTERM.
 """
 
 import argparse
-import signal
 import sys
 import tempfile
 import time
@@ -15,7 +15,7 @@ from scope_openrlhf.run.errors import RunError
 from scope_openrlhf.run.folder import alone, delete_run, open_run
 from scope_openrlhf.run.fork import check_origin, fork
 from scope_openrlhf.run.terminal import quiet
-from scope_openrlhf.settings.command_line import CommandLine, number
+from scope_openrlhf.settings.command_line import CommandLine, Ended, end_on_sigterm, number
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError, not_installed
 from scope_openrlhf.settings.ranges import Count, CountOrZero, Positive
@@ -27,7 +27,7 @@ from scope_openrlhf.settings.ranges import Count, CountOrZero, Positive
 def main(argv: list[str] | None = None) -> int:
     """Do what the arguments say and return the exit code."""
     options = command_line().parse(spelled_out(sys.argv[1:] if argv is None else argv))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_on_sigterm()
     try:
         if options.command in WITHOUT_A_CONFIG:
             WITHOUT_A_CONFIG[options.command](options)
@@ -43,9 +43,9 @@ def main(argv: list[str] | None = None) -> int:
     except (RunError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("interrupted; the same command resumes from the last checkpoint", file=sys.stderr)
-        return 130
+        return 143 if isinstance(error, Ended) else 130
 
 
 def run(config: Config, options: argparse.Namespace) -> None:
