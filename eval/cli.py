@@ -22,7 +22,7 @@ from scope_eval.settings import EvalSettings, PairSettings
 from scope_eval.store import StoreError
 from scope_eval.study.run import run_study
 from scope_eval.study.settings import StudySettings
-from scope_openrlhf.settings.command_line import CommandLine, Ended, end_on_sigterm
+from scope_openrlhf.settings.command_line import CommandLine, end_on_sigterm
 from scope_openrlhf.settings.errors import ConfigError, not_installed
 from scope_openrlhf.settings.sections import DATE
 from scope_openrlhf.verifier import GraderError
@@ -31,7 +31,7 @@ from scope_openrlhf.verifier import GraderError
 def main(argv: list[str] | None = None) -> int:
     """Do what the arguments say and return the exit code."""
     flags = vars(command_line().parse(sys.argv[1:] if argv is None else argv))
-    end_on_sigterm()
+    ended = end_on_sigterm()
     try:
         return dispatch(flags.pop("command"), flags)
     except ConfigError as error:
@@ -43,9 +43,9 @@ def main(argv: list[str] | None = None) -> int:
     except (StoreError, GraderError, SamplingError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt as error:
+    except KeyboardInterrupt:
         print("interrupted; the same command continues where it was", file=sys.stderr)
-        return 143 if isinstance(error, Ended) else 130
+        return 143 if ended.is_set() else 130
 
 
 def dispatch(command: str, flags: dict[str, Any]) -> int:

@@ -3,6 +3,7 @@
 import argparse
 import signal
 import sys
+import threading
 import typing
 from collections.abc import Callable
 from typing import Any
@@ -12,18 +13,20 @@ import argcomplete
 from scope_openrlhf import __version__
 
 
-class Ended(KeyboardInterrupt):
-    """SIGTERM came. Of KeyboardInterrupt, for nothing else ends a wait inside Ray."""
+def end_on_sigterm() -> threading.Event:
+    """Have the first SIGTERM raise KeyboardInterrupt in the main thread, for nothing else ends a wait inside Ray.
 
-
-def end_on_sigterm() -> None:
-    """Have the first SIGTERM raise Ended in the main thread; what comes after it does not disturb the way out."""
+    Returns what tells whether it came. Whatever comes after it does not disturb the way out.
+    """
+    came = threading.Event()
 
     def end(*_: Any) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise Ended
+        came.set()
+        raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, end)
+    return came
 
 
 def number(hint: Any) -> Callable[[str], float]:
