@@ -15,7 +15,7 @@ from scope_openrlhf.run.errors import RunError
 from scope_openrlhf.run.folder import alone, delete_run, open_run
 from scope_openrlhf.run.fork import check_origin, fork
 from scope_openrlhf.run.terminal import quiet
-from scope_openrlhf.settings.command_line import CommandLine, Ended, end_on_sigterm, number
+from scope_openrlhf.settings.command_line import CommandLine, end_on_sigterm, number
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError, not_installed
 from scope_openrlhf.settings.ranges import Count, CountOrZero, Positive
@@ -27,7 +27,7 @@ from scope_openrlhf.settings.ranges import Count, CountOrZero, Positive
 def main(argv: list[str] | None = None) -> int:
     """Do what the arguments say and return the exit code."""
     options = command_line().parse(spelled_out(sys.argv[1:] if argv is None else argv))
-    end_on_sigterm()
+    ended = end_on_sigterm()
     try:
         if options.command in WITHOUT_A_CONFIG:
             WITHOUT_A_CONFIG[options.command](options)
@@ -43,9 +43,9 @@ def main(argv: list[str] | None = None) -> int:
     except (RunError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt as error:
+    except KeyboardInterrupt:
         print("interrupted; the same command resumes from the last checkpoint", file=sys.stderr)
-        return 143 if isinstance(error, Ended) else 130
+        return 143 if ended.is_set() else 130
 
 
 def run(config: Config, options: argparse.Namespace) -> None:
