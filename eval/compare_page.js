@@ -106,7 +106,7 @@ function changes(parent, b) {
   const bins = Array(BINS).fill(0);
   for (const p of b.problems) bins[Math.round(((p.change + 1) / 2) * (BINS - 1))]++;
   const say = (v) => `${v > 0 ? "+" : ""}${Math.round(100 * v)}`;
-  const x = { label: `change of a problem's right samples, ${B} - ${A}, in points`, from: -1 - 1 / BINS, to: 1 + 1 / BINS, ticks: [-1, -0.5, 0, 0.5, 1], say };
+  const x = { label: `share right, ${B} - ${A}, in points`, from: -1 - 1 / BINS, to: 1 + 1 / BINS, ticks: [-1, -0.5, 0, 0.5, 1], say };
   const { figure, svg, atX, atY } = axes(parent, "Problems, by how much they changed", "Share of right samples of the one less that of the other.", x, { label: "problems", from: 0, to: Math.max(...bins) });
   bins.forEach((n, i) => {
     const v = (2 * i) / (BINS - 1) - 1;

@@ -31,7 +31,8 @@ class Room:
         """The room in the words of the page."""
         if self.samples is None:
             return "all responses are in this page"
-        return f"of each problem {self.samples} responses at most, of {self.characters:,} characters at most"
+        of_each = f"{self.samples} of a model's responses to each problem"
+        return f"at most {of_each} are in this page, {self.characters:,} characters of each"
 
 
 def room(problems: int, samples: int, characters: int, budget: int = TEXT_BUDGET) -> Room:

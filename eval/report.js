@@ -179,7 +179,7 @@ function show(p, named) {
     const row = add(body, "tr");
     const cut = s[FINISH] === "length";
     const cell = add(row, "td");
-    if (s[TEXT] === null) add(cell, "span", "in samples.sqlite", { class: "cut" });
+    if (s[TEXT] === null) add(cell, "span", "-", { class: "cut", title: "in samples.sqlite" });
     else
       add(cell, "button", "show", { type: "button", "data-sample": i }).addEventListener("click", () => {
         shown.hidden = false;
@@ -193,6 +193,7 @@ function show(p, named) {
     else say(add(row, "td"), s[ANSWER], true);
     for (const text of [s[REASON], s[TOKENS], s[FINISH], s[SEED], s[ENGINE]]) add(row, "td", text);
   });
+  if (p.samples.some((s) => s[TEXT] === null)) add(article, "p", "-: the response is not in this page; samples.sqlite beside it has it", { class: "hint" });
 }
 
 // Open the problem that the address names.

@@ -1,13 +1,13 @@
 "use strict";
 // Charts as SVG: axes with names, a legend, and what stands under the pointer in words.
 const COLOURS = ["blue", "vermillion", "green", "purple", "orange", "sky", "black"].map((name) => `var(--${name})`);
-const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [420, 250, 66, 14, 12, 42];
+const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [420, 250, 72, 14, 12, 42];
 
 function number(v) {
   if (v === null || v === undefined) return "-";
   const size = Math.abs(v);
-  if (size >= 10000) return size >= 1e7 ? v.toExponential(1) : Math.round(v).toLocaleString("en");
-  if (size !== 0 && size < 0.001) return v.toExponential(1);
+  if (size >= 10000) return size >= 1e7 ? Number(v.toPrecision(2)).toExponential() : Math.round(v).toLocaleString("en");
+  if (size !== 0 && size < 0.001) return Number(v.toPrecision(2)).toExponential();
   return String(Number(v.toPrecision(4)));
 }
 
@@ -55,19 +55,22 @@ function axes(parent, title, meaning, x, y) {
   draw(svg, "line", { x1: LEFT, x2: WIDTH - RIGHT, y1: HEIGHT - BOTTOM, y2: HEIGHT - BOTTOM, stroke: "var(--edge)" });
   draw(svg, "text", { x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 8, "text-anchor": "middle", class: "axis" }, x.label);
   const middle = (TOP + HEIGHT - BOTTOM) / 2;
-  const parts = inTwo(y.label, 36);
+  const parts = wrapped(y.label, 30);
   parts.forEach((part, i) => {
-    const at = 22 - 12 * (parts.length - 1 - i) - (parts.length === 1 ? 6 : 0);
-    draw(svg, "text", { x: at, y: middle, "text-anchor": "middle", class: "axis", transform: `rotate(-90 ${at} ${middle})` }, part);
+    const at = { 1: 19, 2: 10 }[parts.length] ?? 8;
+    draw(svg, "text", { x: at + 11 * i, y: middle, "text-anchor": "middle", class: "axis", transform: `rotate(-90 ${at + 11 * i} ${middle})` }, part);
   });
   return { figure, svg, atX, atY, x, y };
 }
 
-// A text that is too long for a line, in two.
-function inTwo(text, most) {
-  if (text.length <= most) return [text];
-  const at = text.lastIndexOf(" ", most);
-  return at < 0 ? [text] : [text.slice(0, at), text.slice(at + 1)];
+// The lines of a text, of about so many characters each.
+function wrapped(text, most) {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    if (lines.at(-1) && lines.at(-1).length + word.length >= most) lines.push(word);
+    else lines.push(`${lines.pop()} ${word}`.trim());
+  }
+  return lines;
 }
 
 // entries: {name, meaning, colour, dash, box}.

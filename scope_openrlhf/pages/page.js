@@ -93,7 +93,8 @@ function choices(list, items, entry, choose) {
   return (item) => {
     mark(item);
     const button = buttons.get(item);
-    if (button) list.scrollTop = button.offsetTop - list.offsetTop - 60;
+    const at = button ? button.offsetTop - list.offsetTop : 0;
+    if (at < list.scrollTop || at > list.scrollTop + list.clientHeight - 40) list.scrollTop = at - 60;
   };
 }
 

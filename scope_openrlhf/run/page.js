@@ -10,7 +10,7 @@ const verdictOf = (r) => (r.truncated ? `truncated, ${r.route}` : r.route);
 function head() {
   $("title").textContent = runs.map((run) => run.name).join(", ");
   $("about").textContent = `written ${data.written}; the page needs no network`;
-  const scored = runs.some((run) => run.evaluation) ? ["Avg before", "Avg after", "Pass before", "Pass after"] : [];
+  const scored = runs.some((run) => run.evaluation) ? ["Avg before, %", "Avg after, %", "Pass before, %", "Pass after, %"] : [];
   const body = table($("runs"), ["run", "algorithm", "step", "seconds a step", "time left", "faults", ...scored]);
   for (const run of runs) {
     const line = add(body, "tr");
@@ -66,7 +66,8 @@ function curve(chart) {
   const { figure } = lineChart($(chart.first ? "first" : "others"), chart.title, chart.about, x, { label: chart.axis, from, to }, lines);
   figure.dataset.words = `${chart.title} ${chart.about} ${lines.map((line) => line.meaning).join(" ")}`.toLowerCase();
   const bands = lines.some((line) => line.band) ? "The band goes from the first to the last decile." : "";
-  add(figure, "figcaption", `${chart.about} ${bands}`.trim());
+  const missing = runs.length > 1 && chart.lines.length > DASHES.length ? `Of several runs, ${DASHES.length} of the ${chart.lines.length} lines are drawn.` : "";
+  add(figure, "figcaption", [chart.about, bands, missing].filter(Boolean).join(" "));
 }
 
 function curves() {
