@@ -120,7 +120,7 @@ function listProblems(parent, list, title) {
   parent.replaceChildren();
   add(parent, "h3", title);
   const body = table(parent, ["", "id", "before", "after"]);
-  body.parentElement.parentElement.style.maxHeight = "360px";
+  body.closest(".scroll").classList.add("short");
   const shown = add(parent, "div");
   for (const p of list.slice(0, 200)) {
     const row = add(body, "tr");

@@ -91,7 +91,8 @@ def test_the_page_holds_the_run_and_grows_with_it(tmp_path):
     written.write()
     (of,) = data_of(run / "report.html")["runs"]
     assert (of["step"], of["of"], of["algorithm"], of["seconds"], of["of_faults"]) == (3, 3, "scope", 2.0, 1)
-    assert len(of["rollouts"]) == 12 and of["reports"] == [["before", "eval/before/report.html"]] and of["faults"][0]["step"] == 3
+    assert len(of["rollouts"]) == 12 and of["faults"][0]["step"] == 3
+    assert of["reports"] == [["before", "eval/before/report.html"]]
     append_rows(run / "metrics.jsonl", [metrics(4, 4)])
     append_rows(run / "rollouts.jsonl", [rollout(4, 0)])
     written.refresh()  # a moment later: not yet
@@ -125,7 +126,9 @@ def test_the_command_writes_one_run_or_several_and_refuses_what_is_none(tmp_path
     a, b = make_run(tmp_path, "a"), make_run(tmp_path, "b")
     assert cli.main(["page", str(a)]) == 0 and (a / "report.html").exists()
     assert cli.main(["page", str(a), str(b), "--out", str(tmp_path / "both.html")]) == 0
-    assert [run["name"] for run in data_of(tmp_path / "both.html")["runs"]] == ["a", "b"]
+    runs = data_of(tmp_path / "both.html")["runs"]
+    assert [run["name"] for run in runs] == ["a", "b"]
+    assert runs[1]["reports"] == [["before", "b/eval/before/report.html"]]  # from where that page lies
     assert cli.main(["page", str(a), str(b)]) == 0 and (a / "overlay.html").exists()
     assert cli.main(["page", str(tmp_path)]) == 2 and "is no run of ours" in capsys.readouterr().err
 
