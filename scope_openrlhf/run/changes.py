@@ -40,6 +40,7 @@ MAY_CHANGE = {
     "algorithms": "knobs of other algorithms; those of this one stand under `algorithm`",
     "eval": "it comes after training; other samples than before are drawn anew",
     "ray": "where a run computes does not change what",
+    "track": "where numbers are shown",
     "openrlhf.ckpt": "when a checkpoint is written, and how many stay",
     "openrlhf.logger": "where numbers are shown",
     "openrlhf.vllm": "every sample has a seed of its own, wherever it is drawn",

@@ -15,6 +15,7 @@ from scope_openrlhf.run.errors import RunError
 from scope_openrlhf.run.folder import alone, delete_run, open_run
 from scope_openrlhf.run.fork import check_origin, fork
 from scope_openrlhf.run.terminal import quiet
+from scope_openrlhf.run.trackers import require_installed
 from scope_openrlhf.settings.command_line import CommandLine, end_on_sigterm, number
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError, not_installed
@@ -57,6 +58,7 @@ def run(config: Config, options: argparse.Namespace) -> None:
         return
     print(f"scope-train {config.name}: {config.algorithm['name']} -> {config.run_dir}/", flush=True)
     with quiet(config.run_dir / "logs" / "driver.log") as (out, _), alone(config.run_dir):
+        require_installed(config.track.to)
         from scope_openrlhf.run.plan import make_plan  # seconds, see above
 
         check_origin(config)
