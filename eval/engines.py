@@ -204,7 +204,10 @@ class EngineGroup:
 
 
 def connect(settings: EngineSettings) -> None:
-    """Start Ray for the engines, or join one. Raises ConfigError if none answers at its address."""
+    """Start Ray for the engines, or join one.
+
+    Raises ConfigError if none answers at its address, OSError if it does not start.
+    """
     gpus = settings.engines * settings.tensor_parallel_size
     try:
         join_or_start(settings.ray_address, gpus=gpus, cpus=settings.engines + 1, object_store_mib=OBJECT_STORE_MIB)

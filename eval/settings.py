@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from scope_openrlhf.data.benchmark import Columns
+from scope_openrlhf.settings.address import check_ray
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError
 from scope_openrlhf.settings.ranges import Count, NotNegative, Positive, Seed, Share, TopK, check_ranges
@@ -79,6 +80,7 @@ class EvalSettings:
         if self.template_args and not self.chat:
             raise ConfigError("--template-args are for the chat template, which --no-chat leaves out; give one of them")
         check_date(self.template_date, "--template-date")
+        check_ray(self.ray_address, "--ray-address")
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "EvalSettings":

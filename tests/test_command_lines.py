@@ -27,6 +27,23 @@ def test_every_flag_says_what_it_is_and_what_holds_without_it(flag):
         assert f"default {told}" in flag.help or f"{told} (default)" in flag.help or "default: one a core" in flag.help
 
 
+@pytest.mark.parametrize("program", ["scope_openrlhf.run.cli", "scope_eval.cli", "scope_openrlhf.verifier.cli"])
+def test_a_program_shows_its_commands_with_nothing_but_what_the_wheel_brings(program):
+    wheel = ("yaml", "math_verify", "latex2sympy2_extended", "antlr4", "pebble", "loky", "argcomplete", "tqdm", "sympy")
+    alone = (
+        "import importlib.abc, sys\n"
+        "class Nothing(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        known = {wheel!r} + ('mpmath', 'cloudpickle', 'regex', 'scope_openrlhf', 'scope_eval')\n"
+        "        first = name.partition('.')[0]\n"
+        "        if first not in known and first not in sys.stdlib_module_names: raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Nothing())\n"
+        f"import {program} as cli; cli.parser().format_help()"
+    )
+    done = subprocess.run([sys.executable, "-c", alone], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-500:]
+
+
 def test_a_stopped_program_leaves_with_143_whatever_it_waits_for_and_a_second_signal_does_not_disturb_it():
     waiting = (
         "import os, signal, time\n"

@@ -1,6 +1,7 @@
 """The wheel alone in an empty environment: grading works, and the other commands say what they lack."""
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,10 @@ import venv
 from pathlib import Path
 
 import pytest
+
+import scope_eval.cli
+import scope_openrlhf.run.cli
+import scope_openrlhf.verifier.cli
 
 PACKAGED = ("scope_openrlhf", "eval", "pyproject.toml", "README.md", "LICENSE")
 
@@ -26,10 +31,10 @@ def programs(tmp_path_factory) -> Path:
     return folder / "venv" / "bin"
 
 
-def said(programs: Path, *command: str | Path) -> tuple[int, str]:
+def said(programs: Path, *command: str | Path, cwd: Path | None = None) -> tuple[int, str]:
     """Exit code and all that the command said."""
     program, *arguments = command
-    done = subprocess.run([programs / program, *arguments], capture_output=True, text=True, cwd=programs)
+    done = subprocess.run([programs / program, *arguments], capture_output=True, text=True, cwd=cwd or programs)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -50,14 +55,34 @@ def test_answers_are_graded(programs, tmp_path):
     assert said(programs, "scope-grade", "audit", tmp_path / "rows.jsonl")[0] == 0
 
 
+PROGRAMS = {
+    "scope-train": scope_openrlhf.run.cli,
+    "scope-eval": scope_eval.cli,
+    "scope-grade": scope_openrlhf.verifier.cli,
+}
+COMMANDS = [(program, name) for program, cli in PROGRAMS.items() for name in cli.command_line().commands]
+WITHOUT_AN_EXTRA = {"runs", "diff", "page", "clean", "audit"}
+"""Commands whose example asks for nothing but the wheel, though it may name a run that there is not."""
+
+
+@pytest.fixture(scope="module")
+def somewhere(tmp_path_factory) -> Path:
+    """A folder that holds the examples and nothing else."""
+    folder = tmp_path_factory.mktemp("somewhere")
+    shutil.copytree("examples", folder / "examples")
+    return folder
+
+
 @pytest.mark.slow
-def test_what_needs_the_training_stack_says_how_to_get_it(programs, tmp_path):
-    config = Path("examples/cpu_tiny.yaml").absolute()
-    for command in (
-        ["scope-train", "run", "--config", config, f"runs={tmp_path}"],
-        ["scope-train", "plan", "--config", config],
-        ["scope-eval", "run", "--model", "x", "--out", tmp_path / "out"],
-        ["scope-eval", "study", "--config", config],
-    ):
-        code, text = said(programs, *command)
-        assert code == 2 and "is not installed; run make setup" in text and "Traceback" not in text
+@pytest.mark.parametrize(("program", "name"), COMMANDS)
+def test_every_commands_example_works_or_says_in_one_line_what_it_lacks(programs, somewhere, program, name):
+    assert said(programs, program, name, "--help")[0] == 0
+    _, _, after = PROGRAMS[program].command_line().commands[name].epilog.partition("example:\n  ")
+    example = shlex.split(after.splitlines()[0])
+    assert example[:2] == [program, name]
+    code, text = said(programs, *example, cwd=somewhere)
+    assert "Traceback" not in text
+    *_, last = text.splitlines() or [""]
+    assert code == 0 or (code == 2 and last.startswith("error: ") and text.count("error: ") == 1), text
+    assert "is not installed" not in text or "pip install 'scope-openrlhf[gpu]'" in last
+    assert name not in WITHOUT_AN_EXTRA or "is not installed" not in text

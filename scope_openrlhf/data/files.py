@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from scope_openrlhf.files.rows import DECODER, check_row, may_hold_halves, read_json, read_row, read_text
 from scope_openrlhf.settings.errors import ConfigError
 
@@ -175,6 +173,8 @@ def _as_rows(table: Any) -> list[dict]:
 
     A column of maps is one of objects. Raises ValueError naming a column that Python cannot hold.
     """
+    import numpy as np  # comes with Arrow; what is no parquet is read without either
+
     columns = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         try:
@@ -188,7 +188,7 @@ def _as_rows(table: Any) -> list[dict]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _as_written(value: Any, short: type[np.floating]) -> Any:
+def _as_written(value: Any, short: Callable[[float], Any]) -> Any:
     """A value whose floats were of a shorter type, each as the shortest number that this type reads as the same."""
     if isinstance(value, dict):
         return {key: _as_written(inner, short) for key, inner in value.items()}

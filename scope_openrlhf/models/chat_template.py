@@ -8,8 +8,6 @@ import re
 from datetime import datetime
 from typing import Any
 
-from jinja2 import Environment, TemplateSyntaxError, meta
-
 from scope_openrlhf.settings.sections import StudentConfig
 
 CLOCK = "strftime_now"
@@ -33,6 +31,8 @@ def asks_the_date(tokenizer: Any) -> bool:
 
 def names_read(tokenizer: Any) -> set[str]:
     """Names that the template reads and somebody may set. Raises ValueError if it is no template."""
+    from jinja2 import Environment, TemplateSyntaxError, meta  # comes with transformers, not with the wheel alone
+
     # the one tag that transformers adds to the language
     source = re.sub(r"\{%-?\s*(?:end)?generation\s*-?%\}", "", tokenizer.get_chat_template())
     try:  # it is read, never run

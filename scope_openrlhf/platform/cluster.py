@@ -6,6 +6,7 @@
 import contextlib
 import os
 import signal
+import socket
 import sys
 from typing import Any
 
@@ -24,14 +25,11 @@ def join_or_start(
     object_store_mib: size of the object store of a Ray started on a machine without CUDA.
     runtime_env: of every worker, as `ray.init` takes it.
 
-    Raises ConnectionError, as Ray does, if no Ray answers at the address.
+    Raises ConnectionError, as Ray does, if no Ray answers at the address, and OSError if it does not start.
     """
     import ray  # a second of start-up, also of commands that never come here
-    from ray._private.utils import read_ray_address  # as above
 
-    if address == "auto" and not os.environ.get("RAY_ADDRESS") and not read_ray_address():
-        # it would take the Ray that another command started for itself, which may be ending
-        raise ConnectionError("no `ray start` has left an address here, nor is RAY_ADDRESS set")
+    require_answer(address)
     options: dict[str, Any] = {}
     if address == "local":
         loopback.enter()
@@ -42,8 +40,32 @@ def join_or_start(
         if cpu.active():
             options |= {"num_gpus": gpus, "object_store_memory": object_store_mib * 2**20}
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    ray.init(address=address, runtime_env=runtime_env, log_to_driver=False, **options)
+    try:
+        ray.init(address=address, runtime_env=runtime_env, log_to_driver=False, **options)
+    except ConnectionError:
+        raise
+    except Exception as error:  # border to Ray, which raises whatever its processes ended in
+        ray.shutdown()
+        raise OSError(f"Ray does not start: {last_line(error)}") from error
     signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own there, which leaves with no word and code 15
+
+
+def require_answer(address: str) -> None:
+    """Raise ConnectionError if nobody listens where a Ray is to be joined; Ray itself would try for minutes."""
+    if address == "auto":
+        from ray._private.utils import read_ray_address  # as above
+
+        # else Ray would take one that another command started for itself, which may be ending
+        address = os.environ.get("RAY_ADDRESS") or read_ray_address() or ""
+        if not address:
+            raise ConnectionError("no `ray start` has left an address here, nor is RAY_ADDRESS set")
+    if address == "local" or "://" in address:
+        return
+    machine, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((machine.strip("[]"), int(port)), timeout=5).close()
+    except (OSError, ValueError) as error:
+        raise ConnectionError(f"{address}: {error}") from None
 
 
 def last_line(error: BaseException) -> str:

@@ -1,7 +1,6 @@
 """Checks that need a tokenizer, a model's config or OpenRLHF's resolved flags, all before any engine starts."""
 
 import dataclasses
-import socket
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +13,7 @@ from scope_openrlhf.data.prompts import Prompt, as_text, lengths, with_hint
 from scope_openrlhf.data.templates import QUESTION
 from scope_openrlhf.equations.batch import Attempt
 from scope_openrlhf.models.loading import generation_eos, positions
-from scope_openrlhf.platform import cpu
+from scope_openrlhf.platform import cluster, cpu
 from scope_openrlhf.run.prompts import Prompts, why_too_long
 from scope_openrlhf.settings.config import Config, section_of
 from scope_openrlhf.settings.errors import ConfigError
@@ -23,20 +22,17 @@ from scope_openrlhf.settings.sections import RayConfig, StudentConfig, TeacherCo
 
 def check_address(address: str) -> None:
     """Raise ConfigError unless Ray can be started or joined there."""
-    if address in ("local", "auto"):
-        return
     if address.startswith("ray://"):
         raise ConfigError(
             f"ray.address {address}: the run's driver must sit on a node of the cluster; use ray job submit with "
             "ray.address=auto"
         )
-    machine, _, port = address.rpartition(":")
     try:
-        socket.create_connection((machine, int(port)), timeout=5).close()
-    except (OSError, ValueError) as error:
+        cluster.require_answer(address)
+    except ConnectionError as error:
         raise ConfigError(
             f"ray.address {address} does not answer ({error}); start Ray there (ray start --head), or set ray.address "
-            "to local or auto"
+            "to local"
         ) from None
 
 

@@ -24,7 +24,7 @@ def ray_session(plan: Plan, out: TextIO, patient: bool = False) -> Iterator[None
     """Ray with our environment in every worker; stopped on the way out if it was started here.
 
     patient: wait for GPUs that a joined Ray lacks (a lost node may be coming back), as long as `deadline` lets it,
-    instead of refusing. Raises ConfigError or, where it is patient, LostError.
+    instead of refusing. Raises ConfigError, or LostError where it is patient or Ray does not start.
     """
     settings = plan.config.ray
     env = {"TOKENIZERS_PARALLELISM": "true", "NCCL_DEBUG": "WARN", "RAY_ENABLE_ZERO_COPY_TORCH_TENSORS": "1"}
@@ -39,6 +39,8 @@ def ray_session(plan: Plan, out: TextIO, patient: bool = False) -> Iterator[None
                 f"ray.address {settings.address}: no Ray answers ({error}); start one (ray start --head) or set it to "
                 "local"
             ) from None
+        except OSError as error:
+            raise LostError(str(error)) from None
         _link_logs(plan.run.run_dir)
         _require_gpus(plan, out, patient)
         logical = "logical " if cpu.active() else ""

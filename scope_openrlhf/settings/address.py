@@ -1,8 +1,10 @@
-"""The address of a server that somebody else runs, as the user writes it."""
+"""The address of a server that somebody else runs, or of a Ray, as the user writes it."""
 
+import re
 from urllib.parse import urlsplit
 
 from scope_openrlhf.settings import api_keys
+from scope_openrlhf.settings.errors import ConfigError
 
 EXAMPLE = "http://host:8000"
 
@@ -19,3 +21,9 @@ def fault(url: str) -> str | None:
     if not sound or any(c.isspace() for c in url):
         return f"must be an address that begins with http:// or https://, for instance {EXAMPLE}; it is {url!r:.80}"
     return None
+
+
+def check_ray(text: str, key: str) -> None:
+    """Raise ConfigError naming the key unless the text says which Ray: local, auto, or an address with its port."""
+    if not re.fullmatch(r"local|auto|(ray://)?\S+:\d{1,5}", text):
+        raise ConfigError(f"{key} must be local, auto or host:port, got {text!r}")

@@ -3,11 +3,11 @@
 What is left open here (a 0 that means "as long as needed") is settled in resolved.py.
 """
 
-import re
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
 
+from scope_openrlhf.settings.address import check_ray
 from scope_openrlhf.settings.errors import ConfigError
 from scope_openrlhf.settings.ranges import Count, CountOrZero, NotNegative, Positive, Share, TopK
 
@@ -174,9 +174,7 @@ class RayConfig:
     started again."""
 
     def __post_init__(self) -> None:
-        # what ray:// is refused for is told where addresses are tried
-        if not re.fullmatch(r"local|auto|(ray://)?\S+:\d{1,5}", self.address):
-            raise ConfigError(f"ray.address must be local, auto or host:port, got {self.address!r}")
+        check_ray(self.address, "ray.address")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,6 +100,14 @@ def test_auto_joins_no_ray_that_a_command_started_for_itself(monkeypatch, tmp_pa
         cluster.join_or_start("auto", gpus=1, cpus=1, object_store_mib=100)
 
 
+def test_an_address_that_an_ended_ray_left_is_told_at_once(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    start = time.monotonic()
+    with pytest.raises(ConnectionError, match="127.0.0.1:1: .*Connection refused"):
+        cluster.join_or_start("auto", gpus=1, cpus=1, object_store_mib=100)
+    assert time.monotonic() - start < 30  # of which importing Ray is most; Ray itself tries for minutes
+
+
 @pytest.mark.slow
 def test_no_process_of_a_local_ray_outlives_its_killed_command_for_long():
     code = (
