@@ -19,6 +19,19 @@ def names() -> list[str]:
     return six + sorted({f.stem.removeprefix("scope_") for f in TASKS.glob("*.yaml")} - set(six))
 
 
+def tasks_of(wanted: str, columns: Columns = OURS) -> dict[str, dict]:
+    """{short name: what a task file for it begins with} of benchmarks that commas part. Raises ConfigError."""
+    found: dict[str, dict] = {}
+    for wish in filter(None, map(str.strip, wanted.split(","))):
+        name, task = task_of(wish, columns)
+        if name in found:
+            raise ConfigError(f"--benchmarks names {name} twice")
+        found[name] = task
+    if not found:
+        raise ConfigError("--benchmarks names none")
+    return found
+
+
 def task_of(benchmark: str, columns: Columns = OURS) -> tuple[str, dict]:
     """(short name, what a task file for it begins with) of a benchmark's name or of somebody's own file.
 
@@ -33,6 +46,8 @@ def task_of(benchmark: str, columns: Columns = OURS) -> tuple[str, dict]:
             f"--benchmarks: there is no {benchmark}; {nearest(benchmark, names())} (A file is a benchmark too: "
             f"{', '.join(READERS)})"
         )
+    if not own.is_file():
+        raise ConfigError(f"--benchmarks: there is no file {own}")
     source: dict = {"benchmark": own.stem, "file": str(own.absolute())}
     if columns != OURS:
         source["columns"] = asdict(columns)

@@ -48,6 +48,7 @@ def evaluate(model: str, folder: Path, settings: EvalSettings, progress_to: Text
 
     Raises ConfigError before anything is sampled.
     """
+    wanted = benchmarks.tasks_of(settings.benchmarks, settings.columns)
     # torch comes with it: not before the terminal is quiet
     from scope_openrlhf.models.loading import check_model
 
@@ -62,7 +63,7 @@ def evaluate(model: str, folder: Path, settings: EvalSettings, progress_to: Text
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     # without lm-eval's own thousands of tasks, whose files take ten seconds to index
     manager = TaskManager(include_path=str(TASKS), include_defaults=False, metadata={"data_dir": settings.data_dir})
-    tasks = load_tasks(manager, folder, settings)
+    tasks = load_tasks(manager, folder, wanted, settings)
     lm = open_model(model, settings, progress_to)
     store = None
     try:
@@ -120,19 +121,13 @@ def open_model(model: str, settings: EvalSettings, progress_to: TextIO) -> "Scop
     return lm
 
 
-def load_tasks(manager: Any, folder: Path, settings: EvalSettings) -> dict[str, Any]:
-    """{benchmark: lm-eval's task with its data} of the benchmarks that are asked for.
+def load_tasks(manager: Any, folder: Path, wanted: dict[str, dict], settings: EvalSettings) -> dict[str, Any]:
+    """{benchmark: lm-eval's task with its data}. wanted: as benchmarks.tasks_of gives them.
 
     Each task's file stays in folder/tasks and says how its samples were made. Raises ConfigError.
     """
-    wanted = [name.strip() for name in settings.benchmarks.split(",") if name.strip()]
-    if not wanted:
-        raise ConfigError("--benchmarks names none")
     files: dict[str, Path] = {}
-    for wish in wanted:
-        name, task = benchmarks.task_of(wish, settings.columns)
-        if name in files:
-            raise ConfigError(f"--benchmarks names {name} twice")
+    for name, task in wanted.items():
         files[name] = folder / "tasks" / f"{task['task']}.yaml"
         files[name].parent.mkdir(exist_ok=True)
         files[name].write_text(yaml.safe_dump(task | asked_of_a_task(task, settings), sort_keys=False))

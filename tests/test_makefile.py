@@ -42,7 +42,7 @@ def test_a_model_is_evaluated_into_a_folder_of_its_own(model, folder):
 
 def test_a_submit_without_a_cluster_says_so_before_ray_does():
     made = subprocess.run(
-        ["make", "submit", "PROFILE=cpu", "RAY_DASHBOARD=http://127.0.0.1:1"], capture_output=True, text=True
+        ["make", "submit", "PROFILE=cpu", "READY=", "RAY_DASHBOARD=http://127.0.0.1:1"], capture_output=True, text=True
     )
     assert made.returncode == 2 and made.stderr.startswith("error: no Ray answers at http://127.0.0.1:1")
     assert "Traceback" not in made.stderr

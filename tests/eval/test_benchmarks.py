@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scope_eval.benchmarks import TASKS, content_hash, dataset, gold_notes, hub_row, names, task_of
+from scope_eval.benchmarks import TASKS, content_hash, dataset, gold_notes, hub_row, names, task_of, tasks_of
 from scope_openrlhf.data.benchmark import Columns, check
 from scope_openrlhf.settings.errors import ConfigError
 
@@ -115,8 +115,12 @@ def test_missing_data_say_what_to_give(tmp_path):
         dataset("amc23", data_dir=str(tmp_path))
     with pytest.raises(ConfigError, match=r"did you mean math500.*A file is a benchmark too: .jsonl, .json"):
         task_of("math50")
-    with pytest.raises(ConfigError, match="there is no .*nowhere.jsonl"):
-        dataset(**task_of("nowhere.jsonl")[1]["dataset_kwargs"])
+    with pytest.raises(ConfigError, match="--benchmarks: there is no file nowhere.jsonl"):
+        task_of("nowhere.jsonl")
+    with pytest.raises(ConfigError, match="--benchmarks names tiny twice"):
+        tasks_of("tiny, aime24,tiny")
+    with pytest.raises(ConfigError, match="--benchmarks names none"):
+        tasks_of(" ,")
 
 
 def test_a_hub_that_does_not_answer_says_what_to_do(monkeypatch):
