@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
+from scope_openrlhf.models import hub
 from scope_openrlhf.models.shape import known_shape
 from scope_openrlhf.settings.errors import ConfigError
 
@@ -17,12 +18,11 @@ def check_model(path: str, key: str, revision: str = "", known: bool = False, tr
     """
     if known and (config := known_shape(path)):
         return config
-    local = Path(path).is_absolute() or path.startswith(".") or Path(path).exists()
-    if local and not (Path(path) / "config.json").is_file():
+    if hub.is_local(path) and not (Path(path) / "config.json").is_file():
         raise ConfigError(
-            f"{key} {path} is no model: there is no {Path(path) / 'config.json'}; give a folder in Hugging Face form "
-            "or a hub id"
+            f"{key} {path} is no model: there is no {Path(path) / 'config.json'}; {_what_to_do(Path(path))}"
         )
+    hub.require_answer(path, key, revision)
     try:
         return AutoConfig.from_pretrained(path, revision=revision or "main", trust_remote_code=trust_remote_code)
     except Exception as error:  # border to transformers and the hub
@@ -33,11 +33,23 @@ def check_model(path: str, key: str, revision: str = "", known: bool = False, tr
         ) from error
 
 
+def _what_to_do(folder: Path) -> str:
+    """With a folder that is no model."""
+    if any(folder.glob("*.gguf")):
+        return (
+            "a GGUF file alone cannot be trained: give the model that it was made of, in Hugging Face form, or turn it "
+            "into one (from_pretrained(folder, gguf_file=...) of transformers, then save_pretrained)"
+        )
+    return "give a folder in Hugging Face form or a hub id"
+
+
 def load_tokenizer(path: str, optional: bool = False, trust_remote_code: bool = False) -> Any:
     """The student's tokenizer. Raises ConfigError if it has no chat template.
 
     optional: None where the hub does not answer, instead of its OSError.
     """
+    if optional and hub.silence(path):
+        return None
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
     except OSError:
