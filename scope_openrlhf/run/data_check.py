@@ -3,6 +3,7 @@
 Everything is read as training reads it; no engine starts.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,7 +85,8 @@ def check_data(config: Config, others: Sequence[Path], say: Callable[[str], None
     """
     algorithm = load_algorithm(config)
     teachers = choose_teachers(config, algorithm) if config.teachers else {}
-    files = [file for path in others for file in benchmark_files(path)]
+    own = Path(config.data.path).resolve()  # a folder may hold the data too
+    files = [file for path in others for file in benchmark_files(path) if file.resolve() != own]
     student = load_student(config)
     say(f"reading {config.data.path}")
     reading = read_data(config, algorithm, teachers)
@@ -191,10 +193,11 @@ def _faults_of_held_out(student: Student, config: Config) -> list[str]:
 
 def _special_notes(problems: Sequence[Problem], student: Student) -> list[str]:
     """Which problems hold special tokens of the student in their own text, where the tokenizer reads them as such."""
-    found = [p.id for p in problems if any(token in words(p.prompt) for token in student.special)]
+    tokens = re.compile("|".join(map(re.escape, student.special)) or r"(?!)")  # which is found nowhere
+    found = [p.id for p in problems if tokens.search(words(p.prompt))]
     if not found:
         return []
     return [
-        f"special tokens: {len(found)} problems hold some in their own text (the first: row {found[0]}), which the "
+        f"special tokens: {len(found)} problems hold some in their own text (the first: row {found[0]:.60}), which the "
         "student reads as the end of a message or the like; write them otherwise"
     ]

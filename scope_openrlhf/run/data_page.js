@@ -93,7 +93,7 @@ function show(row) {
   add(list, "dd", row.written);
   if (row.gold !== null) {
     add(list, "dt", "gold answer");
-    say(add(list, "dd", null, { class: "gold" }), row.gold, true);
+    say(add(list, "dd", null, { class: "gold" }), row.gold, !row.gold.includes("$"));
     add(list, "dt", "read as");
     add(list, "dd", row.kind);
   }

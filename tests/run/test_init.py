@@ -50,9 +50,15 @@ def test_a_written_config_says_what_its_keys_mean_and_fits_the_schema(tmp_path):
 def test_what_was_found_in_the_data_is_shown_and_what_to_type_next(tmp_path, capfd):
     file = init(tmp_path, "--data", "examples/data/gsm8k.jsonl", "--where", "laptop")
     said = capfd.readouterr().out
-    assert "data: 16 problems in examples/data/gsm8k.jsonl" in said and "columns: question, answer" in said
-    assert "question: 30+9+4-8?" in said and "answer: 30+9=39 39+4=43 43-8=35 #### 35" in said and "gold: 35" in said
-    for command in (f"scope-train plan --config {file}", f"scope-train run --config {file}", "--run runs/mine"):
+    assert "examples/data/gsm8k.jsonl: 16 rows" in said and "columns     question, answer" in said
+    assert "<|user|>30+9+4-8?" in said and "written     30+9=39 39+4=43 43-8=35 #### 35" in said
+    assert "gold        35 (number)" in said and "golds  16 of 16 can be graded" in said
+    for command in (
+        f"scope-train data --config {file} --page",
+        f"scope-train plan --config {file}",
+        f"scope-train run --config {file}",
+        "--run runs/mine",
+    ):
         assert command in said
 
 
