@@ -205,7 +205,7 @@ def read_csv(file: Path, called: str) -> list[dict]:
     """
     csv.field_size_limit(2**31 - 1)  # a worked solution may be longer than the 131,072 characters of the default
     text = read_text(file, called)
-    first = next((line for line in text.splitlines() if line.strip()), "")
+    first = text.lstrip("\r\n").partition("\n")[0]
     delimiter = max(DELIMITERS, key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
     lines = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     rows = []

@@ -153,6 +153,7 @@ def test_a_parquet_column_that_python_cannot_hold_is_named(tmp_path, kind, value
         ("a.parquet", b"", "cannot be read as parquet"),
         ("a.csv", "problem,answer\n1+1?,2,3\n", "line 2 has 3 fields, its first line 2"),
         ("a.csv", 'problem,answer\n1+1?,"2\n', "line 2 is not CSV: unexpected end of data"),
+        ("a.csv", "problem;answer\n1+1?;2;3\n", "line 2 has 3 fields, .* a field with a semicolon or a line break"),
         ("a.csv", "answer,answer\n1,2\n", "two columns with the name answer"),
     ],
 )
@@ -161,6 +162,20 @@ def test_a_broken_file_is_told_with_the_key_and_the_place(tmp_path, name, conten
     with pytest.raises(ConfigError, match=message) as raised:
         read(path)
     assert str(raised.value).startswith(f"data.path {path}")
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_fields_of_a_csv_are_parted_by_what_parts_its_first_line(tmp_path, mark):
+    text = f'\n{mark}problem{mark}answer\r\n0{mark}"How, say;\nmany\t?"{mark}"3,5"\r\n'
+    assert read(written(tmp_path, "a.csv", text)) == [{"": "0", "problem": "How, say;\nmany\t?", "answer": "3,5"}]
+    assert (
+        read(written(tmp_path, "b.csv", f"a,b{mark}c\n1,2{mark}3\n"))[0].keys()
+        == {
+            ",": {"a", "b", "c"},
+            ";": {"a", "b;c"},
+            "\t": {"a", "b\tc"},
+        }[mark]
+    )
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "json", "parquet", "csv"])

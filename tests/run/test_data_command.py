@@ -41,26 +41,14 @@ def data_of(file: Path) -> dict:
     return json.loads(file.read_text().partition('id="data">')[2].partition("</script>")[0])
 
 
-def test_rows_are_shown_as_the_student_gets_them_and_each_gold_as_it_is_read(capfd):
-    text = said(capfd, "examples/data/gsm8k.jsonl", STUDENT, "--rows", "1")
-    assert text == (
-        "examples/data/gsm8k.jsonl: 16 rows\n"
-        "  columns     question, answer\n"
-        "  problem     column question (data.prompt_key, guessed)\n"
-        "  gold        column answer (data.answer_key, guessed)\n"
-        "  prompts     as examples/tiny/student gets them\n"
-        "\n"
-        "row 0, 11 tokens\n"
-        "    <|user|>30+9+4-8?<|assistant|>\n"
-        "  written     30+9=39 39+4=43 43-8=35 #### 35\n"
-        "  gold        35 (number)\n"
-        "\n"
-        "lengths  11 to 17 tokens, half of them at most 13, 95% at most 17\n"
-        "  0 are longer than 127: the positions of examples/tiny/student, 128\n"
-        "golds  16 of 16 can be graded: number 16\n"
-        "problems: 16, none of them twice\n"
-        "can be trained on: 16 of 16 rows\n"
+def test_rows_are_shown_as_the_student_gets_them_and_each_gold_as_it_is_read(tmp_path, capfd):
+    text = said(capfd, "examples/data/gsm8k.jsonl", STUDENT, "--rows", "1", "--page", str(tmp_path / "data.html"))
+    text = text.replace(f"{tmp_path}/", "")
+    assert (
+        "\n    <|user|>30+9+4-8?<|assistant|>\n  written     30+9=39 39+4=43 43-8=35 #### 35\n  gold        35 (number)"
+        in text
     )
+    assert f"```\n{text}```" in Path("docs/data.md").read_text()
 
 
 def test_a_config_says_what_is_read_and_what_fits_and_which_problems_are_held_out(capfd):
