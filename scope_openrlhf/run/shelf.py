@@ -37,6 +37,7 @@ def clean_runs(options: argparse.Namespace) -> None:
 def export_checkpoint(options: argparse.Namespace) -> None:
     """Write the model of a checkpoint."""
     run, step = origin_of(options.checkpoint, "CHECKPOINT")
+    config_of(run)  # or there is no such run, in whose folder nothing is to be written
     with quiet(run / "logs" / "export.log") as (out, _):
         from scope_openrlhf.run.export import export  # torch and transformers: seconds, once the terminal is quiet
 
@@ -121,6 +122,11 @@ def add_to(line: CommandLine) -> None:
     what = "checkpoints that stay of each run (default 1; 0 only for runs that are done)"
     old.add_argument("--keep", type=int, default=1, metavar="N", help=what)
     old.add_argument("--delete", action="store_true", help="do it; without this flag nothing is deleted")
+    _add_sending(line)
+
+
+def _add_sending(line: CommandLine) -> None:
+    """The commands that send something of a run elsewhere."""
     track = line.add(
         "track",
         "Send runs to trackers, or what these lack of them.",

@@ -2,6 +2,7 @@
 
 Exit code of `run`: 0, every row has a verdict; 1, some lines were malformed and are left out; 2, the files cannot be
 read or written. An audit ends with 0, or with 2 where the file cannot be read.
+130, 143: interrupted, by Ctrl-C or SIGTERM.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from scope_openrlhf.files.rows import check_row, read_json, read_row, read_text
-from scope_openrlhf.settings.command_line import CommandLine
+from scope_openrlhf.settings.command_line import CommandLine, end_on_sigterm
 from scope_openrlhf.settings.errors import ConfigError
 from scope_openrlhf.verifier.audit import audit
 from scope_openrlhf.verifier.gold import HOLDERS, NoGold, read_gold, why_no_answer
@@ -32,12 +33,16 @@ SECONDS_BETWEEN_LINES = 5.0
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = parse(sys.argv[1:] if argv is None else argv)
+    ended = end_on_sigterm()
     grader = Grader(options.workers, options.timeout, options.memory)
     try:
         return print_audit(options.input, grader) if options.command == "audit" else grade(options, grader)
     except (OSError, ConfigError, GraderError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command begins anew", file=sys.stderr)
+        return 143 if ended.is_set() else 130
     finally:
         grader.close()
 

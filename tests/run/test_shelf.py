@@ -107,6 +107,11 @@ def test_a_checkpoint_becomes_a_model_with_its_params(tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
+def test_an_export_of_a_run_that_there_is_not_leaves_nothing(tmp_path, capsys):
+    assert main(["export", f"{tmp_path}/nowhere@step1"]) == 2
+    assert "nowhere is no run" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+
+
 def test_params_that_are_cut_over_ranks_are_not_exported(tmp_path, capsys):
     run = a_run(tmp_path, steps=1)
     part = checkpoint.begin(run / "checkpoints" / "_actor", "global_step2")
