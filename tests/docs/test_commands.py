@@ -76,7 +76,7 @@ def deepmath(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "command", sorted({command for _, command in COMMANDS if command.startswith("scope-train plan")})
+    "command", sorted({command for _, command in COMMANDS if command.startswith("scope-train plan --config examples/")})
 )
 def test_every_shown_plan_works_and_prints_what_the_page_shows(command, deepmath, capfd):
     brings_its_data = "examples/data/" in command
