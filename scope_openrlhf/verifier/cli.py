@@ -21,7 +21,7 @@ from scope_openrlhf.settings.command_line import CommandLine, end_on_sigterm
 from scope_openrlhf.settings.errors import ConfigError
 from scope_openrlhf.verifier.audit import audit
 from scope_openrlhf.verifier.gold import HOLDERS, NoGold, read_gold, why_no_answer
-from scope_openrlhf.verifier.grader import Grader, Verdict
+from scope_openrlhf.verifier.grader import MIB, SECONDS, Grader, Verdict
 from scope_openrlhf.verifier.pool import GraderError
 
 CHUNK = 2_000
@@ -100,11 +100,11 @@ def _add_limits(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--timeout",
         type=float,
-        default=5.0,
+        default=SECONDS,
         metavar="S",
-        help="seconds for one answer before it counts as failed (default 5)",
+        help=f"CPU seconds for one answer before it counts as failed (default {SECONDS:g})",
     )
-    command.add_argument("--memory", type=int, default=1024, metavar="MIB", help="memory of a worker (default 1024)")
+    command.add_argument("--memory", type=int, default=MIB, metavar="MIB", help=f"memory of a worker (default {MIB})")
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

@@ -18,6 +18,12 @@ from scope_openrlhf.verifier.pool import Undecided, Workers
 from scope_openrlhf.verifier.spelling import MAX_ANSWER_CHARS, squeeze
 
 
+SECONDS = 5.0
+"""CPU seconds that a pair may take, in training, in evaluation and on the command line alike."""
+MIB = 1024
+"""Memory that a worker may take."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Outcome of grading one response.
@@ -51,7 +57,11 @@ class Grader:
     """
 
     def __init__(
-        self, workers: int = min(2, os.cpu_count() or 1), seconds: float = 5.0, mib: int = 1024, memory: int = 20_000
+        self,
+        workers: int = min(2, os.cpu_count() or 1),
+        seconds: float = SECONDS,
+        mib: int = MIB,
+        memory: int = 20_000,
     ) -> None:
         """Set the limits.
 
