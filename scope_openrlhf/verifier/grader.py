@@ -17,7 +17,6 @@ from scope_openrlhf.verifier.extract import extract_answers
 from scope_openrlhf.verifier.pool import Undecided, Workers
 from scope_openrlhf.verifier.spelling import MAX_ANSWER_CHARS, squeeze
 
-
 SECONDS = 5.0
 """CPU seconds that a pair may take, in training, in evaluation and on the command line alike."""
 MIB = 1024
