@@ -59,7 +59,7 @@ class Trackio(Tracker):
         elsewhere = os.environ.get("TRACKIO_SPACE_ID") or os.environ.get("TRACKIO_SERVER_URL")
         folder = os.environ.setdefault("TRACKIO_DIR", str(start.folder))
         Path(folder).mkdir(parents=True, exist_ok=True)
-        import trackio
+        import trackio  # as above
 
         with warnings.catch_warnings(record=True) as said:  # where a server does not answer it warns, and goes on
             warnings.simplefilter("always")
@@ -96,7 +96,7 @@ class Mlflow(Tracker):
         for name, value in (("MAX_RETRIES", "1"), ("TIMEOUT", "20")):
             os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{name}", value)
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # all that works without the whole of mlflow
-        from mlflow import MlflowClient
+        from mlflow import MlflowClient  # as above
         from mlflow.entities import Metric, Param
 
         self._metric = Metric
@@ -142,7 +142,7 @@ class Swanlab(Tracker):
     def __init__(self, start: Start) -> None:
         folder = os.environ.setdefault("SWANLAB_LOG_DIR", str(start.folder))
         Path(folder).mkdir(parents=True, exist_ok=True)
-        import swanlab
+        import swanlab  # as above
 
         # numbers alone: neither what the machine is nor what this process prints
         quiet = dict.fromkeys(("hardware", "runtime", "requirements", "conda", "git", "swanlab", "monitor"), False)
