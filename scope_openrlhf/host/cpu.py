@@ -5,12 +5,70 @@ One of the three files that know of CPUs, see platform/cpu.py.
 
 import functools
 import importlib
+import os
 from types import SimpleNamespace
 from typing import Any
 
+from scope_openrlhf.models.shape import Shape
 from scope_openrlhf.platform import cpu
+from scope_openrlhf.settings.resolved import Teacher
+
+GIB = 2**30
+PROCESS_GIB = 0.65
+"""What a process of the training stack takes before it holds a model: Python, torch, vLLM or OpenRLHF."""
+RAY_GIB = 0.5
+"""Ray's own processes, and what passes between ours."""
+THREADED = 10**7
+"""Params from which a model's matrices are worth more than one thread."""
 
 _installed = False
+
+
+def environment(args: SimpleNamespace, student: Shape) -> dict[str, str]:
+    """Environment of a run's workers; see `cpu.environment`."""
+    cores = os.cpu_count() or 1
+    return cpu.environment(threads=cores if student.params >= THREADED else 1, sequences=_sequences(args))
+
+
+def _sequences(args: SimpleNamespace) -> int:
+    """The most sequences that a rollout engine is asked for at once: an equal part of a step's rollouts."""
+    return -(-args.rollout.batch_size * args.rollout.n_samples_per_prompt // args.vllm.num_engines)
+
+
+def memory_gib(
+    args: SimpleNamespace, student: Shape, teachers: dict[str, Teacher], shapes: dict[str, Shape]
+) -> dict[str, float]:
+    """GiB of RAM that a run takes at its peak on one machine without CUDA, by what holds them. An estimate.
+
+    teachers: those that the run starts, each with its shape by the same name. Everything is float32. A training rank
+    holds params, gradients and Adam's two moments, and beside the params the copy that ZeRO steps on; logits are there
+    as such, with their gradient, and once more while that is made. A rollout engine holds its params twice while it is
+    sent new ones.
+    """
+    ranks = args.actor.num_nodes * args.actor.num_gpus_per_node
+    tokens = args.train.micro_batch_size * args.data.max_len
+    # twice what student_gib in run/dry_run.py counts in bf16
+    kept = 4 * student.layers + 68 if args.actor.gradient_checkpointing_enable else 68 * student.layers
+    engines, cached = args.vllm.num_engines, _kv_gib(student, _sequences(args), args.data.max_len)
+    started = [(t, shapes[name]) for name, t in teachers.items() if t.started_here]
+    return {
+        "student": (ranks * 8 + 16) * student.params / GIB,
+        "activations": ranks * tokens * student.hidden * kept / GIB,
+        "logits": ranks * 12 * tokens * student.vocab / GIB,
+        "rollout engines": engines * (8 * student.params / GIB + cached),
+        "teachers": sum(
+            t.replicas * (4 * shape.params / GIB + _kv_gib(shape, _sequences(args), t.max_model_len))
+            for t, shape in started
+        ),
+        # driver and trainer; for each engine an actor and its core
+        "processes": RAY_GIB + PROCESS_GIB * (2 + ranks + 2 * engines + 2 * sum(t.replicas for t, _ in started)),
+    }
+
+
+def _kv_gib(shape: Shape, sequences: int, length: int) -> float:
+    """GiB of an engine's KV cache in float32; see `cpu.kv_cache_bytes`."""
+    of_sequence = 2 * shape.kv_bytes * length
+    return max(min(sequences * of_sequence, cpu.MOST_KV_CACHE), of_sequence) / GIB
 
 
 def adjust(args: SimpleNamespace) -> None:

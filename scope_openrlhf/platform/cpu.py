@@ -24,6 +24,11 @@ from scope_openrlhf.platform import loopback
 
 # torch and vLLM take seconds to import, also for commands that need neither: so they are imported inside the functions
 
+SEQUENCES = "SCOPE_CPU_SEQUENCES"
+"""Variable of a worker: the most sequences that its engine is asked for at once; 0: as many as vLLM takes."""
+MOST_KV_CACHE = 2**30
+"""Bytes of the KV cache of an engine, unless a single sequence needs more."""
+
 _installed = False
 _vllm_installed = False
 
@@ -41,18 +46,24 @@ def active() -> bool:
     return not torch.cuda.is_available()
 
 
-def environment() -> dict[str, str]:
-    """Environment of every worker: the platform, and on a CPU one thread a process and a small KV cache for vLLM."""
+def environment(threads: int = 1, sequences: int = 0) -> dict[str, str]:
+    """Environment of every worker: the platform, and on a CPU what its engines and threads are sized by.
+
+    threads: of each process, unless OMP_NUM_THREADS says it. sequences: the most that an engine is asked for at once,
+    see `kv_cache_bytes`; 0: as many as vLLM takes.
+    """
     if not active():
         return {"SCOPE_CPU": "0"}
     return {
         "SCOPE_CPU": "1",
+        SEQUENCES: os.environ.get(SEQUENCES, str(sequences)),
         "DS_ACCELERATOR": "cpu",
-        "VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1"),
         "VLLM_CPU_OMP_THREADS_BIND": os.environ.get("VLLM_CPU_OMP_THREADS_BIND", "nobind"),
         # the worker inside the engine core: one process less for each engine (vLLM parts them to bind threads)
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
+        # student, rollout engine and teacher share the cores: a thread that waits must not spin on one
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),
         # openrlhf.models compiles its entropy; without a C++ compiler at hand that must fall back to plain torch
         "TORCHDYNAMO_DISABLE": "1",
     }
@@ -116,10 +127,30 @@ def install_vllm() -> None:
         if model is not None and scheduler.enable_chunked_prefill:
             scheduler.enable_chunked_prefill = False
             scheduler.max_num_batched_tokens = max(scheduler.max_num_batched_tokens, model.max_model_len)
+        if model is not None and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
+            vllm_config.cache_config.kv_cache_memory_bytes = kv_cache_bytes(vllm_config)
         if parallel.worker_extension_cls == "openrlhf.trainer.ray.vllm_worker_wrap.WorkerWrap":
             parallel.worker_extension_cls = "scope_openrlhf.platform.cpu.CpuWorkerWrap"
 
     CpuPlatform.check_and_update_config = classmethod(check_and_update_config)
+
+
+def kv_cache_bytes(vllm_config: Any) -> int:
+    """Size of an engine's KV cache: room for all sequences that it is asked for, at most MOST_KV_CACHE.
+
+    vLLM touches all of it, so what is too large is memory lost. A single sequence has room in any case.
+    """
+    model, parallel = vllm_config.model_config, vllm_config.parallel_config
+    if model.is_hybrid or model.is_attention_free or model.use_mla:  # they keep something else for a token
+        return MOST_KV_CACHE
+    heads, layers = model.get_num_kv_heads(parallel), model.get_num_layers(parallel)
+    block = vllm_config.cache_config.block_size
+    of_block = block * 2 * layers * heads * model.get_head_size() * model.dtype.itemsize
+    most = vllm_config.scheduler_config.max_num_seqs
+    sequences = min(int(os.environ.get(SEQUENCES, 0)) or most, most)
+    of_sequence = -(-model.max_model_len // block)
+    blocks = min(sequences * of_sequence, MOST_KV_CACHE // of_block)
+    return (max(blocks, of_sequence) + 1) * of_block  # vLLM keeps one block empty
 
 
 class GlooGroup:

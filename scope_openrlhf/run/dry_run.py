@@ -7,8 +7,9 @@ from types import SimpleNamespace
 from typing import TextIO
 
 from scope_openrlhf.host.gpus import teacher_gpus
-from scope_openrlhf.models.loading import check_model
-from scope_openrlhf.models.shape import Shape, shape_of
+from scope_openrlhf.models.shape import Shape
+from scope_openrlhf.platform import cpu
+from scope_openrlhf.run.memory import STUDENT, free_gib, of_this_machine, shapes_of, shortage
 from scope_openrlhf.run.plan import Plan, make_plan
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError
@@ -30,20 +31,6 @@ def dry_run(config: Config, gpu_gib: float, gpus_per_node: int, out: TextIO) -> 
     print("\n".join([title, *lines, "notes", *(f"  {note}" for note in plan.notes)]), file=out, flush=True)
     if problems:
         raise ConfigError("it does not fit: " + "; ".join(problems))
-
-
-STUDENT = "the student"
-"""Key of the student among shapes, where the name of a teacher could stand (which holds no blank)."""
-
-
-def shapes_of(run: Run) -> dict[str, Shape]:
-    """The shape of the student, and of each teacher that has a path, by name."""
-    trust = run.student.trust_remote_code
-    student = check_model(run.student.path, "student.path", known=True, trust_remote_code=trust)
-    models = {STUDENT: student} | {
-        name: check_model(t.path, t.wrote, t.revision, known=True) for name, t in run.teachers.items() if t.path
-    }
-    return {who: shape_of(model) for who, model in models.items()}
 
 
 def student_gib(shape: Shape, args: SimpleNamespace) -> dict[str, float]:
@@ -113,7 +100,17 @@ def describe(plan: Plan, shapes: dict[str, Shape], gpu_gib: float, gpus_per_node
     lines += [f"  {where(gpus, gpus_per_node):<28}{who}" for who, gpus in seats(plan.run, plan.args)]
     lines.append(f"memory, of {gpu_gib:g} GiB a GPU (estimates)")
     memory, problems = _memory(plan, shapes, gpu_gib)
+    if cpu.active():
+        memory += _here(plan, shapes)
     return [*lines, *memory, "work", *_work(plan, shapes)], problems
+
+
+def _here(plan: Plan, shapes: dict[str, Shape]) -> list[str]:
+    """Lines on a run on this machine, which has no CUDA: that is what `scope-train run` would start here."""
+    parts, free = of_this_machine(plan, shapes), free_gib()
+    lines = ["memory on this machine, which has no CUDA (estimates)", f"  {'all processes':<28}{_sum(parts)}"]
+    why = shortage(parts, free)
+    return [*lines, f"  {'':<28}" + (f"scope-train run refuses it here: {why}" if why else f"{free:.1f} GiB are free")]
 
 
 def _memory(plan: Plan, shapes: dict[str, Shape], gpu_gib: float) -> tuple[list[str], list[str]]:

@@ -13,6 +13,7 @@ from ray import exceptions
 
 from scope_openrlhf.files.stage import Stage
 from scope_openrlhf.platform import cluster, cpu
+from scope_openrlhf.run import memory
 from scope_openrlhf.run.errors import LostError
 from scope_openrlhf.run.plan import Plan
 from scope_openrlhf.settings.errors import ConfigError
@@ -28,7 +29,7 @@ def ray_session(plan: Plan, out: TextIO, patient: bool = False) -> Iterator[None
     """
     settings = plan.config.ray
     env = {"TOKENIZERS_PARALLELISM": "true", "NCCL_DEBUG": "WARN", "RAY_ENABLE_ZERO_COPY_TORCH_TENSORS": "1"}
-    env |= {RUN_VARIABLE: plan.run.to_json()} | cpu.environment()
+    env |= {RUN_VARIABLE: plan.run.to_json()} | memory.environment(plan)
     workers = {"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.platform.cpu.install"}
     try:
         try:

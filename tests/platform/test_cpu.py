@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -92,3 +93,41 @@ def test_a_worker_follows_the_driver_and_does_not_look_for_cuda_itself(monkeypat
     assert not cpu.active() and cpu.environment() == {"SCOPE_CPU": "0"}
     monkeypatch.setenv("SCOPE_CPU", "1")
     assert cpu.active() and cpu.environment()["DS_ACCELERATOR"] == "cpu"
+
+
+def engine_config(length: int, most: int, layers: int = 30) -> SimpleNamespace:
+    """What `kv_cache_bytes` reads of vLLM's config, for SmolLM2-135M: 3 heads of 64 in each layer, float32."""
+    model = SimpleNamespace(
+        is_hybrid=False, is_attention_free=False, use_mla=False, max_model_len=length, dtype=torch.float32,
+        get_num_kv_heads=lambda parallel: 3, get_num_layers=lambda parallel: layers, get_head_size=lambda: 64,
+    )  # fmt: skip
+    return SimpleNamespace(
+        model_config=model,
+        parallel_config=None,
+        cache_config=SimpleNamespace(block_size=128),
+        scheduler_config=SimpleNamespace(max_num_seqs=most),
+    )
+
+
+def test_the_kv_cache_holds_what_an_engine_is_asked_for_at_once_and_no_gibibyte_more(monkeypatch):
+    """vLLM touches all of it. A block of 128 tokens has 2 * 30 layers * 3 heads * 64 * 4 bytes a token: 5.6 MiB."""
+    block = 128 * 2 * 30 * 3 * 64 * 4
+    monkeypatch.setenv(cpu.SEQUENCES, "16")
+    # 16 sequences of two blocks, and the one that vLLM keeps empty: 0.18 GiB, where it once was 1
+    assert cpu.kv_cache_bytes(engine_config(256, most=128)) == 33 * block
+    assert cpu.kv_cache_bytes(engine_config(257, most=4)) == (4 * 3 + 1) * block
+    monkeypatch.delenv(cpu.SEQUENCES)
+    assert cpu.kv_cache_bytes(engine_config(256, most=128)) == (2**30 // block + 1) * block
+    assert cpu.kv_cache_bytes(engine_config(64 * 1024, most=128)) == (512 + 1) * block  # one sequence fits in any case
+
+
+def test_threads_wait_without_spinning_and_what_the_user_sets_stays(monkeypatch):
+    """Two spinning threads took 2.5 times the CPU of two that sleep, on two cores that others use too."""
+    for variable in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", cpu.SEQUENCES):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("SCOPE_CPU", "1")
+    env = cpu.environment(threads=2, sequences=16)
+    assert (env["OMP_NUM_THREADS"], env["OMP_WAIT_POLICY"], env[cpu.SEQUENCES]) == ("2", "passive", "16")
+    assert cpu.environment()["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert cpu.environment(threads=2)["OMP_NUM_THREADS"] == "5"
