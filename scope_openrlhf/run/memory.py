@@ -58,14 +58,14 @@ def shortage(parts: dict[str, float], free: float) -> str:
     )
 
 
-def environment(plan: Plan) -> dict[str, str]:
-    """What the workers of this run need in their environment of the platform.
-
-    Raises ConfigError if a run without CUDA, in a Ray of its own, surely finds too little memory on this machine.
-    """
-    if not cpu.active():
-        return cpu.environment()
-    shapes = shapes_of(plan.run)
-    if plan.config.ray.address == "local" and (why := shortage(of_this_machine(plan, shapes), free_gib())):
+def require_memory(plan: Plan) -> None:
+    """Raise ConfigError if a run without CUDA, in a Ray of its own, surely finds too little memory on this machine."""
+    if not cpu.active() or plan.config.ray.address != "local":
+        return
+    if why := shortage(of_this_machine(plan, shapes_of(plan.run)), free_gib()):
         raise ConfigError(f"it does not fit: {why}")
-    return host_cpu.environment(plan.args, shapes[STUDENT])
+
+
+def environment(plan: Plan) -> dict[str, str]:
+    """What the workers of this run need in their environment of the platform."""
+    return host_cpu.environment(plan.args, shapes_of(plan.run)[STUDENT]) if cpu.active() else cpu.environment()

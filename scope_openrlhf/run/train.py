@@ -19,6 +19,7 @@ from scope_openrlhf.platform import child
 from scope_openrlhf.platform.cluster import last_line
 from scope_openrlhf.run.errors import LostError, RunError
 from scope_openrlhf.run.folder import WHOLE
+from scope_openrlhf.run.memory import require_memory
 from scope_openrlhf.run.page import RunPage, note_fault
 from scope_openrlhf.run.plan import Plan
 from scope_openrlhf.run.session import deadline, lost, ray_session
@@ -47,6 +48,7 @@ def _train_and_evaluate(config: Config, plan: Plan, out: TextIO, began: float) -
     clock = time.time()
     done = len(whole_rows(run / "metrics.jsonl"))
     if done < plan.steps or not (run / "model" / WHOLE).exists():
+        require_memory(plan)
         with Progress(run / "metrics.jsonl", out) as progress:
             train_to_the_end(plan, out)
         seconds["train"] = progress.seconds
