@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 import venv
 from pathlib import Path
 
@@ -107,10 +108,11 @@ def test_a_tracker_that_fails_is_told_once_and_gets_the_rows_later(tmp_path, mon
     monkeypatch.setattr(tracking, "LONGEST_PAUSE", 0.0)
     ended, told = threading.Event(), io.StringIO()
     thread = threading.Thread(target=Follower(run, "mlflow", taken, tracker).follow, args=(ended, told))
-    monkeypatch.setattr(ended, "wait", lambda seconds: threading.Event().wait(0.01) or ended.is_set())
+    monkeypatch.setattr(ended, "wait", lambda seconds: time.sleep(0.01) or ended.is_set())
     thread.start()
-    while taken.step < 3:
-        pass
+    deadline = time.monotonic() + 30
+    while taken.step < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
     ended.set()
     thread.join()
     assert told.getvalue() == "  mlflow: TimeoutError: no answer; it is tried again, the run goes on\n"
