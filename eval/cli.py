@@ -18,7 +18,7 @@ from typing import Any
 
 from scope_eval import benchmarks, commands
 from scope_eval.sampler import SamplingError
-from scope_eval.settings import EvalSettings, PairSettings
+from scope_eval.settings import DTYPES, EvalSettings, PairSettings
 from scope_eval.store import StoreError
 from scope_eval.study.run import run_study
 from scope_eval.study.settings import StudySettings
@@ -164,7 +164,8 @@ def add_sampling_flags(command: argparse.ArgumentParser) -> None:
     add("--revision", default="", metavar="COMMIT", help="commit of a hub id (default the newest)")
     add("--engines", type=int, default=1, metavar="N", help="vLLM engines, each on its own GPUs (default 1)")
     add("--tensor-parallel-size", type=int, default=1, metavar="N", help="GPUs of an engine (default 1)")
-    add("--dtype", default="bfloat16", help="number format of the engines (default bfloat16)")
+    what = f"number format of the engines, of {', '.join(DTYPES)} (default bfloat16)"
+    add("--dtype", default="bfloat16", choices=DTYPES, metavar="DTYPE", help=what)
     add(
         "--gpu-memory-utilization",
         type=float,

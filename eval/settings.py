@@ -14,6 +14,9 @@ from scope_openrlhf.settings.errors import ConfigError
 from scope_openrlhf.settings.ranges import Count, NotNegative, Positive, Seed, Share, TopK, check_ranges
 from scope_openrlhf.settings.sections import DATE, check_date
 
+DTYPES = ("auto", "bfloat16", "float16", "float32")
+"""Number formats that vLLM's engines have."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvalSettings:
@@ -65,7 +68,7 @@ class EvalSettings:
     tensor_parallel_size: Count = 1
     """GPUs of one engine."""
     dtype: str = "bfloat16"
-    """Number format of the engines; on the CPU stack bfloat16 becomes float32."""
+    """Number format of the engines, one of DTYPES; on the CPU stack bfloat16 becomes float32."""
     gpu_memory_utilization: Share = 0.9
     """Share of each GPU that an engine may take."""
     ray_address: str = "local"

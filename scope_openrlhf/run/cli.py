@@ -45,7 +45,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; the same command resumes from the last checkpoint", file=sys.stderr)
+        resumes = "; the same command resumes from the last checkpoint" if options.command == "run" else ""
+        print(f"interrupted{resumes}", file=sys.stderr)
         return 143 if ended.is_set() else 130
 
 

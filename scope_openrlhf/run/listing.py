@@ -42,6 +42,8 @@ def config_of(run: Path) -> dict[str, Any]:
     file = run / "config.yaml"
     try:
         return Config.from_dict(yaml.safe_load(file.read_text(encoding="utf-8"))).to_dict()
+    except FileNotFoundError:
+        raise ConfigError(f"{run} is no run: there is no {file}; scope-train runs lists those in runs/") from None
     except (OSError, yaml.YAMLError, ValueError) as error:  # a ConfigError among them
         raise ConfigError(f"{run} is no run: {file} cannot be read ({error})") from None
 
