@@ -160,6 +160,13 @@ class EvalConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HealthConfig:
+    every: CountOrZero = 1
+    """Steps from one reading of the student's whole vocabulary to the next, from the first on: entropy_<path> and
+    grad_share_<path>, which cost a few passes over the logits. Other steps leave these columns out. 0: all do."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RayConfig:
     address: str = "local"
     """"local" starts Ray for this run and stops it after; "auto" or host:port joins a running one, as `ray job submit`
