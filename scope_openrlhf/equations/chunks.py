@@ -3,7 +3,7 @@
 Axes: M positions in a row, H the model's hidden size, V the vocabulary.
 """
 
-from typing import Protocol
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -16,15 +16,10 @@ times as much at its peak, in the backward."""
 Found = tuple[list[Tensor], list[Tensor]]
 
 
-class Read(Protocol):
-    """What is wanted of the logits."""
+Read = Callable[..., Found]
+"""What is wanted of the logits: read(logits_MV, *rows, again) -> (numbers with a gradient, numbers without one).
 
-    def __call__(self, logits_MV: Tensor, *rows: Tensor, again: bool) -> Found:
-        """(numbers with a gradient, numbers without one), each (M, ...), of some positions. rows: (M, ...) each.
-
-        again: the backward asks, which needs the first alone.
-        """
-        ...
+Each number is (M, ...), as the rows are. again: the backward asks, which needs the first alone."""
 
 
 def read_in_chunks(

@@ -16,7 +16,7 @@ from openrlhf.models.ring_attn_utils import gather_and_pad_tensor, unpad_and_sli
 from torch import Tensor
 
 from scope_openrlhf.equations.vocabulary import Reading, Wanted, read_vocabulary
-from scope_openrlhf.models.head import answering, head_is_last, head_of
+from scope_openrlhf.models.head import answering, head_is_last, head_of, without_storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class ScopeActor(Actor):
     def _head_is_last(self) -> bool:
         model = self._transformer
         plain = model.get_base_model() if hasattr(model, "get_base_model") else model
-        return head_is_last(type(plain), plain.config)
+        return head_is_last(without_storage(type(plain), plain.config))
 
 
 def _laid_out(reading: Reading, tokens: Tokens) -> Reading:

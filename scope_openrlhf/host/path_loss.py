@@ -105,6 +105,7 @@ class PathLoss(torch.nn.Module):
             (of_topk,) = torch.autograd.grad(loss, student_NTJ, retain_graph=True, allow_unused=True)
             if of_topk is not None:
                 read_NT = student_NTJ[..., 0].isfinite()
+                assert reading.topk_concentration is not None  # it comes with the other metrics
                 student, others = student_NTJ[read_NT].detach(), reading.topk_concentration[read_NT]
                 total += health.logit_gradient_square(of_topk[read_NT], student, others)
         return total

@@ -24,28 +24,33 @@ def head_of(model: Any) -> torch.nn.Linear | None:
     return head if type(head) is torch.nn.Linear else None
 
 
-def head_is_last(kind: type, config: Any) -> bool:
+def without_storage(build: Callable[[Any], Any], config: Any) -> Any:
+    """A model of a transformers config whose params have shapes and no values."""
+    config = copy.deepcopy(config)
+    config._attn_implementation = "eager"  # which any machine has
+    with torch.device("meta"):
+        return build(config)
+
+
+def head_is_last(model: Any) -> bool:
     """Whether a model's logits are what its head says: some scale or cap them afterwards.
 
-    kind: a class of transformers. Tried on a model without storage. A model that fails there has none such.
+    model: as `without_storage` makes it. One that fails there counts as none such.
     """
-    config = copy.deepcopy(config)
-    config._attn_implementation = "eager"
     said: list[Any] = []
 
     def say(hidden: torch.Tensor) -> tuple[torch.Tensor]:
         said.append((hidden,))
         return said[-1]
 
+    head = head_of(model)
+    if head is None:
+        return False
     try:
-        with torch.device("meta"), torch.no_grad():
-            model = kind(config).bfloat16()  # experts on meta take no other type
-            head = head_of(model)
-            if head is None:
-                return False
-            with answering(head, say):
-                ids = torch.zeros(1, 1, dtype=torch.long)
-                logits = model(ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
+        with torch.device("meta"), torch.no_grad(), answering(head, say):
+            ids = torch.zeros(1, 1, dtype=torch.long)
+            # experts on meta take no other type than bfloat16
+            logits = model.bfloat16()(ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
     except Exception:  # border to transformers, where what is done to a tuple fails in any way
         return False
     return len(said) == 1 and logits is said[0]
