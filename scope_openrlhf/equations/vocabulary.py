@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from scope_openrlhf.equations.chunks import CHUNK, Found, read_in_chunks
+from scope_openrlhf.models.shape import Shape
 
 NOT_SCORED = -1
 """Id in place of the teacher's top k where it gave none."""
@@ -123,3 +124,18 @@ def concentration_of(logits_MV: Tensor, ids_MK: Tensor) -> Tensor:
     # not as a difference of sums, which rounding would eat
     others = logits_MV.scatter_(-1, ids_MK, -torch.inf).softmax(dim=-1)
     return torch.linalg.vecdot(others, others)
+
+
+def reading_gib(shape: Shape, tokens: float, width: int, *, frozen: bool = False, parted: bool = False) -> float:
+    """GiB that it takes, at the peak of the backward, to read the vocabulary at so many tokens. An estimate.
+
+    width: bytes of a param. frozen: the head does not train. parted: the head is spread over GPUs, so it is no plain
+    one. One chunk of logits in float32, eight times over; and with a plain head the sum of its gradient in float32,
+    beside a part of it in a narrower type, and the hidden states and their gradient. With any other head the logits
+    themselves, their gradient, and the same once more where positions are chosen of all.
+    """
+    chunk = 8 * 4 * min(CHUNK, tokens * shape.vocab)
+    if not shape.plain_head or parted:
+        return (chunk + 3 * width * tokens * shape.vocab) / 2**30
+    head = 0 if frozen else (4 if width == 4 else 4 + width) * shape.vocab * shape.hidden
+    return (chunk + head + 2 * width * tokens * shape.hidden) / 2**30

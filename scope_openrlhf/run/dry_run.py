@@ -6,7 +6,7 @@ Estimates, from shapes and flags alone.
 from types import SimpleNamespace
 from typing import TextIO
 
-from scope_openrlhf.equations.chunks import CHUNK
+from scope_openrlhf.equations.vocabulary import reading_gib
 from scope_openrlhf.host.gpus import teacher_gpus
 from scope_openrlhf.models.shape import Shape
 from scope_openrlhf.platform import cpu
@@ -41,7 +41,7 @@ def student_gib(shape: Shape, args: SimpleNamespace) -> dict[str, float]:
 
     What DeepSpeed's ZeRO stage leaves on it, and one micro-batch's activations and logits. Activations: with
     checkpointing one bf16 hidden state a layer and one layer recomputed, without it 34 bytes * hidden of every layer
-    (https://arxiv.org/abs/2205.05198, flash attention). Logits: see `vocabulary_gib`.
+    (https://arxiv.org/abs/2205.05198, flash attention). Logits: see `reading_gib`.
     """
     ranks = args.actor.num_nodes * args.actor.num_gpus_per_node
     copies = ranks // args.ds.ring_attn_size // args.ds.tensor_parallel_size
@@ -57,24 +57,9 @@ def student_gib(shape: Shape, args: SimpleNamespace) -> dict[str, float]:
         "gradients": 2 * params / (copies if stage >= 2 else 1) / GIB,
         "optimiser": 0.0 if args.ds.adam_offload else 12 * params / (copies if stage >= 1 else 1) / GIB,
         "activations": activations / GIB,
-        "logits": vocabulary_gib(shape, tokens, args.ds.tensor_parallel_size, lora=bool(args.ds.lora.rank)),
+        "logits": reading_gib(shape, tokens, 2, frozen=args.ds.lora.rank > 0, parted=args.ds.tensor_parallel_size > 1),
         "other": TRAINER_GIB,
     }
-
-
-def vocabulary_gib(shape: Shape, tokens: float, tensor_parallel: int, lora: bool) -> float:
-    """GiB that reading the vocabulary of a micro-batch takes (host/actor.py).
-
-    With a plain head: one chunk of logits in float32, eight times over in the backward; the head's gradient, unless
-    adapters train, as a sum in float32 and a bf16 part of it; the hidden states that are read and their gradient in
-    bf16. Any other head (tensor parallel training parts it): the logits of all tokens in bf16, their gradient, and the
-    same before the positions were chosen; and the chunk.
-    """
-    chunk = 8 * 4 * min(CHUNK, tokens * shape.vocab)
-    if shape.plain_head and tensor_parallel == 1:
-        head = 0 if lora else 6 * shape.vocab * shape.hidden
-        return (chunk + head + 4 * tokens * shape.hidden) / GIB
-    return (chunk + 6 * tokens * shape.vocab / tensor_parallel) / GIB
 
 
 def engine_room(shape: Shape, share: float, tensor_parallel: int, gpu_gib: float) -> float:

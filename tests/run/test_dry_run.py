@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from scope_openrlhf.equations.vocabulary import reading_gib
 from scope_openrlhf.models.shape import Shape, known_shape, shape_of
 from scope_openrlhf.run.cli import main
-from scope_openrlhf.run.dry_run import GIB, engine_room, student_gib, vocabulary_gib, where
+from scope_openrlhf.run.dry_run import GIB, engine_room, student_gib, where
 
 RECIPES = sorted(Path("examples").glob("scope_*.yaml"))
 COMMANDS = [c for file in RECIPES for c in re.findall(r"^#\s+scope-train (plan .*)$", file.read_text(), re.M)]
@@ -52,10 +53,11 @@ def test_activations_and_logits_of_a_micro_batch_by_hand():
     assert parts["logits"] == pytest.approx(1 + head + 4 * 2**20 / GIB)
     dynamic = student_gib(TEN, args(train__dynamic_batch_enable=True, train__max_tokens_per_gpu=2048))
     assert dynamic["logits"] == pytest.approx(1 + head + 8 * 2**20 / GIB)
-    assert vocabulary_gib(TEN, 1024, tensor_parallel=1, lora=True) == pytest.approx(1 + 4 * 2**20 / GIB)
+    assert reading_gib(TEN, 1024, 2, frozen=True) == pytest.approx(1 + 4 * 2**20 / GIB)
     # logits that come to be take 6 bytes a token and word
     capped = replace(TEN, plain_head=False)
-    assert vocabulary_gib(capped, 1024, tensor_parallel=1, lora=False) == pytest.approx(1 + 6 * 1024 * 102_400 / GIB)
+    for other in (reading_gib(capped, 1024, 2), reading_gib(TEN, 1024, 2, parted=True)):
+        assert other == pytest.approx(1 + 6 * 1024 * 102_400 / GIB)
 
 
 def test_an_engine_has_its_share_less_its_params_for_the_cache():
