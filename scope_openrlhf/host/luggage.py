@@ -104,14 +104,15 @@ def pack_response(response: dict[str, Any], attempt: Attempt, score: Score | Tea
 
 def pack_scores(experience: Any, scored: Scored, top_k: int) -> None:
     """Put one rollout's score into its Experience, cut to the rollout's T positions; of no position without a score."""
-    teacher, topk = torch.empty(0), no_topk(top_k)
-    if isinstance(score := scored.score, Score):
-        width = experience.action_mask.shape[1]
+    teacher, score, width = torch.empty(0), scored.score, experience.action_mask.shape[1]
+    if isinstance(score, Score):
         teacher = torch.from_numpy(score.logprobs)[:width]
-        topk = torch.from_numpy(score.topk_ids)[:width], torch.from_numpy(score.topk_logprobs)[:width]
     experience.info["teacher_log_probs"], experience.info["scored"] = [teacher], [scored]
-    if top_k:
+    if top_k and isinstance(score, Score):
+        topk = torch.from_numpy(score.topk_ids)[:width], torch.from_numpy(score.topk_logprobs)[:width]
         pack_topk(experience, [topk])
+    elif top_k:
+        pack_topk(experience, [no_topk(top_k)])
 
 
 def no_topk(top_k: int) -> tuple[Tensor, Tensor]:
