@@ -37,7 +37,8 @@ class PathLoss(torch.nn.Module):
         """
         self.weight_N, self.path_N, self.path_counts_P = weight_N, path_N, path_counts_P
         self.topk_ids_NTK, self.teacher_NTK, self.topk, self.reading = None, None, None, None
-        if topk is not None:
+        if self.algorithm.asks.top_k:
+            assert topk is not None  # it rides along with every row
             self.topk_ids_NTK, self.teacher_NTK = pad_topk(topk, width, self.algorithm.asks.top_k, weight_N.device)
 
     def take(self, reading: Reading) -> None:
