@@ -43,7 +43,7 @@ def memory_gib(
 
     teachers: those that the run starts, each with its shape by the same name. Everything is float32. A training rank
     holds params, gradients and Adam's two moments, and beside the params the copy that ZeRO steps on; its logits are
-    read in chunks. A rollout engine holds its params twice while it is sent new ones.
+    read in chunks. An engine takes its params twice: to pack them, and while it is sent new ones.
     """
     ranks = args.actor.num_nodes * args.actor.num_gpus_per_node
     tokens = args.train.micro_batch_size * args.data.max_len
@@ -57,7 +57,7 @@ def memory_gib(
         "logits": ranks * reading_gib(student, tokens, 4),
         "rollout engines": engines * (8 * student.params / GIB + cached),
         "teachers": sum(
-            t.replicas * (4 * shape.params / GIB + _kv_gib(shape, _sequences(args), t.max_model_len))
+            t.replicas * (8 * shape.params / GIB + _kv_gib(shape, _sequences(args), t.max_model_len))
             for t, shape in started
         ),
         # driver and trainer; for each engine an actor and its core

@@ -26,6 +26,8 @@ from scope_openrlhf.platform import loopback
 
 SEQUENCES = "SCOPE_CPU_SEQUENCES"
 """Variable of a worker: the most sequences that its engine is asked for at once; 0: as many as vLLM takes."""
+SIZES = ("OMP_NUM_THREADS", SEQUENCES)
+"""Variables of `environment` that depend on the run."""
 MOST_KV_CACHE = 2**30
 """Bytes of the KV cache of an engine, unless a single sequence needs more."""
 
@@ -62,10 +64,10 @@ def environment(threads: int = 1, sequences: int = 0) -> dict[str, str]:
         # the worker inside the engine core: one process less for each engine (vLLM parts them to bind threads)
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
-        # student, rollout engine and teacher share the cores: a thread that waits must not spin on one
-        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),
         # openrlhf.models compiles its entropy; without a C++ compiler at hand that must fall back to plain torch
         "TORCHDYNAMO_DISABLE": "1",
+        # student, rollout engine and teacher share the cores: a thread that waits must not spin on one
+        **({"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive")} if threads > 1 else {}),
     }
 
 
@@ -79,9 +81,13 @@ def install() -> None:
     if _installed or not active():
         return
     _installed = True
-    os.environ.update(environment())
+    # sizes are for workers alone: in this environment they would pass for the user's wish, in commands under it too
+    os.environ.update({name: value for name, value in environment().items() if name not in SIZES})
     import torch  # seconds, see above
     import torch.distributed.device_mesh as device_mesh
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
 
     from scope_openrlhf.platform import flash_attn  # it imports torch
 

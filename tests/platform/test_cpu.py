@@ -116,18 +116,30 @@ def test_the_kv_cache_holds_what_an_engine_is_asked_for_at_once_and_no_gibibyte_
     # 16 sequences of two blocks, and the one that vLLM keeps empty: 0.18 GiB, where it once was 1
     assert cpu.kv_cache_bytes(engine_config(256, most=128)) == 33 * block
     assert cpu.kv_cache_bytes(engine_config(257, most=4)) == (4 * 3 + 1) * block
-    monkeypatch.delenv(cpu.SEQUENCES)
+    monkeypatch.delenv(cpu.SEQUENCES, raising=False)
     assert cpu.kv_cache_bytes(engine_config(256, most=128)) == (2**30 // block + 1) * block
     assert cpu.kv_cache_bytes(engine_config(64 * 1024, most=128)) == (512 + 1) * block  # one sequence fits in any case
 
 
 def test_threads_wait_without_spinning_and_what_the_user_sets_stays(monkeypatch):
-    """Two spinning threads took 2.5 times the CPU of two that sleep, on two cores that others use too."""
-    for variable in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", cpu.SEQUENCES):
+    """Two spinning threads took four times the CPU of two that sleep, on two cores that others used too."""
+    for variable in (*cpu.SIZES, "OMP_WAIT_POLICY"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("SCOPE_CPU", "1")
     env = cpu.environment(threads=2, sequences=16)
     assert (env["OMP_NUM_THREADS"], env["OMP_WAIT_POLICY"], env[cpu.SEQUENCES]) == ("2", "passive", "16")
-    assert cpu.environment()["OMP_NUM_THREADS"] == "1"
+    assert cpu.environment()["OMP_NUM_THREADS"] == "1" and "OMP_WAIT_POLICY" not in cpu.environment()
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert cpu.environment(threads=2)["OMP_NUM_THREADS"] == "5"
+
+
+def test_a_driver_that_is_prepared_itself_still_sizes_its_workers_by_the_run(monkeypatch):
+    """Preparing it once left a single thread in its environment, which then passed for the user's wish."""
+    code = (
+        "import scope_openrlhf.host, os; from scope_openrlhf.platform import cpu; import torch; "
+        "print('RESULT', os.environ.get('OMP_NUM_THREADS'), torch.get_num_threads(), "
+        "*(cpu.environment(2, 16)[name] for name in cpu.SIZES))"
+    )
+    env = {k: v for k, v in os.environ.items() if k not in cpu.SIZES} | {"SCOPE_CPU": "1"}
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env).stdout
+    assert out.partition("RESULT ")[2].split() == ["None", "1", "2", "16"]

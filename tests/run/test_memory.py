@@ -33,7 +33,7 @@ def test_the_memory_of_a_run_by_hand():
     # a chunk of 2**25, eight times; the gradient of the head, 2**16 x 1024; the hidden states and theirs
     assert parts["logits"] == 1 + 0.25 + 8 * 1024 * 1024 / 2**30
     assert parts["rollout engines"] == 2 + 16 * 512 * 2**16 / 2**30
-    assert parts["teachers"] == 1 + 0.5
+    assert parts["teachers"] == 2 + 0.5
     assert parts["processes"] == pytest.approx(host_cpu.RAY_GIB + 7 * host_cpu.PROCESS_GIB)
     assert set(parts) == set(TODO)
     served = resolved.teacher(urls=["http://host:8000"])
@@ -55,8 +55,8 @@ def test_what_surely_does_not_fit_is_refused_with_the_key_to_lower():
 
 
 def test_large_models_get_all_cores_and_tiny_ones_a_single_thread(monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    monkeypatch.delenv(cpu.SEQUENCES)
+    for variable in cpu.SIZES:
+        monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(host_cpu.os, "cpu_count", lambda: 4)
     assert host_cpu.environment(args(), ROUND)["OMP_NUM_THREADS"] == "4"
     tiny = host_cpu.environment(args(), Shape(params=187_680, layers=2, hidden=96, vocab=26, kv_bytes=1))
