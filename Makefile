@@ -16,7 +16,7 @@ COMPILE := $(BIN)/uv pip compile --quiet pyproject.toml --extra dev --python-ver
 COMPILE_CPU := $(COMPILE) --extra cpu --overrides requirements/cpu-overrides.txt $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend cpu)
 COMPILE_GPU := $(COMPILE) --extra gpu --python-platform x86_64-manylinux_2_28
 
-.PHONY: help setup train eval compare cluster-up cluster-down submit test test-all check docs browser bench-weights bench-teacher bench-verifier bench-eval bench-driver bench-pages tiny-models lock lock-check
+.PHONY: help setup train eval compare cluster-up cluster-down submit test test-all check docs browser bench-weights bench-teacher bench-verifier bench-eval bench-driver bench-pages bench-vocabulary tiny-models lock lock-check
 help:
 	@echo "make train       SCOPE on the embedded default -> runs/<name>/   (ARGS='key=value ...', NAME=, CONFIG=)"
 	@echo "make eval        the last trained model against its student; or MODEL=path [BENCH=aime24,amc23] [N=32] [DATA=folder] [OUT=folder]"
@@ -25,7 +25,7 @@ help:
 	@echo "make test        fast tests and one end-to-end run; make test-all: everything"
 	@echo "make check       ruff and mypy; make lock-check: both locks still resolve"
 	@echo "make docs        docs/config.md and docs/metrics.md anew from the code"
-	@echo "make bench-weights, bench-teacher, bench-verifier, bench-eval, bench-driver   ours against the published way, one JSON line each"
+	@echo "make bench-weights, bench-teacher, bench-verifier, bench-eval, bench-driver, bench-vocabulary   ours against the published way, one JSON line each"
 	@echo "make bench-pages what the pages cost for 1,000 steps of the last run and for 1,547 problems x 32 samples"
 	@echo "make tiny-models rebuild the embedded student, teacher and problems"
 
@@ -97,6 +97,9 @@ bench-driver: $(READY)
 
 bench-pages: $(READY)
 	@$(BIN)/python tests/bench_pages.py "$(if $(NAME),runs/$(NAME),$(LAST))"
+
+bench-vocabulary: $(READY)
+	@$(BIN)/python tests/bench_vocabulary.py
 
 bench-verifier: $(READY)
 	@$(BIN)/python tests/bench_verifier.py

@@ -65,7 +65,9 @@ class Rollouts:
         return {f"{name}_{verdict}": value_NT[self.mask_NT & of_N[:, None]].mean().item() for verdict, of_N in rows}
 
     def select(self, keep_N: Tensor) -> "Rollouts":
-        """The rollouts where keep_N, (N,) bool, is true."""
+        """The rollouts where keep_N, (N,) bool, is true; all of them are these very tensors."""
+        if keep_N.all():
+            return self
         names = [f.name for f in fields(self) if f.name not in ("step", "context_logp")]
         tensors = {name: getattr(self, name)[keep_N] for name in names}
         contexts = {name: logp_NT[keep_N] for name, logp_NT in self.context_logp.items()}

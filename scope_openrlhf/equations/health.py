@@ -1,8 +1,8 @@
 """Numbers that tell what a step's rollouts and weights look like, whatever the algorithm. Pure torch.
 
-metrics.py defines each of them. NaN stands for a set without members: a step without right rollouts has no perplexity
-of them. Axes: N rollouts, T response positions, M positions in a row, V the vocabulary, K tokens of a position,
-J = K + 1 with one bucket for all the others.
+metric_definitions.py defines each of them. NaN stands for a set without members: a step without right rollouts has no
+perplexity of them. Axes: N rollouts, T response positions, K tokens of a position, J = K + 1 with one bucket for all
+the others.
 """
 
 import math
@@ -74,28 +74,11 @@ def weight_health(name: str, weight: Tensor) -> dict[str, float]:
     }
 
 
-@torch.no_grad()
-def vocabulary_health(logits_MV: Tensor, ids_MK: Tensor, chunk: int = 256) -> tuple[Tensor, Tensor]:
-    """Entropy of each row in nats, (M,), and how concentrated all tokens but the K of ids_MK are, (M,).
-
-    Entropy = -sum_v p_v log p_v; concentration = sum_v p_v^2 / (sum_v p_v)^2 over those tokens. Takes chunk rows at a
-    time, so that no second tensor of the logits' size is made.
-    """
-    entropy, concentration = [], []
-    for logits, ids in zip(logits_MV.split(chunk), ids_MK.split(chunk), strict=True):
-        logp = logits.float().log_softmax(dim=-1)
-        entropy.append(-(logp.exp() * logp).sum(dim=-1))
-        # not as a difference of sums, which rounding would eat
-        others = logp.scatter_(-1, ids, -torch.inf).softmax(dim=-1)
-        concentration.append((others * others).sum(dim=-1))
-    return torch.cat(entropy), torch.cat(concentration)
-
-
 def logit_gradient_square(grad_NTJ: Tensor, logp_NTJ: Tensor, concentration_NT: Tensor) -> Tensor:
     """Squared norm of a loss's gradient at the logits: (N, T, J), (N, T, J), (N, T) -> scalar.
 
     grad_NTJ: its gradient g at the log-probs of some tokens and, last, at that of all others together. logp_NTJ: these
-    log-probs. concentration_NT: that of the others, see `vocabulary_health`. With G the sum of g over all J, the
+    log-probs. concentration_NT: that of the others, see vocabulary.py. With G the sum of g over all J, the
     gradient at the logit of one of the tokens is g_j - G p_j, and at the logit of another token v it is
     (g_J / p_J - G) p_v.
     """

@@ -129,14 +129,7 @@ def with_tail(logp_NTK: Tensor) -> Tensor:
     """The K log-probs and last the log of the mass that they leave, 1 - sum p: (..., K) -> (..., K + 1).
 
     A mass below 1e-7 counts as 1e-7. For the teacher, of whom no more is known. The student's bucket comes from its
-    logits (`student_topk`), which tell any mass.
+    logits (vocabulary.py), which tell any mass.
     """
     tail = (1 - logp_NTK.exp().sum(dim=-1, keepdim=True)).clamp(min=1e-7)
     return torch.cat([logp_NTK, tail.log()], dim=-1)
-
-
-def student_topk(logits_MV: Tensor, ids_MK: Tensor) -> Tensor:
-    """Log-probs of tokens, and last the log of the mass of all others: (M, V), (M, K) distinct ids -> (M, K + 1)."""
-    total = logits_MV.logsumexp(dim=-1, keepdim=True)
-    others = logits_MV.scatter(-1, ids_MK, -torch.inf).logsumexp(dim=-1, keepdim=True)
-    return torch.cat([logits_MV.gather(-1, ids_MK), others], dim=-1) - total

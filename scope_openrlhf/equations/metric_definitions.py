@@ -37,6 +37,7 @@ _BY_VERDICT = "the kept rollouts of each verdict"
 _SCORED = "the kept rollouts of each verdict that it scored"
 _ON_PATH = "the path's rollouts"
 _TOKENS = "mean over the path's tokens"
+_SOME = "on the steps that health.every names"
 _UPDATES = "mean over the optimiser steps, each by its response tokens"
 
 COMMON: tuple[Metric, ...] = (
@@ -86,9 +87,9 @@ COMMON: tuple[Metric, ...] = (
     Metric(
         "grad_share_<path>",
         "The path's part of the gradient; the shares add up to 1, for paths hold different tokens.",
-        "share of the squared norm at the logits",
+        f"share of the squared norm at the logits, {_SOME}",
     ),
-    Metric("entropy_<path>", "Entropy of the student's next token, in nats.", _TOKENS),
+    Metric("entropy_<path>", "Entropy of the student's next token, in nats.", f"{_TOKENS}, {_SOME}"),
     Metric("nll_<path>", "-log p_S of a sampled token, unweighted.", _TOKENS),
     Metric("clip_ratio_<path>", "Tokens whose probability ratio the PPO clip replaced.", "share of the path's tokens"),
     Metric("kl_<path>", "The divergence of algorithm.divergence, unweighted.", _TOKENS),

@@ -8,9 +8,12 @@ PolicyModelActor, PPOTrainer             names that train() reads; ours subclass
 placement_group                          name that train() reads; made before for teachers    placement, launch
 PPOTrainerAsync and its two actors       names that train() and it read; ours subclass them   launch, trainer
 ActorPPOTrainer, iter_grad_accum_...     names that PolicyModelActor reads                    policy_actor, update
+forward hook on the actor                hands what was read of the vocabulary to the loss    update
+Experience.concat_experiences            ours is put in place, and makes the Experiences       gather, trainer
 SamplesGenerator, RemoteExperienceMaker  attributes of PPOTrainer; ours subclass them         rollout, experience
 _dispatch_forward, _flatten_results      of RemoteExperienceMaker, called to score contexts   experience
-Actor.forward                            its logits, by a forward hook during training        update
+Actor                                    name that PolicyModelActor reads; ours has a forward actor, policy_actor
+unpad_and_slice_..., gather_and_pad_...  called for packed samples, as Actor.forward does     actor
 PolicyLoss                               stands in ActorPPOTrainer.actor_loss_fn; ours too    path_loss, update
 save_checkpoint of the actor group       called before a run stops for want of a teacher      trainer
 save_checkpoint, save_model of the actor ours write atomically, and merge LoRA adapters       policy_actor

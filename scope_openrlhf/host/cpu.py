@@ -9,6 +9,7 @@ import os
 from types import SimpleNamespace
 from typing import Any
 
+from scope_openrlhf.equations.vocabulary import reading_gib
 from scope_openrlhf.models.shape import Shape
 from scope_openrlhf.platform import cpu
 from scope_openrlhf.settings.resolved import Teacher
@@ -41,9 +42,8 @@ def memory_gib(
     """GiB of RAM that a run takes at its peak on one machine without CUDA, by what holds them. An estimate.
 
     teachers: those that the run starts, each with its shape by the same name. Everything is float32. A training rank
-    holds params, gradients and Adam's two moments, and beside the params the copy that ZeRO steps on; logits are there
-    as such, with their gradient, and once more while that is made. An engine takes its params twice: to pack them, and
-    while it is sent new ones.
+    holds params, gradients and Adam's two moments, and beside the params the copy that ZeRO steps on; its logits are
+    read in chunks. An engine takes its params twice: to pack them, and while it is sent new ones.
     """
     ranks = args.actor.num_nodes * args.actor.num_gpus_per_node
     tokens = args.train.micro_batch_size * args.data.max_len
@@ -54,7 +54,7 @@ def memory_gib(
     return {
         "student": (ranks * 8 + 16) * student.params / GIB,
         "activations": ranks * tokens * student.hidden * kept / GIB,
-        "logits": ranks * 12 * tokens * student.vocab / GIB,
+        "logits": ranks * reading_gib(student, tokens, 4),
         "rollout engines": engines * (8 * student.params / GIB + cached),
         "teachers": sum(
             t.replicas * (8 * shape.params / GIB + _kv_gib(shape, _sequences(args), t.max_model_len))

@@ -28,6 +28,7 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
         super().__init__(*args, **kwargs)
         self.algorithm = algorithm
         samples = self.args.rollout.n_samples_per_prompt
+        self.health_every = run.health_every
         self.contexts = ContextScorer(algorithm, run, self.tokenizer, samples, self._student_logp, goes_on)
         self.metrics: dict[str, float] = {}
         """Metrics of the last step."""
@@ -52,12 +53,13 @@ class ScopeExperienceMaker(RemoteExperienceMaker):
         signal, metrics = weigh_kept(self.algorithm, rollouts, ~scored.dropped_N)
         self.metrics = metrics | scored.metrics
         self.kept = kept_of(rollouts, signal, self.algorithm.paths)
+        health = self.health_every > 0 and self.step % self.health_every == 0
         for e in experiences:
             rows, width = torch.tensor(e.index), e.action_mask.shape[1]
             e.action_mask = rollouts.mask_NT[rows, :width].to(e.action_mask.dtype)
             e.advantages = signal.advantage_NT[rows, :width].float()
             e.returns = e.advantages
-            luggage.pack_signal(e, signal.weight_N[rows], signal.path_N[rows])
+            luggage.pack_signal(e, signal.weight_N[rows], signal.path_N[rows], health)
             e.kl = None
         return experiences
 
@@ -113,10 +115,10 @@ def collect_rollouts(experiences, samples_per_prompt: int) -> tuple[Rollouts, Te
     mask = torch.zeros(num, width, dtype=torch.bool)
     right, truncated, dropped = (torch.zeros(num, dtype=torch.bool) for _ in range(3))
     for e in experiences:
-        scores, drops, t = luggage.teacher_logp_of(e), luggage.dropped_of(e), e.action_mask.shape[1]
-        for row, i in enumerate(e.index):
-            student[i, :t] = e.action_log_probs[row]
-            mask[i, :t] = e.action_mask[row].bool()
-            teacher[i, : len(scores[row])] = scores[row]
-            right[i], truncated[i], dropped[i] = e.rewards[row] > 0.5, bool(e.truncated[row]), drops[row]
+        rows, t = torch.tensor(e.index), e.action_mask.shape[1]
+        student[rows, :t], mask[rows, :t] = e.action_log_probs, e.action_mask.bool()
+        right[rows], truncated[rows], dropped[rows] = e.rewards > 0.5, e.truncated.bool(), luggage.dropped_of(e)
+        for i, score in zip(e.index, luggage.teacher_logp_of(e), strict=True):
+            # NaN, not zero, where there is no score: whoever reads it by mistake gets an error
+            teacher[i, : len(score)] = score
     return Rollouts(student, teacher, mask, right, truncated, torch.arange(num) // samples_per_prompt), dropped

@@ -4,11 +4,12 @@ where                     what                                      packed by   
 label of a prompt         JSON of a Problem and its place           run/plan           rollout, trainer, step_metrics
 response["scored"]        Scored                                    rollout            rollout (the generator)
 info["scored"]            a Scored of each row                      rollout            step_metrics, contexts    1
-info["teacher_log_probs"] (T,) float of each row, NaN: not scored   rollout            experience                1
+info["teacher_log_probs"] (T,) float of each row, or (0,)           rollout            experience                1
 info["teacher_topk"]      (ids, log-probs) of each row, (T, K)      rollout, contexts  update                    2
 info["dropped"]           (rows,) 1.0 where nothing may be trained  rollout            experience                3
 info["grader_failed"]     (rows,) 1.0 where nobody knows            rollout            step_metrics              3
 info["weight"], ["path"]  (rows,) the algorithm's                   experience         update                    2
+info["health"]            (rows,) 1.0 where the vocabulary is read experience         update                    2
 info["return"]            (rows,) the reward                        experience         OpenRLHF's own logs       3
 1: taken out on the driver by `pack_signal`. 2: taken out on the worker, before the loss, by `unpack_signal`. 3: stays,
 and OpenRLHF averages it like a metric.
@@ -24,6 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -94,20 +96,23 @@ def pack_response(response: dict[str, Any], attempt: Attempt, score: Score | Tea
     response["reward"] = response["scores"] = float(attempt.route == "right")
     response["extra_logs"] = {"grader_failed": float(bool(undecided)), "dropped": float(attempt.route == "drop")}
     response["scored"] = Scored(attempt, score, asked, time.time(), undecided)
+    # arrays, which Ray hands to the driver as they are; of a list it would pickle each number
+    for tokenwise, kind in (("observation_tokens", np.int32), ("rollout_log_probs", np.float32)):
+        if response.get(tokenwise) is not None:
+            response[tokenwise] = np.array(response[tokenwise], kind)
 
 
 def pack_scores(experience: Any, scored: Scored, top_k: int) -> None:
-    """Put one rollout's score into its Experience, cut to the rollout's T positions."""
-    # NaN, not zero, where no score was asked for: whoever reads it by mistake gets an error
-    teacher = torch.full(experience.action_mask.shape[1:], torch.nan)
-    topk = no_topk(top_k)
-    if isinstance(score := scored.score, Score):
-        width = len(teacher)
-        teacher[:] = torch.from_numpy(score.logprobs)[:width]
-        topk = torch.from_numpy(score.topk_ids)[:width], torch.from_numpy(score.topk_logprobs)[:width]
+    """Put one rollout's score into its Experience, cut to the rollout's T positions; of no position without a score."""
+    teacher, score, width = torch.empty(0), scored.score, experience.action_mask.shape[1]
+    if isinstance(score, Score):
+        teacher = torch.from_numpy(score.logprobs)[:width]
     experience.info["teacher_log_probs"], experience.info["scored"] = [teacher], [scored]
-    if top_k:
+    if top_k and isinstance(score, Score):
+        topk = torch.from_numpy(score.topk_ids)[:width], torch.from_numpy(score.topk_logprobs)[:width]
         pack_topk(experience, [topk])
+    elif top_k:
+        pack_topk(experience, [no_topk(top_k)])
 
 
 def no_topk(top_k: int) -> tuple[Tensor, Tensor]:
@@ -126,13 +131,13 @@ def scored_of(experience: Any) -> list[Scored]:
 
 
 def teacher_logp_of(experience: Any) -> list[Tensor]:
-    """(T,) of each row, NaN where the teacher was not asked."""
+    """(T,) of each row, of no position where the teacher gave no score."""
     return experience.info["teacher_log_probs"]
 
 
-def dropped_of(experience: Any) -> list[bool]:
-    """Whether each row must train nothing."""
-    return [bool(dropped) for dropped in experience.info["dropped"]]
+def dropped_of(experience: Any) -> Tensor:
+    """Whether each row must train nothing, (rows,) bool."""
+    return torch.as_tensor(experience.info["dropped"]).bool()
 
 
 def grader_failed_of(experience: Any) -> bool:
@@ -140,9 +145,13 @@ def grader_failed_of(experience: Any) -> bool:
     return bool(experience.info["grader_failed"][0])
 
 
-def pack_signal(experience: Any, weight_N: Tensor, path_N: Tensor) -> None:
-    """Put in what the loss needs, and take out what only the driver needed."""
+def pack_signal(experience: Any, weight_N: Tensor, path_N: Tensor, health: bool) -> None:
+    """Put in what the loss needs, and take out what only the driver needed.
+
+    health: whether the metrics of the vocabulary are wanted.
+    """
     experience.info["weight"], experience.info["path"] = weight_N.float(), path_N
+    experience.info["health"] = torch.full(path_N.shape, float(health))
     experience.info["return"] = experience.rewards.float()
     del experience.info["teacher_log_probs"], experience.info["scored"]  # their part is in the advantages
 
@@ -152,9 +161,22 @@ def path_of(experience: Any) -> Tensor:
     return torch.as_tensor(experience.info["path"])
 
 
-def unpack_signal(experience: Any, device: torch.device) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]] | None]:
-    """(weight (rows,), path (rows,), top-k of each row or None), taken out of a micro-batch, which then holds none."""
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """What the loss of a micro-batch needs beside OpenRLHF's own fields."""
+
+    weight_N: Tensor
+    path_N: Tensor
+    health: bool
+    """Whether the metrics of its vocabulary are wanted."""
+    topk: list[tuple[Tensor, Tensor]] | None
+    """(ids, log-probs) of each row; None without top-k."""
+
+
+def unpack_signal(experience: Any, device: torch.device) -> Unpacked:
+    """The luggage of a micro-batch, which then holds none of it."""
     path_N = path_of(experience).to(device)
     weight_N = torch.as_tensor(experience.info.pop("weight"), device=device)
+    health = torch.as_tensor(experience.info.pop("health")).bool().any().item()
     del experience.info["path"]
-    return weight_N, path_N, experience.info.pop("teacher_topk", None)
+    return Unpacked(weight_N, path_N, health, experience.info.pop("teacher_topk", None))

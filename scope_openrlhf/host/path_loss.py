@@ -1,21 +1,20 @@
 """The loss of a micro-batch: each path of the algorithm divided by its own count over the whole optimiser step."""
 
-from collections.abc import Callable
 from types import SimpleNamespace
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint as recomputed
 
 from scope_openrlhf.algorithms.base.contract import Algorithm
 from scope_openrlhf.equations import health, losses
 from scope_openrlhf.equations.batch import LossInput, TopK
+from scope_openrlhf.equations.vocabulary import NOT_SCORED, Reading
 
 
 class PathLoss(torch.nn.Module):
     """Stands where OpenRLHF's PolicyLoss stood, with the same call.
 
-    `bind` and `read_logits` tell it the rest of a micro-batch before that.
+    `bind` and `take` tell it the rest of a micro-batch before that.
     """
 
     def __init__(self, algorithm: Algorithm, correction: SimpleNamespace | None = None) -> None:
@@ -24,67 +23,29 @@ class PathLoss(torch.nn.Module):
         self.algorithm, self.correction = algorithm, correction
         self.path_losses: dict[str, Tensor] = {}
         self.path_sums: dict[str, Tensor] = {}
-        self.vocabulary: tuple[Tensor, Tensor] | None = None
+        self.reading: Reading | None = None
         self.topk: TopK | None = None
+        self.topk_ids_NTK: Tensor | None = None
+        """The teacher's likeliest tokens, which `take` wants the student's log-probs of."""
 
-    def bind(self, weight_N: Tensor, path_N: Tensor, path_counts_P: Tensor, topk: list | None) -> None:
+    def bind(self, weight_N: Tensor, path_N: Tensor, path_counts_P: Tensor, topk: list | None, width: int) -> None:
         """Take what belongs to the rows of the micro-batch.
 
         path_counts_P: tokens or sequences of each path in the whole optimiser step, over DeepSpeed's accumulation
         steps. topk: for each row the teacher's (ids, log-probs), both (T_i, K), T_i = 0 where it was not scored; None
-        without top-k.
+        without top-k. width: T.
         """
         self.weight_N, self.path_N, self.path_counts_P = weight_N, path_N, path_counts_P
-        self.teacher_topk = topk or []
-        self.vocabulary = self.topk = None
-
-    def read_logits(self, logits: Tensor, sequences: Tensor, attention_mask: Tensor, packed: bool) -> None:
-        """Take what is needed of the logits: numbers for the metrics, and the student's side of a top-k divergence.
-
-        logits: (N, S, V), or (1, tokens, V) where OpenRLHF packed the rows. sequences, attention_mask: (N, S).
-        Position t predicts token t + 1.
-        """
-        holds_NS = attention_mask.bool() if packed else torch.ones_like(attention_mask, dtype=torch.bool)
-        flat_logits = logits.reshape(-1, logits.shape[-1])
-
-        def flatten(positions: Tensor) -> Tensor:
-            """(N, S - 1, ...), one for each position that predicts, to the order of flat_logits."""
-            return torch.nn.functional.pad(positions, (0, 0) * (positions.dim() - 2) + (0, 1))[holds_NS]
-
-        def at_positions(flat: Tensor) -> Tensor:
-            rows = flat.new_zeros(*holds_NS.shape, *flat.shape[1:])
-            rows[holds_NS] = flat
-            return rows[:, :-1]
-
-        entropy, concentration = health.vocabulary_health(flat_logits, flatten(sequences[:, 1:, None]))
-        self.vocabulary = at_positions(entropy), at_positions(concentration)
+        self.topk_ids_NTK, self.teacher_NTK, self.topk, self.reading = None, None, None, None
         if self.algorithm.asks.top_k:
-            self._read_topk(flat_logits, attention_mask.shape[1] - 1, flatten, at_positions)
+            assert topk is not None  # it rides along with every row
+            self.topk_ids_NTK, self.teacher_NTK = pad_topk(topk, width, self.algorithm.asks.top_k, weight_N.device)
 
-    def _read_topk(
-        self,
-        flat_logits: Tensor,
-        width: int,
-        flatten: Callable[[Tensor], Tensor],
-        at_positions: Callable[[Tensor], Tensor],
-    ) -> None:
-        """The student's log-probs of the teacher's top-k tokens. width: positions of a row."""
-        top_k, vocabulary = self.algorithm.asks.top_k, flat_logits.shape[-1]
-        ids_NTK, teacher_NTK = pad_topk(self.teacher_topk, width, top_k, flat_logits.device)
-        if ids_NTK.max() >= vocabulary:
-            raise ValueError(
-                f"the teacher's top {top_k} names token {int(ids_NTK.max())}, which the student's {vocabulary} logits "
-                "do not have; lower algorithm.top_k, or choose a teacher whose vocabulary is not padded further"
-            )
-        scored = flatten(teacher_NTK[..., :1].isfinite()).squeeze(1)
-        rows, ids = flat_logits[scored], flatten(ids_NTK)[scored]
-        # in chunks that are made again in the backward: one more softmax would not fit beside a large vocabulary
-        chunks = zip(rows.split(256), ids.split(256), strict=True)
-        student = [recomputed(losses.student_topk, *chunk, use_reentrant=False) for chunk in chunks]
-        blank = flat_logits.new_full((len(flat_logits), top_k + 1), torch.nan)
-        student_NTJ = at_positions(blank.index_put((scored,), torch.cat(student)))
-        self.topk = TopK(student_NTJ, losses.with_tail(teacher_NTK))
-        self.topk_concentration = health.vocabulary_health(rows, ids)[1]
+    def take(self, reading: Reading) -> None:
+        """Take what the student's forward read of its vocabulary: numbers for the metrics, its side of a top k."""
+        self.reading = reading
+        if self.teacher_NTK is not None:
+            self.topk = TopK(reading.topk, losses.with_tail(self.teacher_NTK))
 
     def forward(self, log_probs, old_log_probs, advantages, action_mask=None, rollout_log_probs=None,
                 dp_size=1, batch_num_tokens=None, global_batch_size=None):  # fmt: skip
@@ -122,13 +83,12 @@ class PathLoss(torch.nn.Module):
             on_path_NT = (weight_NT != 0) & (self.path_N == p)[:, None]
             described |= {f"{metric}_{name}": value for metric, value in of_path[name][1].items()}
             described[f"tokens_{name}"] = on_path_NT.sum()
-            if self.vocabulary is not None:
-                entropy_NT, concentration_NT = self.vocabulary
-                described[f"entropy_{name}"] = (entropy_NT * on_path_NT).sum()
-                described[f"grad_{name}"] = self._gradient_square(self.path_losses[name], log_probs, concentration_NT)
+            if self.reading is not None and self.reading.spread is not None:
+                described[f"entropy_{name}"] = (self.reading.spread * on_path_NT).sum()
+                described[f"grad_{name}"] = self._gradient_square(self.path_losses[name], log_probs, self.reading)
         return described
 
-    def _gradient_square(self, loss: Tensor, log_probs: Tensor, concentration_NT: Tensor) -> Tensor:
+    def _gradient_square(self, loss: Tensor, log_probs: Tensor, reading: Reading) -> Tensor:
         """Squared norm of a path's gradient at the logits.
 
         The graph down to the log-probs is elementwise, so this costs no backward of the model.
@@ -140,20 +100,21 @@ class PathLoss(torch.nn.Module):
             others_NT = torch.log(-torch.expm1(logp_NT.clamp(max=-1e-7)))  # of all tokens but the sampled one
             grad_NTJ = torch.stack([sampled, torch.zeros_like(sampled)], dim=-1)
             logp_NTJ = torch.stack([logp_NT, others_NT], dim=-1)
-            total += health.logit_gradient_square(grad_NTJ, logp_NTJ, concentration_NT)
+            total += health.logit_gradient_square(grad_NTJ, logp_NTJ, reading.concentration)
         if self.topk is not None:
             student_NTJ = self.topk.student_logp_NTJ
             (of_topk,) = torch.autograd.grad(loss, student_NTJ, retain_graph=True, allow_unused=True)
             if of_topk is not None:
-                scored_NT = self.topk.teacher_logp_NTJ[..., 0].isfinite()
-                student = student_NTJ[scored_NT].detach()
-                total += health.logit_gradient_square(of_topk[scored_NT], student, self.topk_concentration)
+                read_NT = student_NTJ[..., 0].isfinite()
+                assert reading.topk_concentration is not None  # it comes with the other metrics
+                student, others = student_NTJ[read_NT].detach(), reading.topk_concentration[read_NT]
+                total += health.logit_gradient_square(of_topk[read_NT], student, others)
         return total
 
 
 def pad_topk(rows: list, width: int, top_k: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The top-k of each row, (ids, log-probs) of (T_i, K), as two (N, width, K); 0 and NaN where nothing was scored."""
-    ids = torch.zeros(len(rows), width, top_k, dtype=torch.long)
+    """The top-k of each row, (ids, log-probs) of (T_i, K), as two (N, width, K), NOT_SCORED and NaN elsewhere."""
+    ids = torch.full((len(rows), width, top_k), NOT_SCORED, dtype=torch.long)
     logp = torch.full((len(rows), width, top_k), torch.nan)
     for i, (row_ids, row_logp) in enumerate(rows):
         ids[i, : len(row_ids)], logp[i, : len(row_logp)] = row_ids.long(), row_logp

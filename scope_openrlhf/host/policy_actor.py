@@ -12,6 +12,7 @@ from peft import PeftModel
 
 from scope_openrlhf.files import checkpoint
 from scope_openrlhf.host import cpu
+from scope_openrlhf.host.actor import ScopeActor
 from scope_openrlhf.host.lora import merged_params
 from scope_openrlhf.host.schedule import set_learning_rate
 from scope_openrlhf.host.update import ScopeActorTrainer
@@ -34,7 +35,7 @@ class ScopePolicyActor(PolicyModelActor.__ray_metadata__.modified_class):
                 f"{run} is not there on the student's node {ray.util.get_node_ip_address()}; set runs to a folder that "
                 "all nodes share"
             )
-        ppo_actor.ActorPPOTrainer = ScopeActorTrainer
+        ppo_actor.Actor, ppo_actor.ActorPPOTrainer = ScopeActor, ScopeActorTrainer
         super().init_model_from_pretrained(*args, **kwargs)
         self.disable_ds_ckpt = True  # `save_checkpoint` of OpenRLHF leaves that part to ours
         if self.checkpoint_states and self.strategy.args.actor.optim == "adam":  # Muon has two rates

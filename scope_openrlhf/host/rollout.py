@@ -21,6 +21,7 @@ from scope_openrlhf.equations.batch import Attempt
 from scope_openrlhf.equations.routing import route
 from scope_openrlhf.files.stage import Stage
 from scope_openrlhf.host import luggage
+from scope_openrlhf.host.gather import experience_of
 from scope_openrlhf.models.loading import load_tokenizer
 from scope_openrlhf.settings.resolved import Run
 from scope_openrlhf.teacher.client import TeacherClient, client_of
@@ -96,7 +97,7 @@ class ScopeSamplesGenerator(SamplesGenerator):
         self.top_k, self.sleepers, self.patience_seconds, self.stage = top_k, sleepers, patience_seconds, stage
 
     def _process_response_into_experience(self, response, **generate_kwargs):
-        experience = super()._process_response_into_experience(response, **generate_kwargs)
+        experience = experience_of(response, generate_kwargs["max_len"])
         self.stage.goes_on()
         luggage.pack_scores(experience, response["scored"], self.top_k)
         return experience

@@ -5,6 +5,7 @@ import ray
 import transformers
 from openrlhf.trainer.ppo_trainer import BasePPOTrainer, PPOTrainer
 from openrlhf.trainer.ppo_trainer_async import GenerateSamplesActor, PPOTrainerAsync, TrainingActor
+from openrlhf.trainer.ppo_utils.experience import Experience
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from scope_openrlhf import algorithms
@@ -12,6 +13,7 @@ from scope_openrlhf.equations.health import path_health
 from scope_openrlhf.files.stage import Stage
 from scope_openrlhf.host import cpu, luggage, step_metrics
 from scope_openrlhf.host.experience import ScopeExperienceMaker
+from scope_openrlhf.host.gather import joined
 from scope_openrlhf.host.journal import StepLog
 from scope_openrlhf.host.rollout import ScopeSamplesGenerator
 from scope_openrlhf.settings.resolved import Run
@@ -29,6 +31,7 @@ class ScopeTraining(BasePPOTrainer):
         self.run = Run.of_this_worker()
         self.algorithm = algorithms.load(**self.run.algorithm)
         self.log, self.stage = StepLog(self.run.run_dir), Stage(self.run.run_dir)
+        Experience.concat_experiences = staticmethod(joined)
         theirs = self.experience_maker
         self.experience_maker: ScopeExperienceMaker = ScopeExperienceMaker(
             self.algorithm, self.run, self.stage.goes_on, theirs.actor_model_group, theirs.critic_model_group,

@@ -18,6 +18,7 @@ from torch import Tensor
 from scope_openrlhf import algorithms
 from scope_openrlhf.algorithms.base.contract import Algorithm
 from scope_openrlhf.host import luggage
+from scope_openrlhf.host.actor import Asked
 from scope_openrlhf.host.lora import plain_params
 from scope_openrlhf.host.path_loss import PathLoss, path_counts
 from scope_openrlhf.settings.resolved import Run
@@ -32,13 +33,15 @@ class ScopeActorTrainer(ActorPPOTrainer):
         super().__init__(*args, vllm_engines=vllm_engines, **kwargs)
         self.algorithm = algorithms.load(**Run.of_this_worker().algorithm)
         self.actor_loss_fn = PathLoss(self.algorithm, self.args.algo.advantage)
-        if not self._shards_logits():
-            self.actor.register_forward_hook(self._read_logits, with_kwargs=True)
+        self.counts_by_window: dict[int, Tensor] = {}
+        """Path counts under dynamic batching, by the last micro-batch of an optimiser step."""
+        self.actor.register_forward_hook(self._take_reading)
         ppo_actor.iter_grad_accum_global_norm = functools.partial(iter_windows, self.algorithm)
 
     def ppo_train(self, kl_ctl):
         # the order of micro-batches follows from the step alone, so that a resumed run repeats an uncut one
         torch.manual_seed(self.args.train.seed + self.actor.model.global_steps)
+        self.counts_by_window.clear()
         return super().ppo_train(kl_ctl)
 
     def broadcast_to_vllm(self):
@@ -48,11 +51,9 @@ class ScopeActorTrainer(ActorPPOTrainer):
     def _shards_logits(self) -> bool:
         return self.strategy.ring_attn_group is not None or self.args.ds.tensor_parallel_size > 1
 
-    def _read_logits(self, module, args, kwargs, output) -> None:
-        if isinstance(output, tuple):  # a training forward; the one that makes experience asks for no logits
-            self.actor_loss_fn.read_logits(
-                output[1]["logits"], args[0], kwargs["attention_mask"], module.packing_samples
-            )
+    def _take_reading(self, module, args, output) -> None:
+        if isinstance(output, tuple):  # a training forward; the one that makes experience returns log-probs alone
+            self.actor_loss_fn.take(output[1].reading)
 
     def training_step(self, experience, kl_ctl, step, loss_batch_info=None):
         device = experience.action_mask.device  # `info` holds lists of numbers, which come to be on the CPU
@@ -61,8 +62,11 @@ class ScopeActorTrainer(ActorPPOTrainer):
             counts = self._dynamic_path_counts(step)
             # DeepSpeed believes that every backward ends a step and would keep the last micro-batch's gradient alone
             self.actor.model.set_gradient_accumulation_boundary(bool(self.replay_buffer.dynamic_optimizer_step[step]))
-        weight_N, path_N, topk = luggage.unpack_signal(experience, device)
-        self.actor_loss_fn.bind(weight_N, path_N, counts.to(device), topk)
+        signal = luggage.unpack_signal(experience, device)
+        self.actor_loss_fn.bind(
+            signal.weight_N, signal.path_N, counts.to(device), signal.topk, experience.action_mask.shape[1]
+        )
+        self.actor.asked = Asked(signal.health and not self._shards_logits(), self.actor_loss_fn.topk_ids_NTK)
         status = super().training_step(experience, kl_ctl, step, loss_batch_info)
         self._report_paths(status, loss_batch_info, step)
         return status
@@ -92,11 +96,13 @@ class ScopeActorTrainer(ActorPPOTrainer):
         buffer = self.replay_buffer
         ends = [i for i, last in enumerate(buffer.dynamic_optimizer_step) if last]
         end = next(e for e in ends if e >= step)
-        first = max((e + 1 for e in ends if e < step), default=0)
-        items = [buffer.items[i] for micro in buffer.dynamic_indices[first : end + 1] for i in micro]
-        # a stored item has no batch axis
-        counts = sum(path_counts(self.algorithm, luggage.path_of(i).reshape(1), i.action_mask[None]) for i in items)
-        return _sum_over_ranks(counts, self.strategy)
+        if end not in self.counts_by_window:
+            first = max((e + 1 for e in ends if e < step), default=0)
+            items = [buffer.items[i] for micro in buffer.dynamic_indices[first : end + 1] for i in micro]
+            # a stored item has no batch axis
+            counts = sum(path_counts(self.algorithm, luggage.path_of(i).reshape(1), i.action_mask[None]) for i in items)
+            self.counts_by_window[end] = _sum_over_ranks(counts, self.strategy)
+        return self.counts_by_window[end]
 
 
 def _sum_over_ranks(counts: Tensor, strategy) -> Tensor:

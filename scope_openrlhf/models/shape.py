@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from scope_openrlhf.models.head import head_is_last, without_storage
 from scope_openrlhf.settings.errors import ConfigError
 
 
@@ -24,6 +24,8 @@ class Shape:
     vocab: int
     kv_bytes: int
     """Bytes of the KV cache for one token in bf16: 2 (K and V) * 2 bytes * layers * KV heads * head size."""
+    plain_head: bool = True
+    """Whether its logits are a linear map of its hidden states, so that they need not exist to be read."""
 
 
 def shape_of(model_config: Any) -> Shape:
@@ -32,14 +34,14 @@ def shape_of(model_config: Any) -> Shape:
     Raises ConfigError if it makes no language model.
     """
     try:
-        with torch.device("meta"):
-            params = sum(p.numel() for p in AutoModelForCausalLM.from_config(model_config).parameters())
+        model = without_storage(AutoModelForCausalLM.from_config, model_config)
+        params = sum(p.numel() for p in model.parameters())
         c = model_config.get_text_config()
         head = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
         # without the key every head has its own K and V, as GPT-2's do
         kv_heads = getattr(c, "num_key_value_heads", None) or c.num_attention_heads
         kv_bytes = 4 * c.num_hidden_layers * kv_heads * head
-        return Shape(params, c.num_hidden_layers, c.hidden_size, c.vocab_size, kv_bytes)
+        return Shape(params, c.num_hidden_layers, c.hidden_size, c.vocab_size, kv_bytes, head_is_last(model))
     except Exception as error:  # border to transformers, where a wrong value fails in any way
         said = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise ConfigError(

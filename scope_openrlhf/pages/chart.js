@@ -102,8 +102,11 @@ function lineChart(parent, title, meaning, x, y, lines) {
     }
     for (const piece of pieces.filter((p) => p.length))
       draw(svg, "polyline", { points: piece.join(" "), fill: "none", stroke: line.colour, "stroke-width": 2, "stroke-dasharray": line.dash ?? "", "stroke-linejoin": "round" });
-    if (line.points.length <= 40)
-      for (const [v, w] of line.points) if (w !== null && w !== undefined) draw(svg, "circle", { cx: atX(v), cy: atY(w), r: 2.5, fill: line.colour });
+    // a number between two that were not taken has no line to be seen by
+    const alone = (i) => [i - 1, i + 1].every((j) => (line.points[j]?.[1] ?? null) === null);
+    line.points.forEach(([v, w], i) => {
+      if (w !== null && w !== undefined && (line.points.length <= 40 || alone(i))) draw(svg, "circle", { cx: atX(v), cy: atY(w), r: 2.5, fill: line.colour });
+    });
   }
   legend(chart.figure, lines);
   pointer(chart, lines);

@@ -39,6 +39,7 @@ MAY_CHANGE = {
     "teacher.accept": "it permits, and computes nothing",
     "algorithms": "knobs of other algorithms; those of this one stand under `algorithm`",
     "eval": "it comes after training; other samples than before are drawn anew",
+    "health": "it describes steps and changes none",
     "ray": "where a run computes does not change what",
     "track": "where numbers are shown",
     "openrlhf.ckpt": "when a checkpoint is written, and how many stay",

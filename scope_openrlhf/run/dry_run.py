@@ -6,6 +6,7 @@ Estimates, from shapes and flags alone.
 from types import SimpleNamespace
 from typing import TextIO
 
+from scope_openrlhf.equations.vocabulary import reading_gib
 from scope_openrlhf.host.gpus import teacher_gpus
 from scope_openrlhf.models.shape import Shape
 from scope_openrlhf.platform import cpu
@@ -18,6 +19,8 @@ from scope_openrlhf.settings.resolved import Run, Teacher
 GIB = 2**30
 ENGINE_GIB = 2.0
 """What a vLLM engine takes beside params and KV cache: CUDA context, graphs, activations."""
+PROMPT_LOGPROBS = 1024
+"""Tokens of a chunk of prompt log-probs, CHUNK_SIZE in vllm/v1/worker/gpu/sample/prompt_logprob.py of vLLM 0.29."""
 TRAINER_GIB = 3.0
 """The same for a training rank: CUDA context, NCCL, DeepSpeed's buckets."""
 
@@ -38,8 +41,7 @@ def student_gib(shape: Shape, args: SimpleNamespace) -> dict[str, float]:
 
     What DeepSpeed's ZeRO stage leaves on it, and one micro-batch's activations and logits. Activations: with
     checkpointing one bf16 hidden state a layer and one layer recomputed, without it 34 bytes * hidden of every layer
-    (https://arxiv.org/abs/2205.05198, flash attention). Logits: 10 bytes a token and word (bf16, float32 and its
-    gradient).
+    (https://arxiv.org/abs/2205.05198, flash attention). Logits: see `reading_gib`.
     """
     ranks = args.actor.num_nodes * args.actor.num_gpus_per_node
     copies = ranks // args.ds.ring_attn_size // args.ds.tensor_parallel_size
@@ -55,7 +57,7 @@ def student_gib(shape: Shape, args: SimpleNamespace) -> dict[str, float]:
         "gradients": 2 * params / (copies if stage >= 2 else 1) / GIB,
         "optimiser": 0.0 if args.ds.adam_offload else 12 * params / (copies if stage >= 1 else 1) / GIB,
         "activations": activations / GIB,
-        "logits": 10 * tokens * shape.vocab / args.ds.tensor_parallel_size / GIB,
+        "logits": reading_gib(shape, tokens, 2, frozen=args.ds.lora.rank > 0, parted=args.ds.tensor_parallel_size > 1),
         "other": TRAINER_GIB,
     }
 
@@ -152,7 +154,8 @@ def _memory(plan: Plan, shapes: dict[str, Shape], gpu_gib: float) -> tuple[list[
 def _teacher_memory(name: str, teacher: Teacher, shape: Shape, gpu_gib: float) -> tuple[str, list[str]]:
     tp, share, max_len = teacher.tensor_parallel_size, teacher.gpu_memory_utilization, teacher.max_model_len - 1
     room = engine_room(shape, share, tp, gpu_gib)
-    logits = 10 * teacher.max_num_batched_tokens * shape.vocab / tp / GIB  # outside vLLM's own profile (vllm#38830)
+    # outside vLLM's own profile: on GPUs it takes prompt log-probs of so many tokens at a time, in bf16 and float32
+    logits = 6 * min(PROMPT_LOGPROBS, teacher.max_num_batched_tokens) * shape.vocab / tp / GIB
     title = _teacher_title(name)
     line = (
         f"  {title:<28}{share * gpu_gib:.1f} GiB reserved, {max(room, 0):.1f} of it for the KV cache; "

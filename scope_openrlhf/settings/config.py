@@ -19,6 +19,7 @@ from scope_openrlhf.settings.ranges import CountOrZero, Seed
 from scope_openrlhf.settings.sections import (
     DataConfig,
     EvalConfig,
+    HealthConfig,
     RayConfig,
     StudentConfig,
     TeacherConfig,
@@ -51,6 +52,7 @@ class Config:
     """Knobs that algorithms need on these data, by name: `algorithm=rlsd` takes those of rlsd. What stands under
     `algorithm` itself comes first."""
     eval: EvalConfig = field(default_factory=EvalConfig)
+    health: HealthConfig = field(default_factory=HealthConfig)
     ray: RayConfig = field(default_factory=RayConfig)
     track: TrackConfig = field(default_factory=TrackConfig)
     openrlhf: dict[str, Any] = field(default_factory=dict)

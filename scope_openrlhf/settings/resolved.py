@@ -52,6 +52,8 @@ class Run:
     """Its name and its knobs."""
     teachers: dict[str, Teacher]
     """Teachers that the algorithm asks, by name; empty where it asks none."""
+    health_every: int = 1
+    """Steps from one reading of the student's whole vocabulary to the next; 0: none."""
     began: int = 0
     """Step of another run's checkpoint that this one started from; its teachers may have been others. 0: from none."""
 

@@ -90,8 +90,8 @@ class TeacherSettings:
     dtype: Literal["auto", "bfloat16", "float16", "half", "float32", "float"] = "bfloat16"
     """Type of the teacher's params."""
     max_num_batched_tokens: Count = 4096
-    """Tokens per engine step. vLLM does not profile the memory of prompt log-probs, some 10 bytes * vocabulary of each;
-    lower it if a teacher runs out."""
+    """Tokens per engine step. vLLM does not profile the memory of prompt log-probs: on GPUs some 6 bytes * vocabulary
+    of 1,024 tokens at a time, on a CPU of all of them; lower it if a teacher runs out."""
     gpu_memory_utilization: Share = 0.9
     """Share of a GPU's memory (on a CPU machine: of RAM, keep it small) that an engine may take."""
     enforce_eager: bool = False
@@ -157,6 +157,13 @@ class EvalConfig:
     instruction: str = ""
     """What follows each held-out problem, for instance "Put your final answer within \\boxed{}."; as in the training
     data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthConfig:
+    every: CountOrZero = 1
+    """Steps from one reading of the student's whole vocabulary to the next, from the first on: entropy_<path> and
+    grad_share_<path>, which cost a few passes over the logits. Other steps leave these columns out. 0: all do."""
 
 
 @dataclass(frozen=True, kw_only=True)

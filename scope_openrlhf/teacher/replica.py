@@ -131,7 +131,8 @@ class TeacherReplica:
         shape = (len(flat) - 1, 1 + top_k)
         ids = np.array(flat.token_ids, np.int32).reshape(shape)
         logprobs = np.array(flat.logprobs, np.float32).reshape(shape)
-        return Score(ids[:, 0], logprobs[:, 0], ids[:, 1:], logprobs[:, 1:])
+        # whole arrays, for pickle copies a part of one into its stream instead of handing it on
+        return Score(*map(np.ascontiguousarray, (ids[:, 0], logprobs[:, 0], ids[:, 1:], logprobs[:, 1:])))
 
     async def _ask(self, token_ids: list[int], **params: Any) -> AsyncIterator[Any]:
         """vLLM's outputs for one request, as they come.

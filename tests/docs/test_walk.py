@@ -48,7 +48,7 @@ def computed(page: dict) -> dict:
     rollouts, dropped_N = collect_rollouts(experiences, samples_per_prompt=2)
     signal, _ = weigh_kept(SCOPE, rollouts, ~dropped_N)
     both = SimpleNamespace(info={"teacher_log_probs": 0, "scored": 0}, rewards=torch.tensor([1.0, 0.0]))
-    luggage.pack_signal(both, signal.weight_N[[0, 3]], signal.path_N[[0, 3]])
+    luggage.pack_signal(both, signal.weight_N[[0, 3]], signal.path_N[[0, 3]], health=True)
 
     counts_P = path_counts(SCOPE, signal.path_N, rollouts.mask_NT)
     by_cut, gradient_NT = update(rollouts, signal, counts_P, [[0, 3], [1, 2]])
@@ -94,7 +94,7 @@ def update(rollouts, signal, counts_P, cut: list[list[int]]) -> tuple[list[dict]
     logp_NT = rollouts.student_logp_NT.clone().requires_grad_()
     losses, loss_of = [], PathLoss(SCOPE)
     for rows in cut:
-        loss_of.bind(signal.weight_N[rows], signal.path_N[rows], counts_P, None)
+        loss_of.bind(signal.weight_N[rows], signal.path_N[rows], counts_P, None, width=0)
         old, advantage, mask = (x[rows] for x in (rollouts.student_logp_NT, signal.advantage_NT, rollouts.mask_NT))
         loss_of(logp_NT[rows], old, advantage, mask)[0].backward()
         losses.append({name: value.item() for name, value in loss_of.path_losses.items()})

@@ -10,10 +10,10 @@ from scope_openrlhf.equations.health import (
     path_health,
     spread,
     step_health,
-    vocabulary_health,
     weight_health,
 )
-from scope_openrlhf.equations.losses import student_topk, topk_kl, with_tail
+from scope_openrlhf.equations.losses import topk_kl, with_tail
+from scope_openrlhf.equations.vocabulary import concentration_of, topk_logp
 
 NAN = math.nan
 
@@ -50,13 +50,6 @@ def test_a_spread_is_mean_and_deciles():
     assert spread("x", torch.arange(11.0)) == pytest.approx({"x": 5, "x_p10": 1, "x_p90": 9})
 
 
-def test_entropy_of_a_coin_and_a_certainty_and_how_concentrated_the_others_are():
-    logits = torch.tensor([[0.0, 0.0, -90.0, -90.0], [90.0, 0.0, 0.0, 0.0]])
-    entropy, concentration = vocabulary_health(logits, torch.tensor([[0], [0]]), chunk=1)
-    assert entropy.tolist() == pytest.approx([math.log(2), 0])
-    assert concentration.tolist() == pytest.approx([1, 1 / 3])  # the others are one token, or three alike
-
-
 @pytest.mark.parametrize("peak", [0.0, 8.0, 18.0])
 @pytest.mark.parametrize("direction", ["reverse", "forward"])
 def test_the_squared_gradient_at_the_logits_is_what_autograd_says_however_sure_the_student(peak, direction):
@@ -69,10 +62,11 @@ def test_the_squared_gradient_at_the_logits_is_what_autograd_says_however_sure_t
     teacher = with_tail(torch.rand(50, 300, generator=rng).log_softmax(-1).gather(1, ids))
 
     exact = logits.double().requires_grad_()
-    topk_kl(student_topk(exact, ids)[None], teacher[None].double(), torch.ones(1, 50), direction)[0].backward()
-    student = student_topk(logits, ids)[None].requires_grad_()
-    topk_kl(student, teacher[None], torch.ones(1, 50), direction)[0].backward()
-    _, concentration = vocabulary_health(logits, ids)
+    ones = torch.ones(1, 50)
+    topk_kl(topk_logp(exact, exact.logsumexp(-1), ids)[None], teacher[None].double(), ones, direction)[0].backward()
+    student = topk_logp(logits, logits.logsumexp(-1), ids)[None].requires_grad_()
+    topk_kl(student, teacher[None], ones, direction)[0].backward()
+    concentration = concentration_of(logits.clone(), ids)
     square = logit_gradient_square(student.grad, student.detach(), concentration[None])
     # float32 knows no smaller one than the tolerance
     assert square.item() == pytest.approx((exact.grad**2).sum().item(), rel=1e-3, abs=1e-5)

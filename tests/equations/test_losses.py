@@ -6,11 +6,11 @@ import torch
 from scope_openrlhf.equations.losses import (
     clipped_surrogate,
     reverse_kl,
-    student_topk,
     topk_kl,
     weighted_mle,
     with_tail,
 )
+from scope_openrlhf.equations.vocabulary import topk_logp
 
 
 def test_weighted_mle_sums_weighted_negative_log_probs():
@@ -90,7 +90,7 @@ def test_the_bucket_pulls_mass_back_however_little_the_student_left_in_it():
     teacher = with_tail(torch.tensor([[[0.4, 0.3]]]).log())
     for gap in (5.0, 15.0, 25.0):
         logits = torch.tensor([[0.0, 0.0, -gap, -gap]]).requires_grad_()
-        student = student_topk(logits, torch.tensor([[0, 1]]))
+        student = topk_logp(logits, logits.logsumexp(-1), torch.tensor([[0, 1]]))
         assert student.exp().sum().item() == pytest.approx(1)
         topk_kl(student[None], teacher, torch.ones(1, 1), "forward")[0].backward()
         first, second, rest = (student[0].exp() - torch.tensor([0.4, 0.3, 0.3])).tolist()
@@ -98,7 +98,8 @@ def test_the_bucket_pulls_mass_back_however_little_the_student_left_in_it():
 
 
 def test_a_teacher_whose_top_k_hold_all_the_mass_keeps_the_loss_finite():
-    student = student_topk(torch.zeros(1, 4).requires_grad_(), torch.tensor([[0, 1]]))
+    logits = torch.zeros(1, 4).requires_grad_()
+    student = topk_logp(logits, logits.logsumexp(-1), torch.tensor([[0, 1]]))
     teacher = with_tail(torch.tensor([[[0.9, 0.1]]]).log())
     for direction in ("forward", "reverse"):
         assert topk_kl(student[None], teacher, torch.ones(1, 1), direction)[0].isfinite()

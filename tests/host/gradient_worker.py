@@ -18,10 +18,10 @@ cpu.install_openrlhf()
 import deepspeed  # noqa: E402
 import openrlhf.trainer.ray.ppo_actor as ppo_actor  # noqa: E402
 import torch  # noqa: E402
-from openrlhf.models import Actor  # noqa: E402
 from openrlhf.trainer.ppo_utils.experience import Experience  # noqa: E402
 from openrlhf.utils import get_strategy  # noqa: E402
 
+from scope_openrlhf.host.actor import ScopeActor  # noqa: E402
 from scope_openrlhf.host.update import ScopeActorTrainer  # noqa: E402
 
 ROWS, PROMPT, TOP_K, VOCABULARY = 16, 4, 3, 24
@@ -38,7 +38,12 @@ def rows() -> list[Experience]:
         mask[:, PROMPT - 1 :] = 1
         made_up = -torch.rand(2, *mask.shape, generator=rng) * 3 * mask
         path = -1 if i == 5 else i % 3 // 2  # twice as many on path 0 as on path 1
-        info = {"weight": torch.rand(1, generator=rng), "path": torch.tensor([path]), "return": torch.zeros(1)}
+        info = {
+            "weight": torch.rand(1, generator=rng),
+            "path": torch.tensor([path]),
+            "health": torch.ones(1),
+            "return": torch.zeros(1),
+        }
         one = torch.ones(1)
         logp, token = torch.randn(mask.shape[1], VOCABULARY, generator=rng).log_softmax(1).topk(TOP_K)
         scored = len(logp) if path == 1 else 0  # the rollouts of the other paths were never scored
@@ -78,7 +83,7 @@ def gradient(overrides: list[str]) -> dict:
     args = flags.resolve_args(config)
     strategy = get_strategy(args)
     strategy.setup_distributed()
-    actor = Actor(
+    actor = ScopeActor(
         config.student.path,
         attn_implementation=args.ds.attn_implementation,
         packing_samples=args.ds.packing_samples,

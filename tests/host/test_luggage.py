@@ -44,7 +44,7 @@ def test_a_rollout_is_rewarded_and_dropped_by_its_route_alone():
     assert [(r["reward"], r["extra_logs"]["dropped"]) for r in responses] == [(1.0, 0.0), (0.0, 0.0), (0.0, 1.0)]
 
 
-def test_a_score_is_cut_to_the_rollouts_positions_and_a_missing_one_is_nan():
+def test_a_score_is_cut_to_the_rollouts_positions_and_a_missing_one_has_none():
     ids, logp = np.arange(8, dtype=np.int32).reshape(4, 2), -np.arange(8, dtype=np.float32).reshape(4, 2)
     score = Score(np.array([7, 8, 9, 1]), np.array([-1, -2, -3, -4], np.float32), ids, logp)
     e = experience(3)  # OpenRLHF cut the last token
@@ -56,15 +56,16 @@ def test_a_score_is_cut_to_the_rollouts_positions_and_a_missing_one_is_nan():
     for nothing in (None, TeacherError("silent")):
         e = experience(3)
         luggage.pack_scores(e, response(nothing)["scored"], top_k=0)
-        assert luggage.teacher_logp_of(e)[0].isnan().all() and "teacher_topk" not in e.info
+        assert luggage.teacher_logp_of(e)[0].shape == (0,) and "teacher_topk" not in e.info
 
 
 def test_what_the_loss_needs_takes_the_place_of_what_the_driver_needed_and_leaves_with_it():
     e = experience(3)
     luggage.pack_scores(e, response(None)["scored"], top_k=2)
-    luggage.pack_signal(e, torch.tensor([0.5], dtype=torch.float64), torch.tensor([1]))
-    assert set(e.info) == {"teacher_topk", "weight", "path", "return"} and e.info["return"].tolist() == [1.0]
+    luggage.pack_signal(e, torch.tensor([0.5], dtype=torch.float64), torch.tensor([1]), health=True)
+    assert set(e.info) == {"teacher_topk", "weight", "path", "health", "return"} and e.info["return"].tolist() == [1.0]
     e.info["path"] = [1]  # as OpenRLHF hands it to a micro-batch
     assert luggage.path_of(e).tolist() == [1]
-    weight, path, topk = luggage.unpack_signal(e, torch.device("cpu"))
-    assert (weight.tolist(), path.tolist(), len(topk)) == ([0.5], [1], 1) and set(e.info) == {"return"}
+    found = luggage.unpack_signal(e, torch.device("cpu"))
+    assert (found.weight_N.tolist(), found.path_N.tolist(), len(found.topk)) == ([0.5], [1], 1)
+    assert found.health and set(e.info) == {"return"}

@@ -21,8 +21,9 @@ def test_the_pinned_version_is_installed():
 def test_each_seam_has_the_signature_that_we_override_or_call():
     import openrlhf.trainer.ray.ppo_actor as ppo_actor
     from openrlhf.cli import train_ppo_ray
-    from openrlhf.models import Actor, PolicyLoss
+    from openrlhf.models import Actor, PolicyLoss, ring_attn_utils
     from openrlhf.trainer.ppo_trainer import PPOTrainer
+    from openrlhf.trainer.ppo_utils.experience import Experience
     from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
     from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
     from openrlhf.utils.agent import SingleTurnAgentExecutor
@@ -46,7 +47,14 @@ def test_each_seam_has_the_signature_that_we_override_or_call():
     assert parameters(iter_grad_accum_global_norm) == ["data_iter", "strategy", "accumulated_gradient", "mask_fn"]
     assert parameters(RemoteExperienceMaker._dispatch_forward) == ["self", "group", "sync_condition", "kwargs"]
     assert parameters(RemoteExperienceMaker._flatten_results) == ["self", "refs", "duplicate_factor"]
-    assert parameters(Actor.forward)[:5] == ["self", "sequences", "action_mask", "attention_mask", "return_output"]
+    asked = ["sequences", "action_mask", "attention_mask", "return_output", "allgather_logits", "return_logprobs"]
+    asked += ["ring_attn_group", "packed_seq_lens", "return_entropy", "mm_inputs"]
+    assert parameters(Actor.forward)[1:] == asked
+    given = ["sequences", "attention_mask", "ring_attn_group"]
+    assert parameters(ring_attn_utils.unpad_and_slice_tensor) == given
+    given = ["tensor", "ring_attn_group", "ring_attn_pad_len", "indices", "batch", "seqlen"]
+    assert parameters(ring_attn_utils.gather_and_pad_tensor) == given
+    assert parameters(Experience.concat_experiences) == ["experiences_list", "pad_token_id"]
     policy = ppo_actor.PolicyModelActor.__ray_metadata__.modified_class
     assert parameters(policy.save_checkpoint)[:3] == ["self", "tag", "client_states"]
     given = ["log_probs", "old_log_probs", "advantages", "action_mask", "rollout_log_probs"]
@@ -60,7 +68,7 @@ def test_the_names_that_openrlhf_reads_are_where_we_put_ours():
     assert "PolicyModelActor" in vars(cli)
     assert "from openrlhf.trainer.ppo_trainer import PPOTrainer" in inspect.getsource(cli.train)
     policy = inspect.getsource(ppo_actor.PolicyModelActor.__ray_metadata__.modified_class.init_model_from_pretrained)
-    assert "ActorPPOTrainer(" in policy
+    assert "ActorPPOTrainer(" in policy and "actor = Actor(\n" in policy
     assert "iter_grad_accum_global_norm(" in inspect.getsource(ppo_actor.ActorPPOTrainer.ppo_train)
     step = inspect.getsource(ppo_actor.ActorPPOTrainer.training_step)
     assert "self.actor(\n            sequences,\n" in step

@@ -106,18 +106,23 @@ def test_what_is_read_of_the_logits_stands_at_the_token_that_it_is_about(packed)
     from openrlhf.models import Actor
     from transformers import AutoModelForCausalLM
 
+    from scope_openrlhf.host.actor import Asked, ScopeActor
     from scope_openrlhf.host.path_loss import PathLoss
 
     attention = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]])
     sequences = torch.tensor([[3, 9, 6, 4, 7, 8], [3, 5, 4, 11, 0, 0]]) * attention
     action = torch.tensor([[0, 0, 0, 1, 1], [0, 0, 1, 0, 0]])
-    actor = Actor("examples/tiny/student", attn_implementation="sdpa", temperature=0.6, packing_samples=packed).eval()
-    logp, output = actor(sequences, action, attention, return_output=True)
+    of_student = {"attn_implementation": "sdpa", "temperature": 0.6, "packing_samples": packed}
+    logp = Actor("examples/tiny/student", **of_student).eval()(sequences, action, attention)
+    actor = ScopeActor("examples/tiny/student", **of_student).eval()
     loss = PathLoss(algorithms.load("opd", divergence="topk_forward", top_k=2))
     topk = [(torch.stack([row[1:], (row[1:] + 1) % 24], dim=1), torch.full((5, 2), -1.0)) for row in sequences]
     topk[1] = tuple(t[:3] for t in topk[1])  # a row ends where its tokens end
-    loss.bind(torch.ones(2), torch.zeros(2, dtype=torch.long), torch.tensor([3.0]), topk)
-    loss.read_logits(output["logits"], sequences, attention, packed)
+    loss.bind(torch.ones(2), torch.zeros(2, dtype=torch.long), torch.tensor([3.0]), topk, width=5)
+    actor.asked = Asked(health=True, topk_NTK=loss.topk_ids_NTK)
+    ours, output = actor(sequences, action, attention, return_output=True)
+    loss.take(output.reading)
+    assert torch.allclose(ours, logp, atol=1e-6) and torch.equal(ours, actor(sequences, action, attention))
 
     on = action.bool()
     assert torch.allclose(loss.topk.student_logp_NTJ[..., 0][on], logp[on], atol=1e-5)
@@ -126,7 +131,7 @@ def test_what_is_read_of_the_logits_stands_at_the_token_that_it_is_about(packed)
     model = AutoModelForCausalLM.from_pretrained("examples/tiny/student", dtype=torch.float32)
     plain = model(sequences, attention_mask=attention)
     p = (plain.logits / 0.6).softmax(-1)[:, :-1][on]
-    entropy, concentration = (x[on] for x in loss.vocabulary)
+    entropy, concentration = output.reading.spread[on], output.reading.concentration[on]
     others = p.scatter(1, sequences[:, 1:][on][:, None], 0.0)
     assert torch.allclose(entropy, -(p * p.log()).sum(-1), atol=1e-5)
     assert torch.allclose(concentration, (others**2).sum(-1) / others.sum(-1) ** 2, rtol=1e-3)

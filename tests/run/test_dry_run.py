@@ -1,10 +1,12 @@
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from scope_openrlhf.equations.vocabulary import reading_gib
 from scope_openrlhf.models.shape import Shape, known_shape, shape_of
 from scope_openrlhf.run.cli import main
 from scope_openrlhf.run.dry_run import GIB, engine_room, student_gib, where
@@ -18,7 +20,9 @@ TEN = Shape(params=GIB, layers=10, hidden=1024, vocab=102_400, kv_bytes=2**20)
 def args(stage: int = 2, **changes) -> SimpleNamespace:
     a = SimpleNamespace(
         actor=SimpleNamespace(num_nodes=1, num_gpus_per_node=4, gradient_checkpointing_enable=True),
-        ds=SimpleNamespace(zero_stage=stage, ring_attn_size=1, tensor_parallel_size=1, adam_offload=False),
+        ds=SimpleNamespace(
+            zero_stage=stage, ring_attn_size=1, tensor_parallel_size=1, adam_offload=False, lora=SimpleNamespace(rank=0)
+        ),
         train=SimpleNamespace(dynamic_batch_enable=False, micro_batch_size=2, max_tokens_per_gpu=None),
         data=SimpleNamespace(max_len=512),
     )
@@ -39,15 +43,21 @@ def test_what_each_zero_stage_leaves_on_a_rank_by_hand():
 
 
 def test_activations_and_logits_of_a_micro_batch_by_hand():
-    # 2 sequences of 512 tokens: 2**20 token * hidden, 2 bytes in 10 layers and 34 in the one recomputed;
-    # 10 bytes a token and word
+    # 2 sequences of 512 tokens: 2**20 token * hidden, 2 bytes in 10 layers and 34 in the one recomputed
     parts = student_gib(TEN, args())
     assert parts["activations"] == pytest.approx(54 * 2**20 / GIB)
-    assert parts["logits"] == pytest.approx(10 * 1024 * 102_400 / GIB)
     kept = student_gib(TEN, args(actor__gradient_checkpointing_enable=False))["activations"]
     assert kept == pytest.approx(340 * 2**20 / GIB)
+    # a chunk of 2**25 logits, 4 bytes 8 times over: 1 GiB; 102,400 * 1024 of the head, 6 bytes; the hidden states, 4
+    head = 6 * 102_400 * 1024 / GIB
+    assert parts["logits"] == pytest.approx(1 + head + 4 * 2**20 / GIB)
     dynamic = student_gib(TEN, args(train__dynamic_batch_enable=True, train__max_tokens_per_gpu=2048))
-    assert dynamic["logits"] == pytest.approx(2 * parts["logits"])
+    assert dynamic["logits"] == pytest.approx(1 + head + 8 * 2**20 / GIB)
+    assert reading_gib(TEN, 1024, 2, frozen=True) == pytest.approx(1 + 4 * 2**20 / GIB)
+    # logits that come to be take 6 bytes a token and word
+    capped = replace(TEN, plain_head=False)
+    for other in (reading_gib(capped, 1024, 2), reading_gib(TEN, 1024, 2, parted=True)):
+        assert other == pytest.approx(1 + 6 * 1024 * 102_400 / GIB)
 
 
 def test_an_engine_has_its_share_less_its_params_for_the_cache():
