@@ -12,9 +12,13 @@ NAMED = $(if $(NAME),name="$(NAME)")
 TITLE = $(shell printf %s "$(MODEL)" | sed 's,^$(CURDIR)/,,;s,^\./,,;s,/*$$,,;s,^runs/,,;s,/model$$,,;s,^/,,;s,/,--,g')
 BIN := .venv/bin
 READY := .venv/.installed-$(PROFILE)
-COMPILE := $(BIN)/uv pip compile --quiet pyproject.toml --extra dev --python-version 3.11 --no-emit-find-links --no-emit-index-url --custom-compile-command "make lock"
-COMPILE_CPU := $(COMPILE) --extra cpu --overrides requirements/cpu-overrides.txt $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend cpu)
-COMPILE_GPU := $(COMPILE) --extra gpu --python-platform x86_64-manylinux_2_28
+COMPILE := $(BIN)/uv pip compile --quiet pyproject.toml requirements/openrlhf.in --extra dev --no-emit-find-links --no-emit-index-url --custom-compile-command "make lock"
+LOCKS := cpu gpu-3.11 gpu-3.12
+# one lock each, by its name: the two of the GPU profile differ in setuptools, of which vLLM wants an older one on Python 3.12
+COMPILE_cpu := $(COMPILE) --python-version 3.11 --extra cpu --overrides requirements/cpu-overrides.txt $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend cpu)
+COMPILE_gpu := $(COMPILE) --extra gpu --overrides requirements/gpu-overrides.txt --python-platform x86_64-manylinux_2_28 $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
+COMPILE_gpu-3.11 := $(COMPILE_gpu) --python-version 3.11
+COMPILE_gpu-3.12 := $(COMPILE_gpu) --python-version 3.12
 
 .PHONY: help setup train eval compare cluster-up cluster-down submit test test-all check docs browser bench-weights bench-teacher bench-verifier bench-eval bench-driver bench-pages tiny-models lock lock-check
 help:
@@ -30,7 +34,7 @@ help:
 	@echo "make tiny-models rebuild the embedded student, teacher and problems"
 
 setup: $(READY)
-$(READY): requirements/$(PROFILE).lock requirements/install.sh pyproject.toml
+$(READY): $(wildcard requirements/$(PROFILE)*.lock) requirements/install.sh pyproject.toml
 	@PYTHON="$(or $(PYTHON),python3)" sh requirements/install.sh $(PROFILE)
 
 train: $(READY)
@@ -105,10 +109,9 @@ tiny-models: $(READY)
 	@$(BIN)/python examples/tiny/make.py
 
 lock: $(READY)
-	@$(COMPILE_CPU) -o requirements/cpu.lock && $(COMPILE_GPU) -o requirements/gpu.lock
+	@$(foreach l,$(LOCKS),$(COMPILE_$l) -o requirements/$l.lock && ) true
 
-# resolves both profiles again without installing them; the copy makes the present pins the preference
+# resolves every lock again without installing it; the copy makes the present pins the preference
 lock-check: $(READY)
-	@mkdir -p build && for p in cpu gpu; do cp requirements/$$p.lock build/$$p.lock; done
-	@$(COMPILE_CPU) -o build/cpu.lock && $(COMPILE_GPU) -o build/gpu.lock
-	@for p in cpu gpu; do diff -u requirements/$$p.lock build/$$p.lock && echo "$$p.lock resolves to itself"; done
+	@mkdir -p build && $(foreach l,$(LOCKS),cp requirements/$l.lock build/$l.lock && $(COMPILE_$l) -o build/$l.lock && ) true
+	@for l in $(LOCKS); do diff -u requirements/$$l.lock build/$$l.lock && echo "$$l.lock resolves to itself"; done

@@ -23,7 +23,7 @@ def test_openrlhf_moves_tensors_to_the_current_device_without_asking_for_cuda():
 
 
 def test_flash_attns_padding_functions_invert_each_other_and_keep_the_gradient():
-    from flash_attn.bert_padding import index_first_axis, pad_input, rearrange, unpad_input
+    from scope_openrlhf.platform.padding import index_first_axis, pad_input, rearrange, unpad_input
 
     hidden = torch.arange(12.0).reshape(2, 3, 2).requires_grad_()
     mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
