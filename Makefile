@@ -20,14 +20,15 @@ COMPILE_gpu := $(COMPILE) --extra gpu --overrides requirements/gpu-overrides.txt
 COMPILE_gpu-3.11 := $(COMPILE_gpu) --python-version 3.11
 COMPILE_gpu-3.12 := $(COMPILE_gpu) --python-version 3.12
 
-.PHONY: help setup train eval compare cluster-up cluster-down submit test test-all check docs browser bench-weights bench-teacher bench-verifier bench-eval bench-driver bench-pages tiny-models lock lock-check
+.PHONY: help setup train eval compare cluster-up cluster-down submit test test-all check docs browser bench-weights bench-teacher bench-verifier bench-eval bench-driver bench-pages tiny-models lock lock-check gpu-install-check doctor
 help:
 	@echo "make train       SCOPE on the embedded default -> runs/<name>/   (ARGS='key=value ...', NAME=, CONFIG=)"
 	@echo "make eval        the last trained model against its student; or MODEL=path [BENCH=aime24,amc23] [N=32] [DATA=folder] [OUT=folder]"
 	@echo "make compare     every algorithm with the same seeds, prompts and number of rollouts -> docs/compare.md   (SEEDS=1,2,3 STEPS=40 ALGORITHMS=scope,grpo ARGS=)"
 	@echo "make cluster-up, submit, cluster-down   three Ray nodes on this machine, and the run submitted to them"
 	@echo "make test        fast tests and one end-to-end run; make test-all: everything"
-	@echo "make check       ruff and mypy; make lock-check: both locks still resolve"
+	@echo "make check       ruff and mypy; make lock-check: the locks still resolve; make gpu-install-check: the GPU one installs and imports"
+	@echo "make doctor      what this machine has, what will be slow or fail, what to type   (CONFIG=)"
 	@echo "make docs        docs/config.md and docs/metrics.md anew from the code"
 	@echo "make bench-weights, bench-teacher, bench-verifier, bench-eval, bench-driver   ours against the published way, one JSON line each"
 	@echo "make bench-pages what the pages cost for 1,000 steps of the last run and for 1,547 problems x 32 samples"
@@ -36,6 +37,9 @@ help:
 setup: $(READY)
 $(READY): $(wildcard requirements/$(PROFILE)*.lock) requirements/install.sh pyproject.toml
 	@PYTHON="$(or $(PYTHON),python3)" sh requirements/install.sh $(PROFILE)
+
+doctor: $(READY)
+	@$(BIN)/scope-train doctor $(if $(filter file,$(origin CONFIG)),,--config "$(CONFIG)") $(ARGS)
 
 train: $(READY)
 	@$(BIN)/scope-train run --config "$(CONFIG)" $(NAMED) $(ARGS)
@@ -104,6 +108,10 @@ bench-pages: $(READY)
 
 bench-verifier: $(READY)
 	@$(BIN)/python tests/bench_verifier.py
+
+# the GPU lock in a folder of its own, without CUDA and nvcc: imports, doctor, recipes; 8 GB, deleted afterwards
+gpu-install-check: $(READY)
+	@$(BIN)/python tests/check_gpu_install.py
 
 tiny-models: $(READY)
 	@$(BIN)/python examples/tiny/make.py

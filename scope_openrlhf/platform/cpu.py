@@ -54,7 +54,8 @@ def environment(threads: int = 1, sequences: int = 0) -> dict[str, str]:
     see `kv_cache_bytes`; 0: as many as vLLM takes.
     """
     if not active():
-        return {"SCOPE_CPU": "0"}
+        # vLLM's sampler for top_p of requests without a seed, which would be compiled by nvcc; ours have seeds
+        return {"SCOPE_CPU": "0", "VLLM_USE_FLASHINFER_SAMPLER": os.environ.get("VLLM_USE_FLASHINFER_SAMPLER", "0")}
     return {
         "SCOPE_CPU": "1",
         SEQUENCES: os.environ.get(SEQUENCES, str(sequences)),

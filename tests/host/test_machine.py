@@ -61,7 +61,11 @@ def relative(ours: torch.Tensor, theirs: torch.Tensor) -> float:
         Qwen3Config(**SMALL, num_key_value_heads=4, head_dim=8),
         Qwen3Config(**SMALL, num_key_value_heads=2, head_dim=16),
         Qwen2Config(
-            **SMALL, num_key_value_heads=1, use_sliding_window=True, sliding_window=4, layer_types=["sliding_attention"] * 3
+            **SMALL,
+            num_key_value_heads=1,
+            use_sliding_window=True,
+            sliding_window=4,
+            layer_types=["sliding_attention"] * 3,
         ),
     ],
     ids=["causal", "grouped", "window of 4"],
