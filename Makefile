@@ -16,7 +16,7 @@ COMPILE := $(BIN)/uv pip compile --quiet pyproject.toml requirements/openrlhf.in
 LOCKS := cpu gpu-3.11 gpu-3.12
 # one lock each, by its name: the two of the GPU profile differ in setuptools, of which vLLM wants an older one on Python 3.12
 COMPILE_cpu := $(COMPILE) --python-version 3.11 --extra cpu --overrides requirements/cpu-overrides.txt $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend cpu)
-COMPILE_gpu := $(COMPILE) --extra gpu --overrides requirements/gpu-overrides.txt --python-platform x86_64-manylinux_2_28 $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
+COMPILE_gpu := $(COMPILE) --extra gpu --overrides requirements/gpu-overrides.txt --python-platform x86_64-manylinux_2_28
 COMPILE_gpu-3.11 := $(COMPILE_gpu) --python-version 3.11
 COMPILE_gpu-3.12 := $(COMPILE_gpu) --python-version 3.12
 

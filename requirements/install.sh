@@ -19,7 +19,8 @@ pip_setting() {
 find_links=${PIP_FIND_LINKS:-$(pip_setting find-links)}
 index=${PIP_INDEX_URL:-$(pip_setting index-url)}
 [ -z "$index" ] || export UV_DEFAULT_INDEX="$index"
-[ -z "$find_links" ] || export UV_FIND_LINKS="$(echo $find_links | tr ' ' ',')"
+# for CPUs alone: a CPU build of torch that lies there has the version that the GPU lock asks for
+[ "$profile" != cpu ] || [ -z "$find_links" ] || export UV_FIND_LINKS="$(echo $find_links | tr ' ' ',')"
 
 sync() {
     # vLLM, torch and transformers are 40 MB of Python source; compiled once here, every process of a run starts faster

@@ -56,7 +56,7 @@ def main() -> int:
 def clean_environment(folder: Path) -> dict[str, str]:
     """Without nvcc in PATH, without CUDA, without anything cached."""
     path = [place for place in os.environ["PATH"].split(":") if not Path(place, "nvcc").exists()]
-    keep = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA", "SCOPE_", "VIRTUAL_ENV"))}
+    keep = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA", "SCOPE_", "VIRTUAL_ENV", "UV_"))}
     ours = {"PATH": ":".join(path), "UV_CACHE_DIR": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
     return keep | ours | {"CUDA_VISIBLE_DEVICES": ""}
 
@@ -67,8 +67,6 @@ def install(python: Path, env: dict[str, str]) -> float:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", python.parent.parent], check=True)
     lock = f"requirements/gpu-{sys.version_info[0]}.{sys.version_info[1]}.lock"
     uv = [Path(sys.executable).with_name("uv"), "pip"]
-    if links := env.get("PIP_FIND_LINKS"):
-        env["UV_FIND_LINKS"] = links.replace(" ", ",")
     subprocess.run([*uv, "sync", "--quiet", "--python", python, lock], env=env, check=True)
     subprocess.run([*uv, "install", "--quiet", "--python", python, "--no-deps", "--editable", "."], env=env, check=True)
     return time.time() - clock

@@ -67,6 +67,8 @@ def _packages(facts: Facts) -> Iterator[Row]:
         yield Row("packages", "FAIL", f"{known}; the training stack is missing", INSTALL_TRAINING)
     elif have["openrlhf"] != PINNED_OPENRLHF:
         yield Row("packages", "FAIL", f"{known}; this plugin is for openrlhf {PINNED_OPENRLHF}", INSTALL_OPENRLHF)
+    elif "vllm" in have and not facts.torch_cuda:
+        yield Row("packages", "FAIL", f"{known}: a torch for CPUs beside a vLLM for GPUs", "make setup")
     elif facts.gpus and not facts.torch_cuda:
         yield Row("packages", "FAIL", f"{known}: builds for CPUs, beside a GPU", "make setup PROFILE=gpu")
     elif not facts.gpus and "vllm" in have:
