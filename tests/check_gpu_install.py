@@ -41,6 +41,7 @@ def main() -> int:
         python, env = Path(folder) / "venv" / "bin" / "python", clean_environment(Path(folder))
         seconds = install(python, env)
         report = {"seconds": round(seconds), "GB": round(size(Path(folder) / "venv") / 1e9, 2)}
+        print(f"--- installed: {report}", flush=True)
         failed = {}
         checks = looks(python, Path(folder))
         for name, command, expected in checks:

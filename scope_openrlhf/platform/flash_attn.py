@@ -45,8 +45,13 @@ class Loader(importlib.machinery.SourceFileLoader):
         from scope_openrlhf.platform import padding  # torch: seconds, in a process that comes this far
 
         sys.modules.update({name: types.ModuleType(name) for name in NAMES})
-        sys.modules["flash_attn.bert_padding"].__dict__.update(vars(padding))
-        sys.modules["flash_attn.utils.distributed"].__dict__.update(vars(padding))
+        sys.modules["flash_attn.bert_padding"].__dict__.update(
+            index_first_axis=padding.index_first_axis,
+            pad_input=padding.pad_input,
+            unpad_input=padding.unpad_input,
+            rearrange=padding.rearrange,
+        )
+        sys.modules["flash_attn.utils.distributed"].__dict__["all_gather"] = padding.all_gather
         try:
             super().exec_module(module)
         finally:

@@ -50,7 +50,7 @@ def test_a_whole_node_with_neither_nvcc_nor_flash_attn_can_start_and_nothing_is_
          "openrlhf is missing -> pip install --no-deps openrlhf==0.11.2"),
         (dict(packages=STACK | {"openrlhf": "0.12.0"}), "packages", "is for openrlhf 0.11.2"),
         (dict(torch_cuda=""), "packages", "a torch for CPUs beside a vLLM for GPUs -> make setup"),
-        (dict(torch_cuda="", packages=CPU_STACK), "packages", "builds for CPUs, beside a GPU -> make setup PROFILE=gpu"),
+        (dict(torch_cuda="", packages=CPU_STACK), "packages", "beside a GPU -> make setup PROFILE=gpu"),
         (dict(torch_error="OSError: libcudnn"), "packages", "torch cannot be imported: OSError: libcudnn"),
         (dict(packages=STACK | {"flash-attn": "2.8.3"}, flash_error="ImportError: undefined symbol"), "attention",
          "flash-attn 2.8.3 cannot be imported: ImportError: undefined symbol -> pip uninstall flash-attn"),
