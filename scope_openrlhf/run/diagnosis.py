@@ -13,6 +13,8 @@ CAPABILITY = (8, 0)
 """The least compute capability with bf16 and FlashAttention-2: Ampere."""
 CPU_RUN_GIB = 12.0
 """Memory of the embedded default on a CPU."""
+SURE = 0.6
+"""Part of an estimate of memory that a run takes for sure."""
 FLASH_ATTN = "docs/gpu.md says how to build flash-attn"
 
 
@@ -40,6 +42,8 @@ class Asked:
     """Whether it trains with ring attention."""
     checkpoint_gib: float = 0.0
     """What checkpoints and the trained model take on the disk."""
+    host_gib: float = 0.0
+    """What a run without CUDA takes of the machine's memory; 0: not known."""
     missing_models: tuple[str, ...] = ()
     """Hub ids that are not in the cache."""
     too_large: tuple[str, ...] = ()
@@ -168,14 +172,17 @@ def _attention(facts: Facts, asked: Asked | None) -> Iterator[Row]:
 
 def _memory(facts: Facts, asked: Asked | None) -> Iterator[Row]:
     found, shm = f"{facts.memory_gib:.1f} GiB free", f"{facts.shm_gib:.1f} GiB free in /dev/shm"
-    least = CPU_RUN_GIB if not facts.gpus else 16.0 * len(facts.gpus)
+    away = asked is not None and asked.address != "local"
+    least = 16.0 * len(facts.gpus) if facts.gpus or away else (asked and asked.host_gib) or CPU_RUN_GIB
     if facts.memory_gib >= least:
         yield Row("memory", "ok", found)
     elif facts.gpus:
         yield Row("memory", "slow", found,
                   f"{least:.0f} GiB would hold what sleeps (params and optimiser of each GPU's models)")  # fmt: skip
     else:
-        yield Row("memory", "FAIL", found, f"the embedded default wants {least:.0f} GiB; close something")
+        whose = "the config takes about" if asked else "the embedded default takes about"
+        state = "FAIL" if facts.memory_gib < SURE * least else "slow"
+        yield Row("memory", state, found, f"{whose} {least:.1f} GiB; end other programs, or see scope-train plan")
     if facts.gpus and facts.shm_gib < 1:
         yield Row("shared memory", "FAIL", shm, "NCCL and Ray want some GiB; in a container: --shm-size 16g")
     elif facts.shm_gib < (8 if facts.gpus else 1):

@@ -29,11 +29,12 @@ def asked_of(config: Config, facts: Facts) -> tuple[Asked | None, str]:
     """(what the config asks of a machine, why that cannot be told)."""
     try:
         # the training stack, which may be missing, as the table then says
-        from scope_openrlhf.run.dry_run import describe, shapes_of
+        from scope_openrlhf.run import memory
+        from scope_openrlhf.run.dry_run import describe
         from scope_openrlhf.run.plan import make_plan
 
         plan = make_plan(config, dry=True)
-        shapes = shapes_of(plan.run)
+        shapes = memory.shapes_of(plan.run)
         smallest = min((gpu.total_gib for gpu in facts.gpus), default=0.0)
         too_large = describe(plan, shapes, smallest, len(facts.gpus))[1] if smallest else []
     except ModuleNotFoundError:
@@ -51,6 +52,7 @@ def asked_of(config: Config, facts: Facts) -> tuple[Asked | None, str]:
         engine_share=max(shares),
         ring=args.ds.ring_attn_size > 1,
         checkpoint_gib=(14 * kept + 2) * params / GIB,  # bf16, and in fp32 params and Adam's two averages
+        host_gib=0.0 if facts.gpus else sum(memory.of_this_machine(plan, shapes).values()),
         missing_models=tuple(dict.fromkeys(model for model in models if not _is_here(model))),
         too_large=tuple(too_large),
     ), ""

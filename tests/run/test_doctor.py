@@ -98,7 +98,10 @@ def test_a_laptop_needs_12_gib_and_no_compiler():
     laptop = Facts(packages=CPU_STACK, memory_gib=16, shm_gib=4, disk_gib=100, cores=4)
     assert not rows(laptop)
     assert list(rows(laptop, state="slow")) == ["GPUs"]
-    assert list(rows(replace(laptop, memory_gib=8.0))) == ["memory"]
+    assert list(rows(replace(laptop, memory_gib=6.0))) == ["memory"]
+    assert list(rows(replace(laptop, memory_gib=8.0), state="slow")) == ["GPUs", "memory"]
+    small = Asked(gpus=3, address="local", engine_share=0.1, host_gib=5.0)
+    assert not rows(replace(laptop, memory_gib=6.0), small)
 
 
 def test_nvidia_smi_is_read_by_its_commas():
