@@ -18,12 +18,15 @@ SURE = 0.6
 FLASH_ATTN = "docs/gpu.md says how to build flash-attn"
 
 
+State = Literal["ok", "note", "slow", "FAIL"]
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of the doctor's table."""
 
     what: str
-    state: Literal["ok", "note", "slow", "FAIL"]
+    state: State
     found: str
     advice: str = ""
     """What to type, or what it means."""
@@ -181,7 +184,7 @@ def _memory(facts: Facts, asked: Asked | None) -> Iterator[Row]:
                   f"{least:.0f} GiB would hold what sleeps (params and optimiser of each GPU's models)")  # fmt: skip
     else:
         whose = "the config takes about" if asked else "the embedded default takes about"
-        state = "FAIL" if facts.memory_gib < SURE * least else "slow"
+        state: State = "FAIL" if facts.memory_gib < SURE * least else "slow"
         yield Row("memory", state, found, f"{whose} {least:.1f} GiB; end other programs, or see scope-train plan")
     if facts.gpus and facts.shm_gib < 1:
         yield Row("shared memory", "FAIL", shm, "NCCL and Ray want some GiB; in a container: --shm-size 16g")
