@@ -14,7 +14,8 @@ from pathlib import Path
 
 import datasets
 
-RECIPES = sorted(Path("examples").glob("*.yaml"))
+RECIPES = sorted(set(Path("examples").glob("*.yaml")) - {Path("examples/cpu_real.yaml")})
+"""All whose models need no hub."""
 IMPORT_ALL = """
 import importlib, pkgutil, sys
 import scope_openrlhf.host, scope_eval
