@@ -102,7 +102,7 @@ def step():
         unscored = [torch.full((action.shape[1],), math.nan)] * 2
         problems = [Problem(id=str(i), prompt=p, answer=a) for i, (p, a) in enumerate(rows, first)]
         attempts = [Attempt(p, p.answer, p.answer, "wrong" if p.id == "1" else "right") for p in problems]
-        scored = [Scored(attempt, None, 0.0, 0.0) for attempt in attempts]
+        scored = [Scored(attempt, None, 0.0, 0.0, "") for attempt in attempts]
         e.info = {"teacher_log_probs": unscored, "dropped": torch.zeros(2), "scored": scored}
         experiences.append(e)
     run = Run(name="r", folder="r", seed=1, student=STUDENT, algorithm={"name": "none"}, teachers={})

@@ -101,7 +101,7 @@ def test_every_command_of_a_recipe_resolves_and_fits(command, deepmath, capfd):
 
 
 def test_what_cannot_fit_is_refused_with_what_to_do(deepmath, capfd):
-    assert main(["plan", "--config", str(RECIPES[0]), "--gpu-memory", "24", deepmath]) == 2
+    assert main(["plan", "--config", str(RECIPES[0]), "--gpu-memory", "16", deepmath]) == 2
     error = capfd.readouterr().err
     assert "it does not fit: " in error and "the student's GPUs would hold" in error and "ds.zero_stage=3" in error
 
