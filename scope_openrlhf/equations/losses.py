@@ -25,10 +25,18 @@ def weighted_mle(logp_NT: Tensor, weight_NT: Tensor) -> Loss:
 
 
 def clipped_surrogate(
-    logp_NT: Tensor, old_logp_NT: Tensor, advantage_NT: Tensor, weight_NT: Tensor, clip_low: float, clip_high: float
+    logp_NT: Tensor,
+    old_logp_NT: Tensor,
+    advantage_NT: Tensor,
+    weight_NT: Tensor,
+    clip_low: float,
+    clip_high: float,
+    dual_clip: float = 0.0,
 ) -> Loss:
     """PPO, -sum w * min(r A, clip(r, 1 - low, 1 + high) A), r = exp(log p - log p_old).
 
+    dual_clip: c; where A < 0 that minimum is no lower than c A, so that a token which became far likelier pulls no
+    harder than c times (https://arxiv.org/abs/1912.09729); 0: no such bound.
     Source: https://arxiv.org/abs/1707.06347. With A = log p_T - log p_S,old it is the sampled reverse KL(student ||
     teacher) as a policy gradient: in expectation over the student's own samples its gradient at r = 1 is that of the
     KL. Scalar, with gradient to logp_NT. Metric: clip_ratio, tokens whose ratio the clip replaced.
@@ -36,7 +44,11 @@ def clipped_surrogate(
     ratio = (logp_NT - old_logp_NT).clamp(-20.0, 20.0).exp()
     plain = ratio * advantage_NT
     clipped = ratio.clamp(1 - clip_low, 1 + clip_high) * advantage_NT
-    return -(weight_NT * torch.min(plain, clipped)).sum(), {"clip_ratio": ((clipped < plain) & (weight_NT != 0)).sum()}
+    taken, replaced = torch.min(plain, clipped), clipped < plain
+    if dual_clip:
+        lowest = torch.where(advantage_NT < 0, dual_clip * advantage_NT, -torch.inf)
+        taken, replaced = torch.max(taken, lowest), replaced | (taken < lowest)
+    return -(weight_NT * taken).sum(), {"clip_ratio": (replaced & (weight_NT != 0)).sum()}
 
 
 def reverse_kl(logp_NT: Tensor, teacher_logp_NT: Tensor, weight_NT: Tensor, estimator: str) -> Loss:

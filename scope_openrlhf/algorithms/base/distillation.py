@@ -32,10 +32,11 @@ class DistilKnobs(Knobs):
             raise ValueError(
                 f"algorithm.top_k must be at least 1 with divergence topk_*, and 0 without; got {self.top_k}"
             )
-        clip = self.clip_low, self.clip_high
-        if self.divergence != "policy_gradient" and clip != (Knobs.clip_low, Knobs.clip_high):
+        clip, unset = ((k.clip_low, k.clip_high, k.dual_clip) for k in (self, Knobs))
+        if self.divergence != "policy_gradient" and clip != unset:
             raise ValueError(
-                f"algorithm.clip_low and clip_high belong to divergence policy_gradient; {self.divergence} has no clip"
+                f"algorithm.clip_low, clip_high and dual_clip belong to divergence policy_gradient; {self.divergence} "
+                "has no clip"
             )
 
     @classmethod
