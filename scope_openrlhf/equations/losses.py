@@ -51,13 +51,16 @@ def clipped_surrogate(
     return -(weight_NT * taken).sum(), {"clip_ratio": (replaced & (weight_NT != 0)).sum()}
 
 
-def reverse_kl(logp_NT: Tensor, teacher_logp_NT: Tensor, weight_NT: Tensor, estimator: str) -> Loss:
+def reverse_kl(
+    logp_NT: Tensor, teacher_logp_NT: Tensor, weight_NT: Tensor, estimator: str, largest: float = 0.0
+) -> Loss:
     """Reverse KL(student || teacher) as a direct loss on sampled tokens, http://joschu.net/blog/kl-approx.html.
 
     With d = log p_S - log p_T: k2 is d^2 / 2, whose gradient is that of the reverse KL on the student's own samples; k3
     is exp(-d) - 1 + d, never negative, whose gradient is that of the forward KL. teacher_logp_NT is read only where
-    weight_NT is not 0. Scalar, with gradient to logp_NT. Metric: kl, the estimate with every weight 1. Raises
-    ValueError for k1: the gradient of d itself is that of log p_S, which holds no teacher and averages to zero.
+    weight_NT is not 0. largest: k3 of a token counts no more, and has no gradient beyond; 0: no bound. Scalar, with
+    gradient to logp_NT. Metric: kl, the estimate with every weight 1. Raises ValueError for k1: the gradient of d
+    itself is that of log p_S, which holds no teacher and averages to zero.
     """
     gap_NT = torch.where(weight_NT != 0, logp_NT - teacher_logp_NT, 0.0)
     if estimator == "k2":
@@ -65,6 +68,7 @@ def reverse_kl(logp_NT: Tensor, teacher_logp_NT: Tensor, weight_NT: Tensor, esti
     elif estimator == "k3":
         # clamped as the surrogate's ratio: the exponential must stay finite
         kl_NT = torch.expm1(-gap_NT.clamp(min=-20.0)) + gap_NT
+        kl_NT = kl_NT.clamp(max=largest) if largest else kl_NT
     elif estimator == "k1":
         raise ValueError(
             "k1 as a loss does not depend on the teacher: its gradient is that of log p_S alone. "

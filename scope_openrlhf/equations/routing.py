@@ -2,8 +2,9 @@
 
 A truncated rollout never ended, so it is not right, whatever stands in it: maximum likelihood on it would teach to run
 on. The policies:
-    wrong       it is a wrong rollout like any other: the published routing. The default, since a student that rambles
-                must be told where it went astray, and dropping its rollouts would leave it without that signal
+    wrong       it is a wrong rollout like any other, also where the published reward finds a right answer in it. The
+                default, since a student that rambles must be told where it went astray, and dropping its rollouts
+                would leave it without that signal
     drop        it trains nothing and leaves its group's normalisation; for a length limit so tight that it cuts sound
                 reasoning
     mask_tail   wrong, but its last part trains nothing: what comes after the reasoning has gone astray is poor

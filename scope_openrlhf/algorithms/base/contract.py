@@ -40,8 +40,16 @@ class Knobs:
     """Dual clip: where the advantage is negative the ratio counts no higher than this, which clip_high leaves open
     there. verl and EasyR1 have 3. 0: no bound."""
 
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Of algorithms with a knob `preset`: what each of its values sets other knobs to that are not set themselves."""
+
     def __post_init__(self) -> None:
         check_ranges(self, lambda knob: f"algorithm.{knob}")
+
+    @classmethod
+    def preset_of(cls, knobs: dict[str, Any]) -> dict[str, Any]:
+        """What the preset among the knobs of a config's section stands for; empty for none, or for one there is not."""
+        return cls.PRESETS.get(str(knobs.get("preset")), {})
 
     @classmethod
     def parse(cls, knobs: dict[str, Any]) -> Self:
@@ -52,7 +60,7 @@ class Knobs:
                 near = difflib.get_close_matches(knob, names, 1)
                 hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
                 raise ValueError(f"unknown key algorithm.{knob}; {hint}")
-        hints = get_type_hints(cls)
+        hints, knobs = get_type_hints(cls), cls.preset_of(knobs) | knobs
         return cls(**{knob: convert(hints[knob], value, f"algorithm.{knob}") for knob, value in knobs.items()})
 
 
