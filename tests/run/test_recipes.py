@@ -40,6 +40,7 @@ PUBLISHED = {
         "algorithm": "rlsd", "student": "Qwen/Qwen3-8B", "teacher": None, "prompts": 256, "samples": 8,
         "mini_batch": 256, "prompt": 16384, "response": 4096, "temperature": 1.0, "top_p": 1.0, "lr": 1e-6,
         "normalize": "tokens", "clip": (0.2, 0.28), "dual_clip": 3.0, "mix": 0.5, "mix_steps": 60, "clip_weight": 0.2,
+        "mix_first_step": 1, "context_scorer": "student",
     },
     "cepo_qwen3_1.7b": ADAMW | {
         "algorithm": "cepo", "student": "Qwen/Qwen3-1.7B", "teacher": None, "prompts": 32, "samples": 8,
@@ -50,7 +51,7 @@ PUBLISHED = {
     "smepo_qwen3_8b": ADAMW | {
         "algorithm": "smepo", "student": "Qwen/Qwen3-8B-Base", "teacher": None, "prompts": 32, "samples": 8,
         "mini_batch": 8, "prompt": 4096, "response": 12288, "temperature": 0.8, "top_p": 1.0, "lr": 1e-6, "steps": 500,
-        "normalize": "sequences", "clip": (0.0, 5.0), "dual_clip": 3.0, "ratio": 1.0,
+        "normalize": "sequences", "clip": (0.0, 5.0), "dual_clip": 3.0, "ratio": 1.0, "cut": "line",
         "decay": 0.1, "schedule": "cosine_with_min_lr", "least_rate": 0.0, "warmup": 0.1,
     },
     "opsd_qwen3_1.7b": ADAMW | {
