@@ -9,7 +9,8 @@ on. The policies:
                 reasoning
     mask_tail   wrong, but its last part trains nothing: what comes after the reasoning has gone astray is poor
                 supervision
-A rollout whose grader failed is dropped: nobody knows which path it belongs to. Dropped rollouts are counted in
+A rollout whose grader failed is dropped: nobody knows which path it belongs to. So is one without a single token, which
+has no log-prob to train and none to weigh it by. Dropped rollouts are counted in
 metrics.jsonl. A further policy is a value of `Knobs.truncated` (algorithms/base/contract.py) and a line here; one that
 masks is also applied in host/experience.py. Evaluation has no policies: `counts_as_right` in eval/grade.py.
 """
@@ -22,9 +23,12 @@ from torch import Tensor
 Route = Literal["right", "wrong", "drop"]
 
 
-def route(verdict: str, truncated: bool, policy: str) -> Route:
-    """Route of a rollout. verdict: right | wrong | failed, as the verifier says. policy: wrong | drop | mask_tail."""
-    if verdict == "failed" or (truncated and policy == "drop"):
+def route(verdict: str, truncated: bool, policy: str, empty: bool = False) -> Route:
+    """Route of a rollout.
+
+    verdict: right | wrong | failed, as the verifier says. policy: wrong | drop | mask_tail. empty: without a token.
+    """
+    if empty or verdict == "failed" or (truncated and policy == "drop"):
         return "drop"
     return "wrong" if truncated or verdict == "wrong" else "right"
 

@@ -21,11 +21,11 @@ ADAMW = {"betas": [0.9, 0.999], "decay": 0.01, "schedule": "constant", "warmup":
 """verl's and EasyR1's optimiser where a script says nothing."""
 SCOPE = ADAMW | {
     "prompts": 256, "samples": 8, "mini_batch": 256, "prompt": 2048, "response": 12288, "temperature": 0.6,
-    "top_p": 1.0, "lr": 5e-5, "normalize": "tokens", "clip": (0.2, 0.2), "steps": 100,
+    "top_p": 1.0, "lr": 5e-5, "normalize": "tokens", "clip": (0.2, 0.2), "dual_clip": 3.0, "steps": 100,
 }  # fmt: skip
 R1 = {"student": "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "teacher": "Skywork/Skywork-OR1-Math-7B"}
 QWEN = {"student": "Qwen/Qwen3-1.7B-Base", "teacher": "Qwen/Qwen3-8B"}
-GRPO = {"algorithm": "grpo", "teacher": None, "dual_clip": 3.0}
+GRPO = {"algorithm": "grpo", "teacher": None}
 WEIGHTED = {"algorithm": "scope", "tau": 1.0}
 PUBLISHED = {
     "scope_r1_1.5b": SCOPE | R1 | WEIGHTED,
