@@ -10,8 +10,8 @@ The weights come in three forms. By default (`group_scale: mean_one`) those of a
 counts alike, whichever group it is in. `preset: paper` is the formula as it is printed: those of a group sum to 1, so
 each prompt counts alike, and the only right one of eight has as much of the student path as eight right ones together.
 `preset: released` is the published code: mean 1, the opposite sign on the student path (PPL_S^(-1/tau)), a policy
-gradient under a dual clip and divided by all response tokens of the step. The first is the default: it is what the
-published results were computed with, and its weights have the smaller variance; only its sign is the paper's.
+gradient under a dual clip and divided by all response tokens of the step. The first is the default: the published
+code scales so, and its weights vary less; only its signs are the paper's.
 
 A published run also compares a teacher at temperature 1 with a student at the rollout temperature
 (`teacher.temperature=1` here), and takes its means over a micro-batch, which makes the loss depend on packing and is
@@ -75,7 +75,7 @@ class ScopeKnobs(DistilKnobs):
         preset = super().preset_of(knobs)
         if knobs.get("preset") != "released":
             return preset
-        of_divergence = {
+        of_divergence: dict[str, dict[str, Any]] = {
             "policy_gradient": {"dual_clip": 3.0, "teacher_denominator": "all"},
             "k3": {"kl_clamp": 10.0},
         }
@@ -105,7 +105,7 @@ class Scope(Algorithm[ScopeKnobs]):
         gap_NT = (rollouts.teacher_logp_NT - rollouts.student_logp_NT).masked_fill_(~on_teacher_path, 0.0)
         if knobs.teacher_denominator == "all":
             # the host divides by the path's tokens, so this leaves all of them below the line
-            gap_NT *= on_teacher_path.sum() / rollouts.mask_NT.sum()
+            gap_NT *= on_teacher_path.sum().item() / rollouts.mask_NT.sum().item()
         # a weight that float32 takes for 0 trains nothing, so it counts in no denominator
         path_N = torch.where(weight_N.float() > 0, wrong.long(), -1)
         return Signal(advantage_NT=gap_NT, weight_N=weight_N, path_N=path_N)
