@@ -38,8 +38,7 @@ def write(summary: dict[str, Any], graded: dict[str, Graded], store: Store, fold
 
 
 def published_beside(benchmarks: list[str]) -> dict[str, dict[str, Any]]:
-    """What published.yaml says of benchmarks, by title; with "mean of six" where one of the six is there.
-    """
+    """What published.yaml says of benchmarks, by title; with "mean of six" where one of the six is there."""
     known = yaml.safe_load((HERE / "published.yaml").read_text())
     six = {name for p in known.values() for name in p.get("benchmarks", {})}
     found = {}
