@@ -36,10 +36,10 @@ from scope_openrlhf.settings.ranges import Positive
 class ScopeKnobs(DistilKnobs):
     tau: Positive = 1.0
     """Temperature of the path weights: large is uniform, small lets one rollout of a group take all."""
-    preset: Literal["", "paper", "released"] = ""
+    preset: Literal["none", "paper", "released"] = "none"
     """Short for other knobs, which come first where they are set. paper: group_scale sum_one, the formula as printed.
     released: what the published code does, student_ppl_sign -1, and with policy_gradient teacher_denominator all and
-    dual_clip 3, with k3 kl_clamp 10. Empty: as each knob says."""
+    dual_clip 3, with k3 kl_clamp 10. none: as each knob says."""
     group_scale: Literal["mean_one", "sum_one"] = "mean_one"
     """mean_one: the weights of a group's path have the mean 1, so each rollout counts alike and a prompt by how many
     it has on the path. sum_one: each prompt counts alike, however many it has there (as printed)."""

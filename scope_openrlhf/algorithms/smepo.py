@@ -31,8 +31,8 @@ from scope_openrlhf.settings.ranges import ShareOrZero
 class SmepoKnobs(GrpoKnobs):
     ratio: ShareOrZero = 1.0
     """How much of the masked trace is shown; 0 shows nothing."""
-    preset: Literal["", "released"] = ""
-    """released: short for what the published code sets; what is set beside it comes first. Empty: as each knob says."""
+    preset: Literal["none", "released"] = "none"
+    """released: short for what the published code sets; what is set beside it comes first. none: as each knob says."""
     cut: Literal["sentence", "line"] = "sentence"
     """Where the shown part ends. sentence: with the last sentence or line that is whole in it. line: before the line
     that it ends in, which at ratio 1 is the last one (released); a trace of one line stays as far as the ratio goes."""

@@ -15,7 +15,7 @@ from scope_openrlhf.run.cli import main
 from scope_openrlhf.run.plan import make_plan
 from scope_openrlhf.settings.config import Config
 
-RECIPES = {file.stem: file for file in sorted(Path("examples").glob("*.yaml")) if file.stem != "cpu_tiny"}
+RECIPES = {file.stem: file for file in sorted(Path("examples").glob("*.yaml")) if not file.stem.startswith("cpu_")}
 
 ADAMW = {"betas": [0.9, 0.999], "decay": 0.01, "schedule": "constant", "warmup": 0.0, "norm": 1.0}
 """verl's and EasyR1's optimiser where a script says nothing."""

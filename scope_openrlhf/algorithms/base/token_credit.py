@@ -27,8 +27,8 @@ from scope_openrlhf.settings.ranges import CountOrZero, Inside, NotNegative, Sha
 class TokenCreditKnobs(Knobs):
     """Knobs of RLSD and CEPO. Their papers differ in `mix_steps` and `clip_weight`; the values here are RLSD's."""
 
-    preset: Literal["", "released"] = ""
-    """released: short for what the published code sets; what is set beside it comes first. Empty: as each knob says."""
+    preset: Literal["none", "released"] = "none"
+    """released: short for what the published code sets; what is set beside it comes first. none: as each knob says."""
     eps: NotNegative = 1e-6
     """Added to the group's standard deviation."""
     context_scorer: Scorer = "student"
