@@ -12,26 +12,34 @@ NAMED = $(if $(NAME),name="$(NAME)")
 TITLE = $(shell printf %s "$(MODEL)" | sed 's,^$(CURDIR)/,,;s,^\./,,;s,/*$$,,;s,^runs/,,;s,/model$$,,;s,^/,,;s,/,--,g')
 BIN := .venv/bin
 READY := .venv/.installed-$(PROFILE)
-COMPILE := $(BIN)/uv pip compile --quiet pyproject.toml --extra dev --python-version 3.11 --no-emit-find-links --no-emit-index-url --custom-compile-command "make lock"
-COMPILE_CPU := $(COMPILE) --extra cpu --overrides requirements/cpu-overrides.txt $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend cpu)
-COMPILE_GPU := $(COMPILE) --extra gpu --python-platform x86_64-manylinux_2_28
+COMPILE := $(BIN)/uv pip compile --quiet pyproject.toml requirements/openrlhf.in --extra dev --no-emit-find-links --no-emit-index-url --custom-compile-command "make lock"
+LOCKS := cpu gpu-3.11 gpu-3.12
+# one lock each, by its name: the two of the GPU profile differ in setuptools, of which vLLM wants an older one on Python 3.12
+COMPILE_cpu := $(COMPILE) --python-version 3.11 --extra cpu --overrides requirements/cpu-overrides.txt $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend cpu)
+COMPILE_gpu := $(COMPILE) --extra gpu --overrides requirements/gpu-overrides.txt --python-platform x86_64-manylinux_2_28
+COMPILE_gpu-3.11 := $(COMPILE_gpu) --python-version 3.11
+COMPILE_gpu-3.12 := $(COMPILE_gpu) --python-version 3.12
 
-.PHONY: help setup train eval compare cluster-up cluster-down submit test test-all check docs browser bench-weights bench-teacher bench-verifier bench-eval bench-driver bench-pages bench-vocabulary tiny-models lock lock-check
+.PHONY: help setup train eval compare cluster-up cluster-down submit test test-all check docs browser bench-weights bench-teacher bench-verifier bench-eval bench-driver bench-pages bench-vocabulary tiny-models lock lock-check gpu-install-check doctor
 help:
 	@echo "make train       SCOPE on the embedded default -> runs/<name>/   (ARGS='key=value ...', NAME=, CONFIG=)"
 	@echo "make eval        the last trained model against its student; or MODEL=path [BENCH=aime24,amc23] [N=32] [DATA=folder] [OUT=folder]"
 	@echo "make compare     every algorithm with the same seeds, prompts and number of rollouts -> docs/compare.md   (SEEDS=1,2,3 STEPS=40 ALGORITHMS=scope,grpo ARGS=)"
 	@echo "make cluster-up, submit, cluster-down   three Ray nodes on this machine, and the run submitted to them"
 	@echo "make test        fast tests and one end-to-end run; make test-all: everything"
-	@echo "make check       ruff and mypy; make lock-check: both locks still resolve"
+	@echo "make check       ruff and mypy; make lock-check: the locks still resolve; make gpu-install-check: the GPU one installs and imports"
+	@echo "make doctor      what this machine has, what will be slow or fail, what to type   (CONFIG=)"
 	@echo "make docs        docs/config.md and docs/metrics.md anew from the code"
 	@echo "make bench-weights, bench-teacher, bench-verifier, bench-eval, bench-driver, bench-vocabulary   ours against the published way, one JSON line each"
 	@echo "make bench-pages what the pages cost for 1,000 steps of the last run and for 1,547 problems x 32 samples"
 	@echo "make tiny-models rebuild the embedded student, teacher and problems"
 
 setup: $(READY)
-$(READY): requirements/$(PROFILE).lock requirements/install.sh pyproject.toml
+$(READY): $(wildcard requirements/$(PROFILE)*.lock) requirements/install.sh pyproject.toml
 	@PYTHON="$(or $(PYTHON),python3)" sh requirements/install.sh $(PROFILE)
+
+doctor: $(READY)
+	@$(BIN)/scope-train doctor $(if $(filter file,$(origin CONFIG)),,--config "$(CONFIG)") $(ARGS)
 
 train: $(READY)
 	@$(BIN)/scope-train run --config "$(CONFIG)" $(NAMED) $(ARGS)
@@ -104,14 +112,17 @@ bench-vocabulary: $(READY)
 bench-verifier: $(READY)
 	@$(BIN)/python tests/bench_verifier.py
 
+# the GPU lock in a folder of its own, without CUDA and nvcc: imports, doctor, recipes; 8 GB, deleted afterwards
+gpu-install-check: $(READY)
+	@$(BIN)/python tests/check_gpu_install.py
+
 tiny-models: $(READY)
 	@$(BIN)/python examples/tiny/make.py
 
 lock: $(READY)
-	@$(COMPILE_CPU) -o requirements/cpu.lock && $(COMPILE_GPU) -o requirements/gpu.lock
+	@$(foreach l,$(LOCKS),$(COMPILE_$l) -o requirements/$l.lock && ) true
 
-# resolves both profiles again without installing them; the copy makes the present pins the preference
+# resolves every lock again without installing it; the copy makes the present pins the preference
 lock-check: $(READY)
-	@mkdir -p build && for p in cpu gpu; do cp requirements/$$p.lock build/$$p.lock; done
-	@$(COMPILE_CPU) -o build/cpu.lock && $(COMPILE_GPU) -o build/gpu.lock
-	@for p in cpu gpu; do diff -u requirements/$$p.lock build/$$p.lock && echo "$$p.lock resolves to itself"; done
+	@mkdir -p build && $(foreach l,$(LOCKS),cp requirements/$l.lock build/$l.lock && $(COMPILE_$l) -o build/$l.lock && ) true
+	@for l in $(LOCKS); do diff -u requirements/$$l.lock build/$$l.lock && echo "$$l.lock resolves to itself"; done

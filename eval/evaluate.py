@@ -19,6 +19,7 @@ from scope_openrlhf.data.templates import Keys, check_template
 from scope_openrlhf.files.fingerprint import files_fingerprint
 from scope_openrlhf.models.params import check_params
 from scope_openrlhf.platform import cpu
+from scope_openrlhf.platform.cluster import settle_platform
 from scope_openrlhf.settings.errors import ConfigError
 
 if TYPE_CHECKING:  # it imports torch, which takes seconds and prints
@@ -52,6 +53,8 @@ def evaluate(model: str, folder: Path, settings: EvalSettings, progress_to: Text
     # torch comes with it: not before the terminal is quiet
     from scope_openrlhf.models.loading import check_model
 
+    if not settings.base_url:
+        settle_platform(settings.ray_address)
     commit = getattr(check_model(model, "--model", settings.revision), "_commit_hash", None) or settings.revision
     if not settings.base_url:  # beside a server the model is a tokenizer alone
         check_params(model, "--model")

@@ -19,25 +19,21 @@ pip_setting() {
 find_links=${PIP_FIND_LINKS:-$(pip_setting find-links)}
 index=${PIP_INDEX_URL:-$(pip_setting index-url)}
 [ -z "$index" ] || export UV_DEFAULT_INDEX="$index"
-[ -z "$find_links" ] || export UV_FIND_LINKS="$(echo $find_links | tr ' ' ',')"
+# for CPUs alone: a CPU build of torch that lies there has the version that the GPU lock asks for
+[ "$profile" != cpu ] || [ -z "$find_links" ] || export UV_FIND_LINKS="$(echo $find_links | tr ' ' ',')"
 
 sync() {
     # vLLM, torch and transformers are 40 MB of Python source; compiled once here, every process of a run starts faster
     .venv/bin/uv pip sync --quiet --compile-bytecode "$@"
 }
-echo "setup: installing requirements/$profile.lock into .venv"
-if [ "$profile" = cpu ]; then
-    # the CPU build of torch lies in pip's find-links folder, or on PyTorch's own CPU index
-    sync requirements/cpu.lock 2>.venv/sync.log || sync --torch-backend cpu requirements/cpu.lock || {
-        cat .venv/sync.log >&2
-        exit 1
-    }
-else
-    # flash-attn compiles against the torch of the lock, so it comes last and without build isolation
-    grep -v '^flash-attn' requirements/gpu.lock >.venv/gpu-first.lock
-    sync .venv/gpu-first.lock
-    .venv/bin/uv pip install --quiet --no-build-isolation --no-deps "$(grep '^flash-attn' requirements/gpu.lock)"
-fi
+lock=requirements/$profile.lock
+[ "$profile" = cpu ] || lock=requirements/$profile-$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])').lock
+echo "setup: installing $lock into .venv"
+# the CPU build of torch lies in pip's find-links folder, or on PyTorch's own CPU index
+sync "$lock" 2>.venv/sync.log || { [ "$profile" = cpu ] && sync --torch-backend cpu "$lock"; } || {
+    cat .venv/sync.log >&2
+    exit 1
+}
 .venv/bin/uv pip install --quiet --no-deps --editable .
 rm -f .venv/.installed-*
 touch ".venv/.installed-$profile"

@@ -24,7 +24,7 @@ import ray
 from bench_weights import resident
 from openrlhf.utils.agent import SingleTurnAgentExecutor
 
-from scope_openrlhf.host import cpu as host_cpu
+from scope_openrlhf.host import machine
 from scope_openrlhf.platform import cpu
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.resolved import RUN_VARIABLE, Run
@@ -53,7 +53,7 @@ class AgentExecutor(SingleTurnAgentExecutor):
 def start_ray(**kwargs) -> None:
     env = cpu.environment() | ZERO_COPY | {"PYTHONPATH": str(Path(__file__).parent.absolute()), RUN_VARIABLE: "bench"}
     os.environ |= env  # the driver of a run is itself a worker
-    hook = {"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.host.cpu.install_openrlhf"}
+    hook = {"env_vars": env, "worker_process_setup_hook": "scope_openrlhf.host.machine.install"}
     ray.init(include_dashboard=False, log_to_driver=False, runtime_env=hook, **kwargs)
 
 
@@ -64,7 +64,7 @@ def plain(folder: Path) -> dict[str, list[float]]:
     for name, key in (("config.json", "max_position_embeddings"), ("tokenizer_config.json", "model_max_length")):
         (model / name).write_text(json.dumps(json.loads((model / name).read_text()) | {key: 2 * TOKENS}))
     os.environ["OMP_NUM_THREADS"] = "2"  # its stages take turns, so each may have both cores
-    host_cpu.install_openrlhf()
+    machine.install()
     start_ray(num_cpus=4, num_gpus=2, object_store_memory=2**30)
     rollouts = min(SIZES)
     flags = {
@@ -171,7 +171,7 @@ def response(rng, order: int) -> dict:
 
 def driver(rollouts: int, repeats: int, folder: Path) -> dict:
     """Seconds of each step by part, MiB through the object store, and MiB of this process at the peak."""
-    host_cpu.install_openrlhf()
+    machine.install()
     import numpy as np
     import torch
     import transformers

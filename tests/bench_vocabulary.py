@@ -28,9 +28,9 @@ def ours(x, weight, ids, topk) -> Reading:
 
 
 def plain(x, weight, ids, topk) -> Reading:
-    from scope_openrlhf.host import cpu
+    from scope_openrlhf.host import machine
 
-    cpu.install_openrlhf()
+    machine.install()
     from openrlhf.models.utils import compute_entropy, log_probs_from_logits
 
     logits = (x @ weight.T).to(torch.float32).div_(TEMPERATURE)

@@ -32,16 +32,21 @@ def test_the_shipped_problems_are_what_the_script_makes_byte_for_byte(make):
 def test_no_problem_is_there_twice_and_every_answer_is_a_whole_number_that_the_grader_takes():
     train, heldout = (whole_rows(FOLDER / f"{name}.jsonl") for name in ("train", "heldout"))
     rows = train + heldout
-    assert (
-        (len(train), len(heldout))
-        == (400, 100)
-        == (len({r["problem"] for r in train}), len({r["id"] for r in heldout}))
-    )
-    assert len({row["problem"] for row in rows}) == 500
+    assert (len(train), len(heldout)) == (400, 100) == (len({r["id"] for r in train}), len({r["id"] for r in heldout}))
+    assert len({row["problem"][-1]["content"] for row in rows}) == 500
     assert all(
         int(row["answer"]) > 0 and verify(row["answer"], f"So \\boxed{{{row['answer']}}}.").right for row in rows
     )
     assert {row["stratum"] for row in heldout} == {"one step", "two steps"}
+
+
+def test_the_turns_before_a_problem_are_solved_as_the_grader_wants_it(make):
+    for row in whole_rows(FOLDER / "heldout.jsonl"):
+        *solved, asked = row["problem"]
+        assert [turn["role"] for turn in (*solved, asked)] == ["user", "assistant"] * 3 + ["user"]
+        assert [
+            verify(gold, turn["content"]).right for gold, turn in zip(["7", "18", "4"], solved[1::2], strict=True)
+        ] == [True] * 3
 
 
 def test_each_template_is_solved_right_for_numbers_that_one_can_check_by_hand(make):

@@ -3,6 +3,8 @@
     .venv/bin/python examples/words/make.py      # writes train.jsonl and heldout.jsonl beside this file
 
 Seeded: the same files each time. Answers are whole numbers. No two problems are the same, within a file or across both.
+Each is the last turn of a chat whose first turns are solved: a model of 135M params copies a form that it is shown,
+and seldom follows one that it is only told.
 """
 
 import json
@@ -14,6 +16,13 @@ from pathlib import Path
 HERE = Path(__file__).parent
 WHO = ("Ada", "Ben", "Carla", "David", "Emma", "Farid", "Grace", "Hugo", "Ines", "Jonas", "Lea", "Mei", "Noor", "Omar")
 WHAT = ("stickers", "marbles", "shells", "coins", "cards", "pencils", "beads", "buttons", "stamps", "apples")
+
+SOLVED = (
+    ("Mia has 4 pens and buys 3 more. How many pens does Mia have now?", "4 + 3 = 7. The answer is \\boxed{7}."),
+    ("There are 3 plates with 6 cookies each. How many cookies are there?", "3 * 6 = 18. The answer is \\boxed{18}."),
+    ("Tom has 9 balloons and 5 of them burst. How many balloons are left?", "9 - 5 = 4. The answer is \\boxed{4}."),
+)
+"""Turns before each problem."""
 
 
 @dataclass(frozen=True)
@@ -29,54 +38,59 @@ class Template:
 
 
 TEMPLATES = (
-    Template(1, 40, "{who} has {a} {what} and finds {b} more. How many {what} does {who} have now?",
+    Template(1, 9, "{who} has {a} {what} and finds {b} more. How many {what} does {who} have now?",
              lambda a, b, c: a + b),
-    Template(1, 40, "There are {a} {what} in one box and {b} {what} in another. How many {what} are there in all?",
+    Template(1, 9, "There are {a} {what} in one box and {b} {what} in another. How many {what} are there in all?",
              lambda a, b, c: a + b),
-    Template(1, 40, "{who} had {sum} {what} and gave {b} of them to {friend}. How many {what} does {who} have left?",
+    Template(1, 9, "{who} had {sum} {what} and gave {b} of them to {friend}. How many {what} does {who} have left?",
              lambda a, b, c: a),
-    Template(1, 40, "{who} has {sum} {what}. {friend} has {b} fewer. How many {what} does {friend} have?",
+    Template(1, 9, "{who} has {sum} {what}. {friend} has {b} fewer. How many {what} does {friend} have?",
              lambda a, b, c: a),
-    Template(1, 40, "{who} wants {sum} {what} and has {a} so far. How many more {what} does {who} need?",
+    Template(1, 9, "{who} wants {sum} {what} and has {a} so far. How many more {what} does {who} need?",
              lambda a, b, c: b),
-    Template(1, 12, "{who} fills {a} bags with {b} {what} each. How many {what} is that altogether?",
+    Template(1, 9, "{who} fills {a} bags with {b} {what} each. How many {what} is that altogether?",
              lambda a, b, c: a * b),
-    Template(1, 12, "A notebook costs {a} dollars. How many dollars do {b} notebooks cost?",
+    Template(1, 9, "A notebook costs {a} dollars. How many dollars do {b} notebooks cost?",
              lambda a, b, c: a * b),
-    Template(1, 12, "{who} shares {product} {what} equally among {b} children. How many {what} does each child get?",
+    Template(1, 9, "{who} shares {product} {what} equally among {b} children. How many {what} does each child get?",
              lambda a, b, c: a),
-    Template(1, 12, "{product} chairs stand in rows of {a}. How many rows are there?",
+    Template(1, 9, "{product} chairs stand in rows of {a}. How many rows are there?",
              lambda a, b, c: b),
-    Template(2, 20, "{who} has {a} {what}. {friend} has {b} more than {who}. How many {what} do they have together?",
+    Template(2, 6, "{who} has {a} {what}. {friend} has {b} more than {who}. How many {what} do they have together?",
              lambda a, b, c: a + a + b),
-    Template(2, 30, "A bus has {sum} passengers. At the next stop {b} get off and {c} get on. How many passengers are "
+    Template(2, 6, "A bus has {sum} passengers. At the next stop {b} get off and {c} get on. How many passengers are "
              "on the bus now?", lambda a, b, c: a + c),
-    Template(2, 12, "{who} buys {a} packs of {b} {what} and already had {c} {what}. How many {what} does {who} have "
+    Template(2, 6, "{who} buys {a} packs of {b} {what} and already had {c} {what}. How many {what} does {who} have "
              "now?", lambda a, b, c: a * b + c),
-    Template(2, 12, "{who} reads {a} pages every day for {b} days and then {c} pages more. How many pages has {who} "
+    Template(2, 6, "{who} reads {a} pages every day for {b} days and then {c} pages more. How many pages has {who} "
              "read?", lambda a, b, c: a * b + c),
-    Template(2, 12, "Tickets cost {a} dollars for a child and {b} dollars for an adult. How many dollars do {c} "
+    Template(2, 6, "Tickets cost {a} dollars for a child and {b} dollars for an adult. How many dollars do {c} "
              "children and one adult pay?", lambda a, b, c: a * c + b),
-    Template(2, 10, "{who} picks {product} {what}, puts them equally into {b} baskets and adds {c} to each. How many "
+    Template(2, 6, "{who} picks {product} {what}, puts them equally into {b} baskets and adds {c} to each. How many "
              "{what} are in each basket?", lambda a, b, c: a + c),
-    Template(2, 20, "{who} picks {a} {what} on Monday and twice as many on Tuesday. How many {what} is that in the two "
+    Template(2, 6, "{who} picks {a} {what} on Monday and twice as many on Tuesday. How many {what} is that in the two "
              "days?", lambda a, b, c: 3 * a),
-    Template(2, 20, "{who} had {sum} dollars, spent {b} dollars on a book and earned {c} dollars by washing a car. How "
+    Template(2, 6, "{who} had {sum} dollars, spent {b} dollars on a book and earned {c} dollars by washing a car. How "
              "many dollars does {who} have now?", lambda a, b, c: a + c),
-    Template(2, 15, "A shop sold {a} cakes in the morning, {b} at noon and {c} in the evening. How many cakes did it "
+    Template(2, 6, "A shop sold {a} cakes in the morning, {b} at noon and {c} in the evening. How many cakes did it "
              "sell?", lambda a, b, c: a + b + c),
 )  # fmt: skip
 
 
-def draw_problem(rng: random.Random) -> dict:
-    """A row without its id. Example: {"problem": "A notebook costs 3 ...", "answer": "12", "stratum": "one step"}."""
+def draw_problem(rng: random.Random) -> tuple[str, str, str]:
+    """A problem's text, answer and stratum. Example: ("A notebook costs 3 ...", "12", "one step")."""
     template = rng.choice(TEMPLATES)
     a, b, c = (rng.randint(2, template.most) for _ in range(3))
     who, friend = rng.sample(WHO, 2)
     names = {"who": who, "friend": friend, "what": rng.choice(WHAT)}
     text = template.text.format(**names, a=a, b=b, c=c, sum=a + b, product=a * b)
-    stratum = "one step" if template.steps == 1 else "two steps"
-    return {"problem": text, "answer": str(template.answer(a, b, c)), "stratum": stratum}
+    return text, str(template.answer(a, b, c)), "one step" if template.steps == 1 else "two steps"
+
+
+def as_chat(text: str) -> list[dict[str, str]]:
+    """The messages of a problem, solved ones before it."""
+    turns = [turn for solved in SOLVED for turn in zip(("user", "assistant"), solved, strict=True)]
+    return [{"role": role, "content": content} for role, content in (*turns, ("user", text))]
 
 
 def make_problems(seed: int, **sizes: int) -> dict[str, list[dict]]:
@@ -86,10 +100,11 @@ def make_problems(seed: int, **sizes: int) -> dict[str, list[dict]]:
     for name, size in sizes.items():
         rows: list[dict] = []
         while len(rows) < size:
-            row = draw_problem(rng)
-            if row["problem"] not in seen:
-                seen.add(row["problem"])
-                rows.append({"id": f"{name}-{len(rows)}"} | row)
+            text, answer, stratum = draw_problem(rng)
+            if text not in seen:
+                seen.add(text)
+                row = {"id": f"{name}-{len(rows)}", "problem": as_chat(text), "answer": answer, "stratum": stratum}
+                rows.append(row)
         files[name] = rows
     return files
 

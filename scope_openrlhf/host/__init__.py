@@ -21,14 +21,14 @@ actor of ActorPPOTrainer                 shown with plain params while it sends 
 labels, Experience.info                  what rides along in them                             luggage
 --train.agent_func_path                  OpenRLHF's own door                                  rollout.AgentExecutor
 CUDA's names in OpenRLHF and DeepSpeed   exchanged where there is no CUDA                     cpu
+Actor.__init__, get_train_ds_config      attention without flash-attn, Adam without a compiler machine
 """
 
 from importlib.metadata import version
 
 from scope_openrlhf.platform.cpu import install
 from scope_openrlhf.settings.errors import ConfigError
-
-PINNED_OPENRLHF = "0.11.2"
+from scope_openrlhf.settings.pins import INSTALL_OPENRLHF, PINNED_OPENRLHF
 
 
 def assert_pinned() -> None:
@@ -36,7 +36,8 @@ def assert_pinned() -> None:
     found = version("openrlhf")
     if found != PINNED_OPENRLHF:
         raise ConfigError(
-            f"this plugin is written against openrlhf {PINNED_OPENRLHF}, {found} is installed; run make setup"
+            f"this plugin is written against openrlhf {PINNED_OPENRLHF}, {found} is installed; run make setup, or "
+            f"{INSTALL_OPENRLHF}"
         )
 
 

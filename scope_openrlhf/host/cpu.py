@@ -1,6 +1,6 @@
 """The names in OpenRLHF and DeepSpeed that ask for CUDA, exchanged where there is none.
 
-One of the three files that know of CPUs, see platform/cpu.py.
+One of the two files that know of CPUs, see platform/cpu.py.
 """
 
 import functools
@@ -85,7 +85,6 @@ def install_openrlhf() -> None:
     _installed = True
     cpu.install()
     # seconds, which the driver need not wait for: it imports this file for `adjust`
-    from openrlhf.models import Actor
     from openrlhf.trainer.ppo_utils.replay_buffer import NaiveReplayBuffer
     from openrlhf.trainer.ray import ppo_actor
     from openrlhf.utils import utils as openrlhf_utils
@@ -94,7 +93,6 @@ def install_openrlhf() -> None:
     # weight sync: OpenRLHF builds an NCCL communicator between rank 0 of the trainer and the engines
     ppo_actor.stateless_init_process_group = cpu.GlooGroup
     _build_buffers_on_the_cpu(NaiveReplayBuffer)
-    _attend_without_flash(Actor)
     _train_in_float32(strategy, openrlhf_utils)
     # DeepSpeed compiles an op for its inference on several CPU ranks, which nothing here uses: a minute at a first
     # start, and a compile that is killed leaves a lock on which every later run would wait for ever
@@ -121,18 +119,6 @@ def _build_buffers_on_the_cpu(buffer: Any) -> None:
     buffer.__init__ = init
 
 
-def _attend_without_flash(actor: Any) -> None:
-    """OpenRLHF turns flash attention on for packed samples; transformers masks packed rows under sdpa too."""
-    original = actor.__init__
-
-    @functools.wraps(original)
-    def init(self, *args, attn_implementation="sdpa", **kwargs):
-        sdpa = "sdpa" if "flash" in attn_implementation else attn_implementation
-        original(self, *args, attn_implementation=sdpa, **kwargs)
-
-    actor.__init__ = init
-
-
 def _train_in_float32(strategy: Any, openrlhf_utils: Any) -> None:
     """OpenRLHF knows only bf16 and fp16, which a CPU emulates; see `cpu.install_vllm`."""
     import torch  # as above
@@ -156,9 +142,6 @@ def _on_cpu(get_ds_config):
     def config_on_cpu(*args, **kwargs):
         config = get_ds_config(*args, **kwargs)
         config["bf16"]["enabled"] = config["fp16"]["enabled"] = False
-        # DeepSpeed would compile its own Adam with a C++ compiler at start-up; torch's AdamW computes the same update
-        if config.get("optimizer", {}).get("type") == "AdamW":
-            config["optimizer"]["params"]["torch_adam"] = True
         return config
 
     return config_on_cpu

@@ -11,7 +11,7 @@ from openrlhf.trainer.ray.ppo_actor import PolicyModelActor
 from peft import PeftModel
 
 from scope_openrlhf.files import checkpoint
-from scope_openrlhf.host import cpu
+from scope_openrlhf.host import machine
 from scope_openrlhf.host.actor import ScopeActor
 from scope_openrlhf.host.lora import merged_params
 from scope_openrlhf.host.schedule import set_learning_rate
@@ -29,7 +29,7 @@ class ScopePolicyActor(PolicyModelActor.__ray_metadata__.modified_class):
     """
 
     def init_model_from_pretrained(self, *args, **kwargs):
-        cpu.install_openrlhf()
+        machine.install()
         if not (run := Run.of_this_worker().run_dir).joinpath("prompts.jsonl").exists():
             raise RuntimeError(
                 f"{run} is not there on the student's node {ray.util.get_node_ip_address()}; set runs to a folder that "

@@ -11,7 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from scope_openrlhf import algorithms
 from scope_openrlhf.equations.health import path_health
 from scope_openrlhf.files.stage import Stage
-from scope_openrlhf.host import cpu, luggage, step_metrics
+from scope_openrlhf.host import luggage, machine, step_metrics
 from scope_openrlhf.host.experience import ScopeExperienceMaker
 from scope_openrlhf.host.gather import joined
 from scope_openrlhf.host.journal import StepLog
@@ -158,7 +158,7 @@ class ScopeGenerateActor(GenerateSamplesActor.__ray_metadata__.modified_class):
     """The generating half of an asynchronous run."""
 
     def __init__(self, pretrain, strategy, vllm_engines, **kwargs):
-        cpu.install_openrlhf()
+        machine.install()
         super().__init__(pretrain, strategy, vllm_engines, **kwargs)
         self.prompts_dataloader, self.samples_generator = rollout_source(self, strategy, vllm_engines)
 
@@ -176,7 +176,7 @@ class ScopeAsyncTrainer(PPOTrainerAsync.__ray_metadata__.modified_class):
 
 def prepare_worker() -> None:
     """Make this process ready to build a trainer."""
-    cpu.install_openrlhf()
+    machine.install()
     transformers.set_seed(Run.of_this_worker().seed)
 
 

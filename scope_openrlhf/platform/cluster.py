@@ -8,11 +8,44 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import psutil
 
 from scope_openrlhf.platform import cpu, loopback
+
+
+def settle_platform(address: str) -> None:
+    """Decide for this process and all workers whether they have CUDA, before anything asks `cpu.active`.
+
+    A Ray that is started here has this machine's GPUs. One that is joined has its own, and this may be a login node or
+    a head without any: then Ray's nodes decide. Where no Ray answers nothing is decided; the command will find out.
+    """
+    if address == "local" or address.startswith("ray://") or "SCOPE_CPU" in os.environ:
+        return
+    import ray  # a second of start-up, also of commands that never come here
+
+    joined = ray.is_initialized()
+    try:
+        if not joined:
+            join_or_start(address, gpus=0, cpus=0, object_store_mib=0)
+    except ConnectionError:
+        return
+    real = has_real_gpus(ray.nodes())
+    if not joined:
+        ray.shutdown()
+    if real is not None:
+        os.environ["SCOPE_CPU"] = "0" if real else "1"
+
+
+def has_real_gpus(nodes: Iterable[dict[str, Any]]) -> bool | None:
+    """Whether the GPUs of these nodes, as `ray.nodes` tells them, are more than numbers; None where there are none.
+
+    Ray names the kind of a GPU that it has seen (accelerator_type:H100), also where `--num-gpus` gives their number.
+    """
+    gpus = [node["Resources"] for node in nodes if node["Alive"] and node["Resources"].get("GPU")]
+    return any(name.startswith("accelerator_type:") for found in gpus for name in found) if gpus else None
 
 
 def join_or_start(

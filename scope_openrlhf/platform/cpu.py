@@ -2,17 +2,16 @@
 
 OpenRLHF 0.11.2 and what it stands on name CUDA in a few places and never ask whether it is there. Where CUDA is absent
 these places are substituted, each with a real implementation on the CPU; where it is present `active()` is False and
-nothing is touched. Three files know of CPUs, and nothing else does:
+nothing is touched. Two files know of CPUs, and nothing else does:
 
-    platform/cpu.py         this one
-    platform/flash_attn.py  stand-ins for a package that needs CUDA
-    host/cpu.py             OpenRLHF's and DeepSpeed's own names
+    platform/cpu.py  this one
+    host/cpu.py      OpenRLHF's and DeepSpeed's own names
 
 Three doors lead here, one for each kind of process:
 
-    cpu.install()                the driver, and every Ray worker by `worker_process_setup_hook`, before other imports
-    host.cpu.install_openrlhf()  the processes that train, once OpenRLHF's modules may be imported
-    cpu.install_vllm()           all that build or run a vLLM engine, engine cores included, by vllm_plugin.py
+    cpu.install()           the driver, and every Ray worker by `worker_process_setup_hook`, before other imports
+    host.machine.install()  the processes that train, once OpenRLHF's modules may be imported
+    cpu.install_vllm()      all that build or run a vLLM engine, engine cores included, by vllm_plugin.py
 """
 
 import functools
@@ -20,7 +19,7 @@ import os
 from datetime import timedelta
 from typing import Any
 
-from scope_openrlhf.platform import loopback
+from scope_openrlhf.platform import flash_attn, loopback
 
 # torch and vLLM take seconds to import, also for commands that need neither: so they are imported inside the functions
 
@@ -55,7 +54,8 @@ def environment(threads: int = 1, sequences: int = 0) -> dict[str, str]:
     see `kv_cache_bytes`; 0: as many as vLLM takes.
     """
     if not active():
-        return {"SCOPE_CPU": "0"}
+        # vLLM's sampler for top_p of requests without a seed, which would be compiled by nvcc; ours have seeds
+        return {"SCOPE_CPU": "0", "VLLM_USE_FLASHINFER_SAMPLER": os.environ.get("VLLM_USE_FLASHINFER_SAMPLER", "0")}
     return {
         "SCOPE_CPU": "1",
         SEQUENCES: os.environ.get(SEQUENCES, str(sequences)),
@@ -72,12 +72,13 @@ def environment(threads: int = 1, sequences: int = 0) -> dict[str, str]:
 
 
 def install() -> None:
-    """Substitute torch's CUDA calls and flash_attn in this process, and see to its sockets. Idempotent.
+    """Substitute torch's CUDA calls in this process, see to its sockets and to what it lacks of flash_attn. Idempotent.
 
-    Where CUDA is present only the sockets are seen to.
+    Where CUDA is present its calls are left alone.
     """
     global _installed
     loopback.install()
+    flash_attn.install()
     if _installed or not active():
         return
     _installed = True
@@ -88,8 +89,6 @@ def install() -> None:
 
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
-
-    from scope_openrlhf.platform import flash_attn  # it imports torch
 
     # OpenRLHF moves tensors to torch.cuda.current_device() and synchronises around collectives
     torch.cuda.current_device = lambda: torch.device("cpu")
@@ -105,7 +104,6 @@ def install() -> None:
         return original_mesh("cpu" if device_type == "cuda" else device_type, *args, **kwargs)
 
     device_mesh.init_device_mesh = init_device_mesh
-    flash_attn.install()
 
 
 def install_vllm() -> None:

@@ -1,64 +1,59 @@
-"""The functions of flash_attn that OpenRLHF imports, for machines where that package cannot be built: without CUDA.
+"""Stand-ins for flash_attn, a CUDA source build of hours, where it is missing.
 
-openrlhf.models.ring_attn_utils imports them at module level; with these, sample packing works on a CPU too. One of the
-three files that know of CPUs, see cpu.py.
+openrlhf.models.ring_attn_utils imports it at module level. It finds the functions of padding.py, and only while it is
+imported: transformers and vLLM look for the package too, and would take the stand-ins for kernels.
 """
 
+import importlib.abc
 import importlib.machinery
+import importlib.util
 import sys
 import types
-from typing import Any
 
-import einops
-import torch
-from torch.distributed.nn.functional import all_gather as differentiable_all_gather
+IMPORTER = "openrlhf.models.ring_attn_utils"
+NAMES = ("flash_attn", "flash_attn.bert_padding", "flash_attn.utils", "flash_attn.utils.distributed")
+"""The modules that it imports, and their packages."""
+
+
+def missing() -> bool:
+    """Whether flash_attn is not installed."""
+    return importlib.util.find_spec("flash_attn") is None
 
 
 def install() -> None:
-    """Put the functions below where an import of flash_attn finds them."""
-    _module("flash_attn")
-    _module(
-        "flash_attn.bert_padding",
-        index_first_axis=index_first_axis,
-        pad_input=pad_input,
-        unpad_input=unpad_input,
-        rearrange=einops.rearrange,
-    )
-    _module("flash_attn.utils")
-    _module("flash_attn.utils.distributed", all_gather=all_gather)
+    """Have OpenRLHF find the stand-ins from now on, where flash_attn is missing. Idempotent."""
+    if missing() and not any(isinstance(finder, Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, Finder())
 
 
-def _module(name: str, **members: Any) -> None:
-    stub = types.ModuleType(name)
-    stub.__spec__ = importlib.machinery.ModuleSpec(name, None)  # transformers asks importlib for it
-    stub.__dict__.update(members)
-    sys.modules[name] = stub
+class Finder(importlib.abc.MetaPathFinder):
+    """Finds the one module of OpenRLHF, as Python would, and gives it a loader that shows it the stand-ins."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != IMPORTER:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        if spec and spec.origin:
+            spec.loader = Loader(name, spec.origin)
+        return spec
 
 
-def index_first_axis(x, indices):
-    """Rows of x (rows, ...) named by indices: (len(indices), ...)."""
-    return x[indices]
+class Loader(importlib.machinery.SourceFileLoader):
+    """Runs a module while the stand-ins are where an import of flash_attn looks."""
 
+    def exec_module(self, module: types.ModuleType) -> None:
+        from scope_openrlhf.platform import padding  # torch: seconds, in a process that comes this far
 
-def unpad_input(hidden_states, attention_mask):
-    """The unmasked rows of a padded batch.
-
-    hidden_states: (batch, seq, ...). attention_mask: (batch, seq). Returns the rows (total, ...), their flat indices
-    (total,), where each sequence begins and the last one ends (batch + 1,), the longest length, all lengths (batch,).
-    """
-    lengths = attention_mask.sum(dim=-1, dtype=torch.int32)
-    indices = torch.nonzero(attention_mask.flatten(), as_tuple=False).flatten()
-    cu_seqlens = torch.nn.functional.pad(torch.cumsum(lengths, dim=0, dtype=torch.int32), (1, 0))
-    rows = hidden_states.reshape(-1, *hidden_states.shape[2:])[indices]
-    return rows, indices, cu_seqlens, int(lengths.max()), lengths
-
-
-def pad_input(hidden_states, indices, batch, seqlen):
-    """The inverse of unpad_input: (total, ...) -> (batch, seqlen, ...), zeros where the mask was 0. Differentiable."""
-    output = hidden_states.new_zeros(batch * seqlen, *hidden_states.shape[1:])
-    return output.index_copy(0, indices, hidden_states).reshape(batch, seqlen, *hidden_states.shape[1:])
-
-
-def all_gather(tensor, group):
-    """The tensors of all ranks of a group, one after the other along the first axis. Differentiable."""
-    return torch.cat(differentiable_all_gather(tensor.contiguous(), group=group), dim=0)
+        sys.modules.update({name: types.ModuleType(name) for name in NAMES})
+        sys.modules["flash_attn.bert_padding"].__dict__.update(
+            index_first_axis=padding.index_first_axis,
+            pad_input=padding.pad_input,
+            unpad_input=padding.unpad_input,
+            rearrange=padding.rearrange,
+        )
+        sys.modules["flash_attn.utils.distributed"].__dict__["all_gather"] = padding.all_gather
+        try:
+            super().exec_module(module)
+        finally:
+            for name in NAMES:
+                del sys.modules[name]

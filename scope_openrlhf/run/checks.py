@@ -162,10 +162,15 @@ def check_modes(args: SimpleNamespace) -> None:
         )
 
 
-def check_placement(teachers: dict[str, TeacherConfig], args: SimpleNamespace) -> None:
-    """Raise ConfigError if what the teachers want of their engines does not go with the run's own flags."""
+def check_placement(teachers: dict[str, TeacherConfig], args: SimpleNamespace, dry: bool = False) -> None:
+    """Raise ConfigError if what the teachers want of their engines does not go with the run's own flags.
+
+    dry: nothing starts here, so whether this machine has GPUs does not matter.
+    """
     for name, config in teachers.items():
         _check_placement(config, section_of(name), args)
+        if config.sleep and cpu.active() and not dry:
+            raise ConfigError(f"{section_of(name)}.sleep frees the memory of a GPU, and there is none; leave it out")
     gpus = args.actor.num_nodes * args.actor.num_gpus_per_node
     colocated = sum(t.replicas for t in teachers.values() if t.placement == "colocate" and t.started_here)
     if colocated > 3 * gpus:  # a fifth of a GPU each, as the policy and the rollout engine there
@@ -185,8 +190,6 @@ def _check_placement(config: TeacherConfig, key: str, args: SimpleNamespace) -> 
             f"{key}.placement=colocate needs openrlhf.train.colocate_all=true (and no async); set it, or "
             f"{key}.placement=pack"
         )
-    if config.sleep and cpu.active():
-        raise ConfigError(f"{key}.sleep frees the memory of a GPU, and there is none; leave it out")
     if 0 < config.max_model_len <= args.data.max_len:
         raise ConfigError(
             f"{key}.max_model_len {config.max_model_len} is too short: openrlhf.data.max_len {args.data.max_len} and "

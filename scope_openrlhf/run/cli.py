@@ -60,6 +60,7 @@ def run(config: Config, options: argparse.Namespace) -> None:
     print(f"scope-train {config.name}: {config.algorithm['name']} -> {config.run_dir}/", flush=True)
     with quiet(config.run_dir / "logs" / "driver.log") as (out, _), alone(config.run_dir):
         require_installed(config.track.to)
+        look_for_gpus(config)
         from scope_openrlhf.run.plan import make_plan  # seconds, see above
 
         check_origin(config)
@@ -68,6 +69,13 @@ def run(config: Config, options: argparse.Namespace) -> None:
         from scope_openrlhf.run.train import train  # and more of them, which a config that cannot work does not take
 
         train(config, made, out, began)
+
+
+def look_for_gpus(config: Config) -> None:
+    """Decide whether the run has CUDA, before the training stack is imported: its imports ask for that."""
+    from scope_openrlhf.platform import cluster  # brings psutil, of the training stack
+
+    cluster.settle_platform(config.ray.address)
 
 
 def plan(config: Config, options: argparse.Namespace) -> None:
@@ -81,6 +89,7 @@ def plan(config: Config, options: argparse.Namespace) -> None:
 def probe(config: Config, options: argparse.Namespace) -> None:
     """Start the teachers alone and check them."""
     with quiet(config.run_dir / "logs" / "driver.log") as (out, _):
+        look_for_gpus(config)
         from scope_openrlhf.run import teachers  # seconds, see above
 
         teachers.probe(config, out)
@@ -89,6 +98,7 @@ def probe(config: Config, options: argparse.Namespace) -> None:
 def traces(config: Config, options: argparse.Namespace) -> None:
     """Have the teacher solve the problems that come without a solution."""
     with quiet(config.run_dir / "logs" / "driver.log") as (out, _), alone(config.run_dir):
+        look_for_gpus(config)
         from scope_openrlhf.run.traces import write_traces  # seconds, see above
 
         write_traces(config, options.out, options.tries, out)
@@ -126,8 +136,17 @@ def data(options: argparse.Namespace) -> None:
         data_command.show_data(options, out, err)
 
 
+def look(options: argparse.Namespace) -> None:
+    """Say what this machine has, and what would be slow or fail."""
+    from scope_openrlhf.run.doctor import doctor  # where the terminal is quiet it imports the training stack
+
+    if options.overrides and not options.config:
+        raise ConfigError("key=value is about the config of --config; name one")
+    doctor(Config.load(options.config, options.overrides) if options.config else None)
+
+
 COMMANDS = {"run": run, "plan": plan, "probe": probe, "traces": traces}
-WITHOUT_A_CONFIG = {"init": init, "data": data, "config": explain, **shelf.COMMANDS}
+WITHOUT_A_CONFIG = {"init": init, "data": data, "config": explain, "doctor": look, **shelf.COMMANDS}
 """Commands that need no config, or make one."""
 
 
@@ -186,6 +205,7 @@ def command_line() -> CommandLine:
     add_init(line)
     add_data(line)
     add_config(line)
+    add_doctor(line)
     shelf.add_to(line)
     return line
 
@@ -239,6 +259,19 @@ def add_config(line: CommandLine) -> None:
     command.add_argument("--schema", action="store_true", help="print the JSON schema that editors complete from")
     what = "sections (teacher), keys (data.path), algorithms (algorithm.cepo), flags (actor.adam.lr); default: all"
     command.add_argument("names", nargs="*", metavar="NAME|key=value", help=what)
+
+
+def add_doctor(line: CommandLine) -> None:
+    """The command that looks at the machine."""
+    command = line.add(
+        "doctor",
+        "Say what this machine has: GPUs, driver, compiler, memory, disk, Ray, hub; what will be slow or fail; what to "
+        "type. Exit code 1: a run cannot start.",
+        "scope-train doctor --config examples/cpu_tiny.yaml",
+        "gpu.md",
+    )
+    command.add_argument("--config", metavar="FILE", help="YAML file; also check what this config asks")
+    command.add_argument("overrides", nargs="*", metavar="key=value", help="for instance openrlhf.ds.zero_stage=3")
 
 
 def spelled_out(argv: list[str]) -> list[str]:

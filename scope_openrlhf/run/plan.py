@@ -79,7 +79,7 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
     from scope_openrlhf.host.flags import resolve_args  # brings OpenRLHF: seconds that an error above need not wait for
 
     args = resolve_args(placed)
-    check_flags(algorithm, written, prompts, models, args)
+    check_flags(algorithm, written, prompts, models, args, dry)
     teachers = settle(placed, algorithm, models, args)
     teachers = make_room(algorithm, teachers, prompts, models, placed.student, args)
     asked = list(zip(problems, prompts.texts, strict=True))
@@ -125,6 +125,7 @@ def check_flags(
     prompts: Prompts,
     models: Models,
     args: SimpleNamespace,
+    dry: bool,
 ) -> None:
     """Raise ConfigError for flags of OpenRLHF that do not go together, or not with the rest of the config."""
     if algorithm.asks.top_k and (args.ds.ring_attn_size > 1 or args.ds.tensor_parallel_size > 1):
@@ -133,7 +134,7 @@ def check_flags(
             "cut; set both to 1"
         )
     checks.check_modes(args)
-    checks.check_placement(teachers, args)
+    checks.check_placement(teachers, args, dry)
     checks.check_batches(args)
     checks.check_lengths(args, prompts, models.configs)
 

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+from scope_openrlhf.settings.pins import INSTALL_TRAINING
+
 
 class ConfigError(ValueError):
     """A setting that cannot work. The message names the key and says what to do."""
@@ -32,4 +34,4 @@ def rows_named(faults: dict[int, str], most: int = 5) -> str:
 
 def not_installed(error: ModuleNotFoundError) -> str:
     """What to do where a command needs more than the wheel alone brings."""
-    return f"{error.name} is not installed; run make setup (or, on a GPU machine, pip install 'scope-openrlhf[gpu]')"
+    return f"{error.name} is not installed; run {INSTALL_TRAINING}"

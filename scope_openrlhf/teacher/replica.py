@@ -24,11 +24,17 @@ class EngineTemperature:
     """
 
     model_runner: Any
-    """Of the vLLM worker that this class is mixed into."""
+    parallel_config: Any
+    """Of the vLLM worker that this class is mixed into, both."""
 
     def set_temperature(self, temperature: float | str) -> dict[str, float]:
-        """Set it for all logits from now on. Returns what `get_temperature` does."""
+        """Set it for all logits from now on. Returns what `get_temperature` does.
+
+        Raises ValueError where vLLM computes logits in a way that passes it by.
+        """
         temperature = float(temperature)  # over HTTP it comes as text
+        if self.parallel_config.enable_batch_sharded_sampling:
+            raise ValueError("start the server without --enable-batch-sharded-sampling: its logits have no temperature")
         model = self.model_runner.get_model()
         original = type(model).compute_logits
 
@@ -74,6 +80,7 @@ class TeacherReplica:
                 max_logprobs=-1,  # top-k scores may be of any width
                 # the logits of prompts are not in vLLM's memory profile (vllm#38830)
                 max_num_batched_tokens=teacher.max_num_batched_tokens,
+                enable_batch_sharded_sampling=False,  # its logits pass the temperature by
                 worker_extension_cls=EXTENSION,
             )
         )

@@ -10,11 +10,11 @@ import os
 import sys
 
 from scope_openrlhf.equations import health
-from scope_openrlhf.host import cpu, flags
+from scope_openrlhf.host import flags, machine
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.resolved import RUN_VARIABLE, Run
 
-cpu.install_openrlhf()
+machine.install()
 import deepspeed  # noqa: E402
 import openrlhf.trainer.ray.ppo_actor as ppo_actor  # noqa: E402
 import torch  # noqa: E402

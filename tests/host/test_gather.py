@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import torch
 
-from scope_openrlhf.host import cpu
+from scope_openrlhf.host import machine
 
-cpu.install_openrlhf()
+machine.install()
 
 from openrlhf.trainer.ppo_utils.experience import Experience  # noqa: E402
 from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator  # noqa: E402

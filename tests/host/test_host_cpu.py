@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from scope_openrlhf.host import cpu as host_cpu
+from scope_openrlhf.host import machine
 from scope_openrlhf.platform import cpu
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="the CPU platform is inactive where there is CUDA")
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="the CPU platf
 
 @pytest.fixture(scope="module", autouse=True)
 def installed():
-    host_cpu.install_openrlhf()
+    machine.install()
 
 
 def test_the_device_mesh_that_openrlhf_asks_for_on_cuda_is_built_on_the_cpu(tmp_path):
@@ -30,20 +30,6 @@ def test_the_device_mesh_that_openrlhf_asks_for_on_cuda_is_built_on_the_cpu(tmp_
         assert mesh.device_type == "cpu" and mesh["dp"].size() == 1
     finally:
         dist.destroy_process_group()
-
-
-def test_sample_packing_gives_the_log_probs_of_padded_rows():
-    """The stand-ins serve openrlhf's packing: transformers masks packed rows from their position ids under sdpa."""
-    from openrlhf.models import Actor
-
-    ids = torch.tensor([[3, 6, 7, 8, 4, 9, 1], [3, 9, 4, 5, 1, 0, 0]])
-    attention, action = (ids != 0).long(), torch.tensor([[0, 0, 0, 1, 1, 1], [0, 1, 1, 1, 0, 0]])
-    attention[0, :] = 1
-    padded, packed = (
-        Actor("examples/tiny/student", attn_implementation="sdpa", packing_samples=p).eval()(ids, action, attention)
-        for p in (False, True)
-    )
-    assert torch.allclose(padded, packed, atol=1e-4)
 
 
 def test_the_replay_buffer_can_be_built_though_it_spells_its_device_cuda():
@@ -104,7 +90,7 @@ print((torch.cuda.current_device, meshes.init_device_mesh) == before, "flash_att
 
 def test_deepspeed_compiles_nothing_so_that_no_killed_compile_can_block_a_later_run():
     ds_comm = importlib.import_module("deepspeed.comm.torch")
-    host_cpu.install_openrlhf()
+    machine.install()
     assert ds_comm.TorchBackend.__init__.__globals__["build_shm_op"]() is None
     # None is an answer that DeepSpeed expects
     assert "if self.shm_comm_op != None" in Path(str(ds_comm.__file__)).read_text()

@@ -13,13 +13,13 @@ import torch
 from commands import TINY_RUN
 
 from scope_openrlhf.equations import losses
-from scope_openrlhf.host import cpu
+from scope_openrlhf.host import machine
 from scope_openrlhf.host.flags import resolve_args
 from scope_openrlhf.run.checks import check_modes
 from scope_openrlhf.settings.config import Config
 from scope_openrlhf.settings.errors import ConfigError
 
-cpu.install_openrlhf()
+machine.install()
 
 RANKS = ["actor.num_gpus_per_node=2", "train.micro_batch_size=32", "rollout.micro_batch_size=64"]
 MODES = {

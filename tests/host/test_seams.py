@@ -4,9 +4,9 @@ import inspect
 from importlib.metadata import version
 
 from scope_openrlhf import host
-from scope_openrlhf.host import cpu
+from scope_openrlhf.host import machine
 
-cpu.install_openrlhf()
+machine.install()
 
 
 def parameters(function):

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from scope_openrlhf import algorithms
-from scope_openrlhf.host import cpu
+from scope_openrlhf.host import machine
 
-cpu.install_openrlhf()
+machine.install()
 
 TOKENS = {f"micro {m}": [f"openrlhf.train.micro_batch_size={m}"] for m in (1, 2, 4, 8)}
 DYNAMIC = {"dynamic": ["openrlhf.train.dynamic_batch_enable=true", "openrlhf.train.max_tokens_per_gpu=60"]}
