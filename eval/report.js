@@ -27,14 +27,20 @@ function scores() {
       percentCell(other, b.without.pass);
       for (let i = 0; i < 7; i++) add(other, "td", "-");
     }
-    for (const [title, p] of Object.entries(published)) {
-      if (!Object.hasOwn(p.benchmarks, name)) continue;
-      const theirs = p.benchmarks[name];
-      const row = add(body, "tr", null, { class: "published", title: p.source });
-      for (const text of [`${name}, published: ${title}`, "", p.samples]) add(row, "td", text);
-      add(row, "td", theirs.avg.toFixed(1));
-      for (const text of ["-", "-", theirs.best_with_replacement.toFixed(1), "", "", "", "", ""]) add(row, "td", text);
-    }
+    others(body, name);
+  }
+  const names = new Set(Object.values(published).flatMap((p) => Object.keys(p.benchmarks)));
+  for (const name of names) if (!Object.hasOwn(summary.benchmarks, name)) others(body, name);
+}
+
+// The rows of what is published of a benchmark.
+function others(body, name) {
+  const say = (v) => (v === undefined ? "-" : v.toFixed(1));
+  for (const [title, p] of Object.entries(published)) {
+    if (!Object.hasOwn(p.benchmarks, name)) continue;
+    const theirs = p.benchmarks[name];
+    const row = add(body, "tr", null, { class: "published", title: p.source });
+    for (const text of [`${name}, published: ${title}`, "", p.samples, say(theirs.avg), "-", "-", say(theirs.best_with_replacement), "", "", "", "", ""]) add(row, "td", text);
   }
 }
 
@@ -209,7 +215,7 @@ function made() {
     model: summary.model, identity: JSON.stringify(summary.identity),
     responses: `${data.responses}; samples.sqlite beside it has all of them`,
   };
-  for (const [title, p] of Object.entries(published)) lines[`published: ${title}`] = `${p.source}; weights ${p.weights}`;
+  for (const [title, p] of Object.entries(published)) lines[`published: ${title}`] = p.weights ? `${p.source}; weights ${p.weights}` : p.source;
   for (const [name, text] of Object.entries(lines)) {
     add($("made"), "dt", name);
     add($("made"), "dd", text);

@@ -5,30 +5,37 @@ base/token_credit.py holds the equation that reads delta_t. r- is the answer of 
 that ended with one, so it costs no sampling; all rollouts of a group are shown the same.
 
 The paper and its code disagree: eps_w is 0.5 in the paper's table and 0.2 in the script (`clip_weight`); without a
-rejected rollout the text falls back to RLSD and the code to weight 1, which is GRPO (`no_wrong`). The code shows the
-answer alone, after the generation prompt; here it stands after the problem, in words that `hint` holds.
+rejected rollout the text falls back to RLSD and the code to weight 1, which is GRPO (`no_wrong`). `preset: released` is
+the code, with its clip_high 0.28 and EasyR1's dual clip. What stays different: the code shows the answer alone, after
+the generation prompt, here it stands after the problem, in words that `hint` holds; and it takes the first rejected
+rollout's first 50 characters where that boxed nothing.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from scope_openrlhf.algorithms.base.contract import Asks
+from scope_openrlhf.algorithms.base.hints import filled
 from scope_openrlhf.algorithms.base.token_credit import TokenCredit, TokenCreditKnobs, hinted_logp
 from scope_openrlhf.equations.batch import Attempt, Rollouts
-from scope_openrlhf.settings.ranges import Count, Inside
+from scope_openrlhf.settings.ranges import CountOrZero, Inside
 
 
 @dataclass(frozen=True, kw_only=True)
 class CepoKnobs(TokenCreditKnobs):
-    mix_steps: Count = 25
-    """Steps until lambda is 0."""
+    mix_steps: CountOrZero = 25
+    """Steps in which lambda falls to 0. 0: it stays."""
     clip_weight: Inside = 0.5
     """eps_w: a token's advantage is multiplied by no less than 1 - eps_w and no more than 1 + eps_w."""
     no_wrong: Literal["rlsd", "grpo"] = "rlsd"
     """What a group without a rejected answer gets: RLSD's delta (the paper), or none, which leaves GRPO (the code)."""
+
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
+        "released": {"clip_high": 0.28, "dual_clip": 3.0, "clip_weight": 0.2, "no_wrong": "grpo"}
+    }
 
 
 class Cepo(TokenCredit[CepoKnobs]):
@@ -40,7 +47,7 @@ class Cepo(TokenCredit[CepoKnobs]):
 
     def hint(self, context: str, i: int, group: list[Attempt]) -> str | None:
         answer = group[i].problem.answer if context == "with_right" else wrong_answer(group)
-        return None if answer is None else self.knobs.hint.replace("{answer}", answer)
+        return None if answer is None else filled(self.knobs.hint, answer=answer)
 
     def hint_room(self, context: str, max_response: int) -> int:
         # for a wrong answer that is longer than the gold one; where that does not do, `no_wrong` decides

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from scope_openrlhf.algorithms.base.contract import Asks, Scorer
 from scope_openrlhf.algorithms.base.distillation import DistilKnobs, SelfDistillation, check_top_k_scorer
+from scope_openrlhf.algorithms.base.hints import check_hint, filled, placeholders
 from scope_openrlhf.equations.batch import Attempt
 
 
@@ -32,13 +33,12 @@ class OpsdKnobs(DistilKnobs):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_top_k_scorer(self.context_scorer, self)
-        if "{trace}" not in self.hint and "{answer}" not in self.hint:
-            raise ValueError(f"algorithm.hint must contain {{trace}} or {{answer}}, got {self.hint!r}")
+        check_hint(self.hint, ("trace", "answer"))
 
     @property
     def shows_trace(self) -> bool:
         """Whether the hint holds the worked solution."""
-        return "{trace}" in self.hint
+        return "trace" in placeholders(self.hint)
 
 
 class Opsd(SelfDistillation[OpsdKnobs]):
@@ -59,8 +59,7 @@ class Opsd(SelfDistillation[OpsdKnobs]):
         answer, trace = group[i].problem.answer, group[i].problem.trace or ""
         if self.knobs.shows_trace and not trace:
             return None
-        # the answer first: a trace may hold the other's braces
-        return self.knobs.hint.replace("{answer}", answer).replace("{trace}", trace)
+        return filled(self.knobs.hint, answer=answer, trace=trace)
 
 
 ALGORITHM = Opsd

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from scope_openrlhf.algorithms.base.contract import Asks, Scorer
 from scope_openrlhf.algorithms.base.distillation import DistilKnobs, SelfDistillation, check_top_k_scorer
+from scope_openrlhf.algorithms.base.hints import check_hint, filled
 from scope_openrlhf.equations.batch import Attempt
 
 
@@ -34,8 +35,7 @@ class SdpoKnobs(DistilKnobs):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_top_k_scorer(self.context_scorer, self)
-        if "{solution}" not in self.hint:
-            raise ValueError(f"algorithm.hint must contain {{solution}}, got {self.hint!r}")
+        check_hint(self.hint, ("solution",))
 
 
 class Sdpo(SelfDistillation[SdpoKnobs]):
@@ -54,7 +54,7 @@ class Sdpo(SelfDistillation[SdpoKnobs]):
         solution = next((a.response for j, a in enumerate(group) if a.route == "right" and j != i), None)
         if solution is not None:
             # many templates open <think> themselves, so that the response holds its end alone
-            return knobs.hint.replace("{solution}", solution.rpartition("</think>")[2].lstrip())
+            return filled(knobs.hint, solution=solution.rpartition("</think>")[2].lstrip())
         if own.truncated:
             return knobs.truncated_feedback or None
         return (knobs.no_answer_feedback or None) if own.extracted is None else None

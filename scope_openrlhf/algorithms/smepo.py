@@ -6,16 +6,21 @@ are GRPO's, under that prompt. Held-out problems never carry a trace. Traces com
 the teacher writes them: `scope-train --traces FILE`. A problem without a trace is asked bare. With `ratio` 0 every
 prompt is the problem alone, and this is GRPO.
 
-The published code puts the trace into a closed turn of the assistant after the problem; here the paper is followed.
+`preset: released` is the published script: its clip, [1 - 0, 1 + 5] with verl's dual clip, the mean over sequences of
+their token means, and its cut, which at a ratio of 1 still leaves out the last line, that of the answer in every trace
+of GSM8K. What stays different: the code puts the trace into a closed turn of the assistant after the problem, here the
+paper is followed; the ratio is one of tokens there and of characters here; and its masker hides "Step 3" where it meant
+to keep it.
 """
 
 from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
 from scope_openrlhf.algorithms.base.contract import Asks
 from scope_openrlhf.algorithms.base.policy_gradient import GrpoKnobs, PolicyGradient
-from scope_openrlhf.data.masking import Placeholders, leaks, mask_trace, prefix
+from scope_openrlhf.data.masking import Placeholders, leaks, mask_trace, prefix, whole_lines
 from scope_openrlhf.equations import weights
 from scope_openrlhf.equations.batch import Rollouts
 from scope_openrlhf.equations.metric_definitions import Metric
@@ -25,7 +30,12 @@ from scope_openrlhf.settings.ranges import ShareOrZero
 @dataclass(frozen=True, kw_only=True)
 class SmepoKnobs(GrpoKnobs):
     ratio: ShareOrZero = 1.0
-    """How much of the masked trace is shown, cut at the end of a sentence or line; 0 shows nothing."""
+    """How much of the masked trace is shown; 0 shows nothing."""
+    preset: Literal["none", "released"] = "none"
+    """released: short for what the published code sets; what is set beside it comes first. none: as each knob says."""
+    cut: Literal["sentence", "line"] = "sentence"
+    """Where the shown part ends. sentence: with the last sentence or line that is whole in it. line: before the line
+    that it ends in, which at ratio 1 is the last one (released); a trace of one line stays as far as the ratio goes."""
     intro: str = "\n\nHere is how an expert solved it, with numbers, code and results hidden:\n\n"
     """Before the trace."""
     tail: str = "\n\nSolve the problem yourself, step by step."
@@ -36,6 +46,10 @@ class SmepoKnobs(GrpoKnobs):
     """Stands for a block of code that is hidden."""
     entity: str = "[ENTITY]"
     """Stands for an answer in words that is hidden."""
+
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
+        "released": {"clip_low": 0.0, "clip_high": 5.0, "dual_clip": 3.0, "normalize": "sequences", "cut": "line"}
+    }
 
 
 class Smepo(PolicyGradient[SmepoKnobs]):
@@ -53,7 +67,8 @@ class Smepo(PolicyGradient[SmepoKnobs]):
     def prompt_hint(self, answer: str, trace: str | None) -> tuple[str, bool]:
         knobs = self.knobs
         placeholders = Placeholders(knobs.number, knobs.code, knobs.entity)
-        shown = prefix(mask_trace(trace, answer, placeholders), knobs.ratio) if trace else ""
+        cut = prefix if knobs.cut == "sentence" else whole_lines
+        shown = cut(mask_trace(trace, answer, placeholders), knobs.ratio) if trace else ""
         if not shown:
             return "", False
         return f"{knobs.intro}{shown}{knobs.tail}", leaks(shown, answer, placeholders)

@@ -6,9 +6,9 @@ The way stays; values, code and the answer become blanks.
 
 Hidden: numbers with their powers of ten, fractions, roots of numbers and percent signs; exponents, for a power is a
 value (x^2 -> x^[NUMBER]); code blocks; the gold answer; all that a box holds. An open code block or box reaches to the
-end. Shown: numbers of steps, cases, equations, list items and headings; indexes, for x_1 and x_{12} are names; signs,
-which may be operators (3-5 -> [NUMBER]-[NUMBER]), except in a box; units and suffixes (5 cm, 3rd). Number words (seven)
-are not masked.
+end. Shown: numbers of steps, cases, equations, list items and headings; indexes, for x_1 and x_{12} are names (the base
+of a logarithm is a value); signs, which may be operators (3-5 -> [NUMBER]-[NUMBER]), except in a box; units and
+suffixes (5 cm, 3rd). Number words (seven) are not masked.
 """
 
 import re
@@ -70,8 +70,8 @@ _LABELLED = (
 _MARKER = r"^[ \t]*(?:[-+*>][ \t]+)?(?:\*\*)?\(?\d{1,2}[.):](?:\*\*)?(?=[ \t]+\S)"  # 1.  2)  (3)  4:  - 5.  **6.**
 _HEADING = r"^#{1,6}[ \t]+\d{1,2}(?:\.\d{1,2})*[.):](?=\s|\Z)"  # ## 3.
 _TAG = r"\\(?:tag|eqref|ref|label)\*?\{[^{}\n]{0,40}\}"
-# x_{1,2}; not a bound, not a blank ___5
-_INDEX = r"_{2,}|(?<!\\int)(?<!\\sum)(?<!\\prod)(?<!\|)_(?:\d++|\{\d++(?:, ?\d++)*+\})"
+# x_{1,2}; not a bound, not the base of a logarithm, which is a value, not a blank ___5
+_INDEX = r"_{2,}|(?<!log)(?<!\\int)(?<!\\sum)(?<!\\prod)(?<!\|)_(?:\d++|\{\d++(?:, ?\d++)*+\})"
 _STRUCTURE = f"{_LABELLED}|{_MARKER}|{_HEADING}|{_TAG}|{_INDEX}"
 
 _CODE = r"(?:(?P<ticks>`{3,9})|^[ \t]*(?P<waves>~{3,9})).*?(?:(?(ticks)(?P=ticks)|(?P=waves))|\Z)"
@@ -156,6 +156,15 @@ def prefix(trace: str, ratio: float) -> str:
             break
         cut = match.end() if match["end"] is not None else cut
     return trace[:cut].rstrip()
+
+
+def whole_lines(trace: str, ratio: float) -> str:
+    """The first `ratio` of a trace's characters without the line that they end in; of a single line, all of them.
+
+    Example: whole_lines("a\\nb\\nc", 1.0) == "a\\nb". As SMEPO's published code cuts, which counts tokens.
+    """
+    shown = trace[: int(len(trace) * ratio)]
+    return shown.rpartition("\n")[0] if "\n" in shown else shown
 
 
 def _boxes(text: str) -> Iterator[tuple[int, int]]:

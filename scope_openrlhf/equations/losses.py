@@ -25,10 +25,18 @@ def weighted_mle(logp_NT: Tensor, weight_NT: Tensor) -> Loss:
 
 
 def clipped_surrogate(
-    logp_NT: Tensor, old_logp_NT: Tensor, advantage_NT: Tensor, weight_NT: Tensor, clip_low: float, clip_high: float
+    logp_NT: Tensor,
+    old_logp_NT: Tensor,
+    advantage_NT: Tensor,
+    weight_NT: Tensor,
+    clip_low: float,
+    clip_high: float,
+    dual_clip: float = 0.0,
 ) -> Loss:
     """PPO, -sum w * min(r A, clip(r, 1 - low, 1 + high) A), r = exp(log p - log p_old).
 
+    dual_clip: c; where A < 0 that minimum is no lower than c A, so that a token which became far likelier pulls no
+    harder than c times (https://arxiv.org/abs/1912.09729); 0: no such bound.
     Source: https://arxiv.org/abs/1707.06347. With A = log p_T - log p_S,old it is the sampled reverse KL(student ||
     teacher) as a policy gradient: in expectation over the student's own samples its gradient at r = 1 is that of the
     KL. Scalar, with gradient to logp_NT. Metric: clip_ratio, tokens whose ratio the clip replaced.
@@ -36,16 +44,23 @@ def clipped_surrogate(
     ratio = (logp_NT - old_logp_NT).clamp(-20.0, 20.0).exp()
     plain = ratio * advantage_NT
     clipped = ratio.clamp(1 - clip_low, 1 + clip_high) * advantage_NT
-    return -(weight_NT * torch.min(plain, clipped)).sum(), {"clip_ratio": ((clipped < plain) & (weight_NT != 0)).sum()}
+    taken, replaced = torch.min(plain, clipped), clipped < plain
+    if dual_clip:
+        lowest = torch.where(advantage_NT < 0, dual_clip * advantage_NT, -torch.inf)
+        taken, replaced = torch.max(taken, lowest), replaced | (taken < lowest)
+    return -(weight_NT * taken).sum(), {"clip_ratio": (replaced & (weight_NT != 0)).sum()}
 
 
-def reverse_kl(logp_NT: Tensor, teacher_logp_NT: Tensor, weight_NT: Tensor, estimator: str) -> Loss:
+def reverse_kl(
+    logp_NT: Tensor, teacher_logp_NT: Tensor, weight_NT: Tensor, estimator: str, largest: float = 0.0
+) -> Loss:
     """Reverse KL(student || teacher) as a direct loss on sampled tokens, http://joschu.net/blog/kl-approx.html.
 
     With d = log p_S - log p_T: k2 is d^2 / 2, whose gradient is that of the reverse KL on the student's own samples; k3
     is exp(-d) - 1 + d, never negative, whose gradient is that of the forward KL. teacher_logp_NT is read only where
-    weight_NT is not 0. Scalar, with gradient to logp_NT. Metric: kl, the estimate with every weight 1. Raises
-    ValueError for k1: the gradient of d itself is that of log p_S, which holds no teacher and averages to zero.
+    weight_NT is not 0. largest: k3 of a token counts no more, and has no gradient beyond; 0: no bound. Scalar, with
+    gradient to logp_NT. Metric: kl, the estimate with every weight 1. Raises ValueError for k1: the gradient of d
+    itself is that of log p_S, which holds no teacher and averages to zero.
     """
     gap_NT = torch.where(weight_NT != 0, logp_NT - teacher_logp_NT, 0.0)
     if estimator == "k2":
@@ -53,6 +68,7 @@ def reverse_kl(logp_NT: Tensor, teacher_logp_NT: Tensor, weight_NT: Tensor, esti
     elif estimator == "k3":
         # clamped as the surrogate's ratio: the exponential must stay finite
         kl_NT = torch.expm1(-gap_NT.clamp(min=-20.0)) + gap_NT
+        kl_NT = kl_NT.clamp(max=largest) if largest else kl_NT
     elif estimator == "k1":
         raise ValueError(
             "k1 as a loss does not depend on the teacher: its gradient is that of log p_S alone. "

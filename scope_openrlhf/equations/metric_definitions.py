@@ -45,7 +45,11 @@ COMMON: tuple[Metric, ...] = (
     Metric("of", "Number of rollout batches in the run.", "count"),
     # what was sampled
     Metric("rollouts", "Rollouts of the step.", "count"),
-    Metric("dropped", "Rollouts that train nothing: the grader, the teacher or algorithm.truncated says so.", "count"),
+    Metric(
+        "dropped",
+        "Rollouts that train nothing: the grader, the teacher or algorithm.truncated says so, or they hold no token.",
+        "count",
+    ),
     Metric("truncated", "Rollouts that the length limit cut.", "count"),
     Metric("repeating", "Rollouts that end in a loop: one piece 4 times or more, over 200 characters.", "count"),
     Metric("grader_failed", "Rollouts on which the grader could not decide.", "count"),

@@ -38,8 +38,8 @@ def path_weights(mean_logp: Tensor, member: Tensor, group: Tensor, tau: float, p
 
         w_i = n PPL_i^(sign/tau) / sum over members j of i's group of PPL_j^(sign/tau),   PPL_i = exp(-mean_logp_i)
     sign is ppl_sign. n, the number of members in the group, makes their mean 1, as the published code does; the paper
-    prints the same without n. The paper's student path: the right ones of a group, PPL_S, sign 1, hard but right gets
-    more. Its teacher path: the wrong ones, PPL_T, sign -1, teacher unsure gets less.
+    prints the same without n, see `groups_alike`. The paper's student path: the right ones of a group, PPL_S, sign 1,
+    hard but right gets more. Its teacher path: the wrong ones, PPL_T, sign -1, teacher unsure gets less.
     mean_logp: (N,) as `masked_mean` gives it, read only where member. member: (N,) bool. group: (N,) int, the prompt of
     each rollout, in any order. Returns (N,) float64, zero where not member. Raises ValueError for tau <= 0, a member's
     mean_logp that is not finite, or shapes that disagree.
@@ -68,6 +68,18 @@ def group_softmax(exponent: Tensor, member: Tensor, group: Tensor) -> Tensor:
     share = 1 / torch.zeros(len(names), dtype=torch.float64).index_add(0, index, unnormalised)
     share *= torch.bincount(index, minlength=len(names))
     return torch.zeros_like(exponent, dtype=torch.float64).index_copy(0, rows, unnormalised * share[index])
+
+
+def groups_alike(weight: Tensor, member: Tensor, group: Tensor) -> Tensor:
+    """Weights of mean 1 in each group -> such that each group has the same in all: w_i M / (n_i G), (N,) float64.
+
+    n_i: members in i's group; M: members in all; G: groups in all, those without a member too. w_i / n_i sums to 1 in a
+    group. A path is divided by its M members (or their tokens), so M / G makes of that sum the mean over prompts: the
+    expectation of the printed formula. weight: (N,), 0 where not member.
+    """
+    names, index = torch.unique(group, return_inverse=True)
+    size = torch.zeros(len(names), dtype=torch.float64).index_add(0, index, member.double())
+    return weight.double() * member.sum() / (size[index].clamp(min=1) * len(names))
 
 
 def group_mean(value: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:

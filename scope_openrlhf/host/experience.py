@@ -121,4 +121,5 @@ def collect_rollouts(experiences, samples_per_prompt: int) -> tuple[Rollouts, Te
         for i, score in zip(e.index, luggage.teacher_logp_of(e), strict=True):
             # NaN, not zero, where there is no score: whoever reads it by mistake gets an error
             teacher[i, : len(score)] = score
+    dropped |= ~mask.any(dim=1)  # a response may also have been cut off with its prompt
     return Rollouts(student, teacher, mask, right, truncated, torch.arange(num) // samples_per_prompt), dropped

@@ -27,7 +27,7 @@ REFUSED = {
     "actor.eps_clip_low_high": "set algorithm.clip_low and algorithm.clip_high",
     "actor.entropy_coef": "it would train dropped rollouts and stand outside the paths' denominators; "
     "entropy is measured anyway",
-    "actor.dual_clip": "the algorithm's loss replaces the one it belongs to; leave it out",
+    "actor.dual_clip": "set algorithm.dual_clip",
     "actor.policy_loss_type": "set algorithm",
     "actor.loss_agg_mode": "set algorithm.normalize",
     "critic.model_name_or_path": "no algorithm here has a critic; leave it out",

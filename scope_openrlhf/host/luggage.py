@@ -60,7 +60,7 @@ class Scored:
             return f"the grader could not decide ({self.undecided})"
         if isinstance(self.score, TeacherError):
             return "the teacher gave no score"
-        return CUT
+        return CUT if self.attempt.truncated else "their responses held no token"
 
 
 def pack_label(problem: Problem, place: int) -> str:

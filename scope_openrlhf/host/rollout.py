@@ -62,7 +62,7 @@ class AgentExecutor(SingleTurnAgentExecutor):
             ((start, end),) = response["action_ranges"]
             text = self.tokenizer.decode(tokens[start:end], skip_special_tokens=True)
             verdict = await asyncio.to_thread(verify, problem.answer, text)
-            way = route(verdict.verdict, truncated, self.algorithm.knobs.truncated)
+            way = route(verdict.verdict, truncated, self.algorithm.knobs.truncated, empty=start == end)
             score: Score | TeacherError | None = None
             asked = time.time()
             if way in self.algorithm.asks.teacher_scores:

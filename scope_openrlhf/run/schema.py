@@ -30,6 +30,8 @@ def schema() -> dict[str, Any]:
         "openrlhf": openrlhf(whole["properties"]["openrlhf"]["description"]),
         "teachers": {**whole["properties"]["teachers"], "additionalProperties": section(TeacherConfig)},
     }
+    # the base may hold what every config needs
+    whole["anyOf"] = [{"required": whole.pop("required")}, {"required": ["base"]}]
     return {"$schema": "http://json-schema.org/draft-07/schema#", "title": "A run of scope-train", **whole}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from scope_openrlhf.settings import address, api_keys
+from scope_openrlhf.settings.based import read_file
 from scope_openrlhf.settings.errors import ConfigError
 from scope_openrlhf.settings.flag_ranges import check_flag
 from scope_openrlhf.settings.parse import build, flatten, key_of, set_key
@@ -31,6 +32,9 @@ from scope_openrlhf.settings.sections import (
 class Config:
     name: str
     """The run's folder is runs/<name>."""
+    base: str = ""
+    """Another config file, seen from this one's folder, whose values this one starts from: sections are merged, key by
+    key; an `algorithm` that names itself takes the other's place whole."""
     runs: str = "runs"
     """Folder of all runs."""
     seed: Seed = 1
@@ -117,15 +121,11 @@ class Config:
 
 
 def read_raw(path: str | Path, overrides: list[str]) -> dict:
-    """The values of a YAML file under overrides of the form a.b=value, unchecked. Raises ConfigError."""
-    try:
-        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the config {path}: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError) as error:  # bytes that are no UTF-8; a date that there is not
-        raise ConfigError(f"{path} is not YAML: {error}") from None
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path} must hold keys and values, it holds {type(raw).__name__}")
+    """The values of a YAML file, over those of its base, under overrides of the form a.b=value; unchecked.
+
+    Raises ConfigError.
+    """
+    raw = read_file(Path(path))
     set_overrides(raw, overrides)
     return raw
 
@@ -179,6 +179,8 @@ LONGEST_NAME = 200
 
 
 def _check_run(config: Config) -> None:
+    if config.base:
+        raise ConfigError("base stands in the config file that starts from another one; give that file with --config")
     _ = config.origin  # or `from` is none
     name = config.name  # ".." is its own last part
     if Path(name).name != name or name in ("", "..") or not name.isprintable() or len(name.encode()) > LONGEST_NAME:

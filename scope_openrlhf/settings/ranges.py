@@ -59,6 +59,10 @@ Share = Annotated[float, Range(above=0, most=1)]
 ShareOrZero = Annotated[float, Range(least=0, most=1)]
 Inside = Annotated[float, Range(above=0, below=1)]
 """A part of something, neither none nor all of it."""
+DualClip = Annotated[float, Range(above=1, off=0)]
+"""A bound on how many times harder a token may pull; 0: none."""
+BelowOne = Annotated[float, Range(least=0, below=1)]
+"""A part of something, maybe none but not all of it."""
 TopK = Annotated[int, Range(least=-1)]
 """Number of tokens that samples come from; -1 and 0 are all."""
 

@@ -37,7 +37,11 @@ NUMBERS = [
     ("x_1 + x_{12} = a_{1,2}", "", "x_1 + x_{12} = a_{1,2}"),
     (r"a_{n-1}, \sum_{i=1}^{5} i", "", r"a_{n-[NUMBER]}, \sum_{i=[NUMBER]}^{[NUMBER]} i"),
     (r"\int_2^5 f, F|_2^5", "", r"\int_[NUMBER]^[NUMBER] f, F|_[NUMBER]^[NUMBER]"),
-    ("101_2, log_2", "", "[NUMBER]_2, log_2"),
+    ("101_2, a_2", "", "[NUMBER]_2, a_2"),
+    (
+        r"$\log_6 36=2$, \log_{10} 5, log_2 8", "",
+        r"$\log_[NUMBER] [NUMBER]=[NUMBER]$, \log_{[NUMBER]} [NUMBER], log_[NUMBER] [NUMBER]",
+    ),
     ("___5", "", "___[NUMBER]"),
     ("2x + 3(y - 1)", "", "[NUMBER]x + [NUMBER](y - [NUMBER])"),
     ("$5 and \\$7", "", "$[NUMBER] and \\$[NUMBER]"),

@@ -4,6 +4,10 @@ import torch
 from scope_openrlhf.equations.routing import mask_tails, route
 
 
+def test_a_rollout_without_a_token_is_dropped_whatever_its_verdict():
+    assert route("right", False, "wrong", empty=True) == route("wrong", True, "mask_tail", empty=True) == "drop"
+
+
 @pytest.mark.parametrize(
     ("verdict", "truncated", "policy", "way"),
     [

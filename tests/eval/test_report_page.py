@@ -56,6 +56,7 @@ def test_the_page_opens_filters_searches_and_shows_a_sample(page, browser):
     assert (
         "aime24" in cells
         and "published: SCOPE 1.5B" in " ".join(cells)
+        and "mean of six, published: KD 1.7B" in cells
         and "77.9" in cells
         and cells[3].startswith("50.00")
     )
@@ -132,8 +133,30 @@ def test_a_page_holds_whole_responses_or_some_of_each_verdict_clipped(page):
     assert "characters left out" in cut[0]["samples"][0][-1]
 
 
+def test_published_figures_agree_with_each_other():
+    published = report.published_beside(["aime24", "aime25", "amc23", "math500", "minerva", "olympiad"])
+    scope, opd = (published[f"{name} 1.5B"]["benchmarks"] for name in ("SCOPE", "OPD"))
+    # "vs OPD" in SCOPE's README, in percent of OPD's figure
+    gains = {"aime24": 6.22, "aime25": 5.19, "amc23": 6.59, "math500": 0.90, "minerva": 8.31, "olympiad": 10.69}
+    for name, gain in gains.items():
+        assert scope[name]["avg"] / opd[name]["avg"] == pytest.approx(1 + gain / 100, abs=2e-3)
+    for said in (scope, opd):
+        assert sum(said[name]["avg"] for name in gains) / 6 == pytest.approx(said["mean of six"]["avg"], abs=0.06)
+    assert sum(scope[name]["best_with_replacement"] for name in gains) / 6 == pytest.approx(75.0, abs=0.06)
+
+
+def test_what_is_published_stands_beside_the_benchmarks_that_it_is_of():
+    assert report.published_beside(["tiny"]) == {}
+    beside = {title: p["benchmarks"] for title, p in report.published_beside(["aime25", "tiny"]).items()}
+    assert beside["SCOPE 1.5B without weights"] == {"aime25": {"best_with_replacement": 45.7}}
+    assert beside["GRPO 1.7B"] == {"mean of six": {"avg": 26.5, "best_with_replacement": 50.4}}
+    assert "SCOPE 1.5B without student weights" not in beside and len(beside) == 11
+
+
 def test_markdown_and_terminal_say_the_published_figures_and_the_other_count_of_problems(page):
     text = (page / "report.md").read_text()
+    assert "with teacher weights reversed (arXiv 2604.10688v2, ablations): aime24 Avg@32 38.6." in text
+    assert "mean of six Avg@32 19.0, best@32 with replacement 49.2." in text
     assert "aime24 Avg@32 42.7, best@32 with replacement 77.9" in text and "| aime24 | 3 | 2 | 50.00 [" in text
     results = json.loads((page / "results.json").read_text())
     assert list(results["benchmarks"]) == ["aime24", "tiny"] and set(results["benchmarks"]["tiny"]["pass"]) == {

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import torch
 from scope_openrlhf import algorithms
 from scope_openrlhf.data.problem import Problem
 from scope_openrlhf.equations.batch import Attempt, Rollouts
-from scope_openrlhf.host.experience import nothing_left, weigh_kept
+from scope_openrlhf.host.experience import collect_rollouts, nothing_left, weigh_kept
 from scope_openrlhf.host.luggage import Scored
 from scope_openrlhf.teacher.contract import TeacherError
 
@@ -69,8 +70,27 @@ def test_a_step_whose_rollouts_are_all_dropped_says_how_many_for_which_reason_an
         "2 because the teacher gave no score; 1 because the grader could not decide (not decided in 5 s of CPU time); "
         "scope-grade audit says how the golds of rows train-7 are read; no replica answered"
     )
+    assert "2 because their responses held no token" in nothing_left([dropped("train-6"), dropped("train-5")])
     of_contexts = replace(cut, attempt=replace(cut.attempt, route="wrong"))
     assert "1 because the teacher gave no score under the algorithm's contexts" in nothing_left([of_contexts])
+
+
+@pytest.mark.parametrize("name", algorithms.known())
+def test_an_empty_response_is_that_rollouts_matter_alone(name):
+    mask = torch.tensor([[True, True], [False, False], [True, False], [True, True]])
+    logp = -torch.ones(4, 2) * mask
+    none = torch.full((2,), torch.nan)
+    batch = SimpleNamespace(
+        index=[0, 1, 2, 3], action_mask=mask, action_log_probs=logp, rewards=torch.tensor([1.0, 0, 0, 1]),
+        truncated=torch.zeros(4), info={"teacher_log_probs": [none, none, -torch.ones(2), none], "dropped": [0.0] * 4},
+    )  # fmt: skip
+    r, dropped_N = collect_rollouts([batch], samples_per_prompt=4)
+    assert dropped_N.tolist() == [False, True, False, False]
+    everywhere = {"teacher_logp_NT": logp - 1} if name == "opd" else {}
+    contexts = dict.fromkeys(algorithms.load(name).asks.contexts, logp - 2)
+    signal, metrics = weigh_kept(algorithms.load(name), replace(r, context_logp=contexts, **everywhere), ~dropped_N)
+    assert signal.path_N[1] == -1 and (signal.path_N[[0, 2, 3]] >= 0).all() and signal.advantage_NT.isfinite().all()
+    assert (metrics["rollouts"], metrics["dropped"], metrics["right"], metrics["wrong"]) == (4, 1, 2, 1)
 
 
 @pytest.mark.parametrize("name", algorithms.known())

@@ -74,7 +74,9 @@ def test_gpus_are_named_by_node():
     "model, params, kv_bytes",
     [  # as their cards count them; K and V of all layers in bf16
         ("Qwen/Qwen3-1.7B", 1_720_574_976, 4 * 28 * 8 * 128),
+        ("Qwen/Qwen3-1.7B-Base", 1_720_574_976, 4 * 28 * 8 * 128),
         ("Qwen/Qwen3-8B", 8_190_735_360, 4 * 36 * 8 * 128),
+        ("Qwen/Qwen3-8B-Base", 8_190_735_360, 4 * 36 * 8 * 128),
         ("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", 1_777_088_000, 4 * 28 * 2 * 128),
         ("Skywork/Skywork-OR1-Math-7B", 7_615_616_512, 4 * 28 * 4 * 128),
     ],
@@ -95,7 +97,7 @@ def test_every_command_of_a_recipe_resolves_and_fits(command, deepmath, capfd):
     said = capfd.readouterr().out
     nodes = 2 if "num_nodes=2" in command else 1
     assert f"scope, {8 * nodes} GPUs" in said
-    assert "4 steps of 256 prompts x 8 samples = 8,192 responses from 1,024 problems" in said
+    assert "100 steps of 256 prompts x 8 samples = 204,800 responses from 1,024 problems" in said
     assert "rollout engines of 1 GPUs, with the student (asleep while it trains)" in said
     assert f"teacher, {4 * nodes} replicas of 1 GPUs" in said and f"node {nodes - 1}: " in said
 

@@ -96,6 +96,40 @@ def test_overrides_reach_nested_dotted_and_short_keys(tmp_path):
     assert Config.from_dict(config.to_dict()) == config
 
 
+def test_a_config_starts_from_the_values_of_its_base(tmp_path):
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared/first.yaml").write_text(
+        "name: a\ndata: {path: d, prompt_key: q}\nstudent: {path: s}\nteacher: {path: t, replicas: 4}\n"
+        "algorithm: {name: scope, tau: 2.0}\nopenrlhf: {actor: {adam.lr: 1}, ds.zero_stage: 3}\n"
+    )
+    second, third = tmp_path / "second.yaml", tmp_path / "third.yaml"
+    second.write_text(
+        "base: shared/first.yaml\nname: b\ndata: {path: e}\nalgorithm: opd\n"
+        "openrlhf: {actor.adam.lr: 2, ds.zero_stage: null}\n"
+    )
+    third.write_text("base: second.yaml\nalgorithm: {clip_low: 0.1}\n")
+    config = Config.load(third, ["teacher.replicas=2"])
+    assert (config.name, config.data.path, config.data.prompt_key, config.teacher.replicas) == ("b", "e", "q", 2)
+    assert config.algorithm == {"name": "opd", "clip_low": 0.1}  # of another algorithm nothing is left
+    assert config.openrlhf == {"actor.adam.lr": 2, "ds.zero_stage": None}
+    assert Config.from_dict(config.to_dict()) == config
+
+
+def test_a_base_that_cannot_be_read_or_leads_back_says_who_named_it(tmp_path):
+    one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
+    one.write_text("base: two.yaml\nname: r")
+    with pytest.raises(ConfigError, match=r"cannot read the config .*two.yaml: No such file.*it is the base of .*one"):
+        Config.load(one, [])
+    two.write_text("base: one.yaml")
+    with pytest.raises(ConfigError, match="has one.yaml as its base, which starts from"):
+        Config.load(one, [])
+    one.write_text("base: [two.yaml]")
+    with pytest.raises(ConfigError, match=r"base must be the path of a config file, got \['two.yaml'\]"):
+        Config.load(one, [])
+    with pytest.raises(ConfigError, match="base stands in the config file"):
+        Config.load("examples/cpu_tiny.yaml", ["base=x"])
+
+
 def test_an_override_without_a_value_and_a_file_that_is_no_yaml_are_refused(tmp_path):
     file = tmp_path / "c.yaml"
     file.write_text("name: [")

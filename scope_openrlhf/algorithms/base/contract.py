@@ -13,7 +13,7 @@ from scope_openrlhf.equations.batch import Attempt, LossInput, Rollouts, Signal
 from scope_openrlhf.equations.losses import Loss
 from scope_openrlhf.equations.metric_definitions import Metric
 from scope_openrlhf.settings.parse import convert
-from scope_openrlhf.settings.ranges import Inside, Positive, check_ranges
+from scope_openrlhf.settings.ranges import BelowOne, DualClip, Inside, Positive, check_ranges
 
 Scorer = Literal["student", "initial", "teacher"]
 """Who scores rollouts under a context: the student as it is now, in its training engine; a copy of the student as it
@@ -32,13 +32,24 @@ class Knobs:
     """What a rollout cut by the length limit trains; equations/routing.py argues for each."""
     masked_tail: Inside = 0.25
     """Under truncated=mask_tail: the share of such a response, from its end, that trains nothing."""
-    clip_low: Inside = 0.2
+    clip_low: BelowOne = 0.2
     """PPO clip: the ratio of new to old probability counts no lower than 1 - clip_low."""
     clip_high: Positive = 0.2
     """PPO clip: the ratio counts no higher than 1 + clip_high."""
+    dual_clip: DualClip = 0.0
+    """Dual clip: where the advantage is negative the ratio counts no higher than this, which clip_high leaves open
+    there. verl and EasyR1 have 3. 0: no bound."""
+
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Of algorithms with a knob `preset`: what each of its values sets other knobs to that are not set themselves."""
 
     def __post_init__(self) -> None:
         check_ranges(self, lambda knob: f"algorithm.{knob}")
+
+    @classmethod
+    def preset_of(cls, knobs: dict[str, Any]) -> dict[str, Any]:
+        """What the preset among the knobs of a config's section stands for; empty for none, or for one there is not."""
+        return cls.PRESETS.get(str(knobs.get("preset")), {})
 
     @classmethod
     def parse(cls, knobs: dict[str, Any]) -> Self:
@@ -49,7 +60,7 @@ class Knobs:
                 near = difflib.get_close_matches(knob, names, 1)
                 hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
                 raise ValueError(f"unknown key algorithm.{knob}; {hint}")
-        hints = get_type_hints(cls)
+        hints, knobs = get_type_hints(cls), cls.preset_of(knobs) | knobs
         return cls(**{knob: convert(hints[knob], value, f"algorithm.{knob}") for knob, value in knobs.items()})
 
 

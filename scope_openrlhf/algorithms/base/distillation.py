@@ -11,7 +11,7 @@ from scope_openrlhf.equations import losses
 from scope_openrlhf.equations.batch import LossInput, Rollouts, Signal
 from scope_openrlhf.equations.losses import Loss
 from scope_openrlhf.equations.metric_definitions import Metric
-from scope_openrlhf.settings.ranges import CountOrZero
+from scope_openrlhf.settings.ranges import CountOrZero, NotNegative
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,9 @@ class DistilKnobs(Knobs):
     rollout batch."""
     top_k: CountOrZero = 0
     """Tokens of each position that the teacher returns; only with divergence topk_*."""
+    kl_clamp: NotNegative = 0.0
+    """With divergence k3: a token's estimate counts no more than this, and has no gradient beyond. verl has 10. 0: no
+    bound."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -32,11 +35,14 @@ class DistilKnobs(Knobs):
             raise ValueError(
                 f"algorithm.top_k must be at least 1 with divergence topk_*, and 0 without; got {self.top_k}"
             )
-        clip = self.clip_low, self.clip_high
-        if self.divergence != "policy_gradient" and clip != (Knobs.clip_low, Knobs.clip_high):
+        clip, unset = ((k.clip_low, k.clip_high, k.dual_clip) for k in (self, Knobs))
+        if self.divergence != "policy_gradient" and clip != unset:
             raise ValueError(
-                f"algorithm.clip_low and clip_high belong to divergence policy_gradient; {self.divergence} has no clip"
+                f"algorithm.clip_low, clip_high and dual_clip belong to divergence policy_gradient; {self.divergence} "
+                "has no clip"
             )
+        if self.kl_clamp and self.divergence != "k3":
+            raise ValueError(f"algorithm.kl_clamp bounds divergence k3, not {self.divergence}; leave it out")
 
     @classmethod
     def parse(cls, knobs: dict[str, Any]) -> Self:
@@ -55,7 +61,7 @@ def distil(batch: LossInput, weight_NT: Tensor, knobs: DistilKnobs) -> Loss:
         return surrogate(batch, weight_NT, knobs)
     if knobs.divergence in ("k2", "k3"):
         teacher_logp_NT = batch.advantage_NT + batch.old_logp_NT
-        return losses.reverse_kl(batch.logp_NT, teacher_logp_NT, weight_NT, knobs.divergence)
+        return losses.reverse_kl(batch.logp_NT, teacher_logp_NT, weight_NT, knobs.divergence, knobs.kl_clamp)
     assert batch.topk is not None
     direction = knobs.divergence.removeprefix("topk_")
     return losses.topk_kl(batch.topk.student_logp_NTJ, batch.topk.teacher_logp_NTJ, weight_NT, direction)

@@ -50,5 +50,11 @@ def on_one_path(rollouts: Rollouts, advantage_NT: Tensor) -> Signal:
 def surrogate(batch: LossInput, weight_NT: Tensor, knobs: Knobs) -> Loss:
     """The PPO surrogate of a micro-batch, see losses.clipped_surrogate, with the knobs' clip."""
     return losses.clipped_surrogate(
-        batch.logp_NT, batch.old_logp_NT, batch.advantage_NT, weight_NT, knobs.clip_low, knobs.clip_high
+        batch.logp_NT,
+        batch.old_logp_NT,
+        batch.advantage_NT,
+        weight_NT,
+        knobs.clip_low,
+        knobs.clip_high,
+        knobs.dual_clip,
     )

@@ -1,48 +1,58 @@
 """Token credit: GRPO whose advantage is spread over the tokens by what a hinted student thinks of each of them.
 
     A_t = A_i * [(1 - lambda) + lambda * clip(w_t, 1 - eps_w, 1 + eps_w)],   w_t = exp(sign(A_i) * delta_t)
-A_i is GRPO's advantage. lambda falls linearly from `mix` to 0 over `mix_steps` steps, after which it is GRPO. What RLSD
-(arXiv 2604.03128) and CEPO (arXiv 2605.19436) share; they differ in delta_t. No gradient goes through w.
+A_i is GRPO's advantage. lambda falls linearly from `mix` to 0 over `mix_steps` steps, after which it is GRPO; it may
+rise from 0 before that (`mix_warmup`), or stay (`mix_steps: 0`). What RLSD (arXiv 2604.03128) and CEPO (arXiv
+2605.19436) share; they differ in delta_t. No gradient goes through w.
 """
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from scope_openrlhf.algorithms.base.contract import Algorithm, Knobs, Scorer
+from scope_openrlhf.algorithms.base.hints import check_hint
 from scope_openrlhf.algorithms.base.policy_gradient import on_one_path, surrogate
 from scope_openrlhf.equations import weights
 from scope_openrlhf.equations.batch import LossInput, Rollouts, Signal
 from scope_openrlhf.equations.losses import Loss
 from scope_openrlhf.equations.metric_definitions import Metric
-from scope_openrlhf.settings.ranges import Count, Inside, NotNegative, ShareOrZero
+from scope_openrlhf.settings.ranges import CountOrZero, Inside, NotNegative, ShareOrZero
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenCreditKnobs(Knobs):
     """Knobs of RLSD and CEPO. Their papers differ in `mix_steps` and `clip_weight`; the values here are RLSD's."""
 
+    preset: Literal["none", "released"] = "none"
+    """released: short for what the published code sets; what is set beside it comes first. none: as each knob says."""
     eps: NotNegative = 1e-6
     """Added to the group's standard deviation."""
     context_scorer: Scorer = "student"
     """Who scores the hinted rollouts: the student as it is now, in its training engine; initial: a copy of it as it was
     at the start, in a teacher group; or the teacher."""
     mix: ShareOrZero = 0.5
-    """lambda at the first step."""
-    mix_steps: Count = 50
-    """Steps until lambda is 0."""
+    """lambda at its highest, where it begins to fall."""
+    mix_steps: CountOrZero = 50
+    """Steps in which lambda falls to 0. 0: it stays."""
+    mix_warmup: CountOrZero = 0
+    """Steps in which lambda rises from 0 before that."""
+    mix_first_step: Literal[0, 1] = 0
+    """Number of the first step in this schedule. 1: it starts one step on, as in RLSD's code."""
     clip_weight: Inside = 0.2
     """eps_w: a token's advantage is multiplied by no less than 1 - eps_w and no more than 1 + eps_w."""
     hint: str = "\n\nThe correct answer is {answer}."
     """Put after the problem for the student that is told an answer, which stands for {answer}."""
 
+    FILLS: ClassVar[tuple[str, ...]] = ("answer",)
+    """Placeholders that the hint may have."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        if "{answer}" not in self.hint:
-            raise ValueError(f"algorithm.hint must contain {{answer}}, got {self.hint!r}")
+        check_hint(self.hint, self.FILLS)
 
 
 C = TypeVar("C", bound=TokenCreditKnobs)
@@ -68,7 +78,12 @@ class TokenCredit(Algorithm[C]):
 
     def lambda_at(self, step: int) -> float:
         """lambda after `step` rollout batches: a function of the step, which checkpoints hold."""
-        return self.knobs.mix * max(0.0, 1 - step / self.knobs.mix_steps)
+        knobs, number = self.knobs, step + self.knobs.mix_first_step
+        if number < knobs.mix_warmup:
+            return knobs.mix * number / knobs.mix_warmup
+        if not knobs.mix_steps:
+            return knobs.mix
+        return knobs.mix * max(0.0, 1 - (number - knobs.mix_warmup) / knobs.mix_steps)
 
     def contexts_at(self, step: int) -> tuple[str, ...]:
         return self.asks.contexts if self.lambda_at(step) else ()
