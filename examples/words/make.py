@@ -38,23 +38,23 @@ class Template:
 
 
 TEMPLATES = (
-    Template(1, 9, "{who} has {a} {what} and finds {b} more. How many {what} does {who} have now?",
+    Template(1, 6, "{who} has {a} {what} and finds {b} more. How many {what} does {who} have now?",
              lambda a, b, c: a + b),
-    Template(1, 9, "There are {a} {what} in one box and {b} {what} in another. How many {what} are there in all?",
+    Template(1, 6, "There are {a} {what} in one box and {b} {what} in another. How many {what} are there in all?",
              lambda a, b, c: a + b),
-    Template(1, 9, "{who} had {sum} {what} and gave {b} of them to {friend}. How many {what} does {who} have left?",
+    Template(1, 6, "{who} had {sum} {what} and gave {b} of them to {friend}. How many {what} does {who} have left?",
              lambda a, b, c: a),
-    Template(1, 9, "{who} has {sum} {what}. {friend} has {b} fewer. How many {what} does {friend} have?",
+    Template(1, 6, "{who} has {sum} {what}. {friend} has {b} fewer. How many {what} does {friend} have?",
              lambda a, b, c: a),
-    Template(1, 9, "{who} wants {sum} {what} and has {a} so far. How many more {what} does {who} need?",
+    Template(1, 6, "{who} wants {sum} {what} and has {a} so far. How many more {what} does {who} need?",
              lambda a, b, c: b),
-    Template(1, 9, "{who} fills {a} bags with {b} {what} each. How many {what} is that altogether?",
+    Template(1, 6, "{who} fills {a} bags with {b} {what} each. How many {what} is that altogether?",
              lambda a, b, c: a * b),
-    Template(1, 9, "A notebook costs {a} dollars. How many dollars do {b} notebooks cost?",
+    Template(1, 6, "A notebook costs {a} dollars. How many dollars do {b} notebooks cost?",
              lambda a, b, c: a * b),
-    Template(1, 9, "{who} shares {product} {what} equally among {b} children. How many {what} does each child get?",
+    Template(1, 6, "{who} shares {product} {what} equally among {b} children. How many {what} does each child get?",
              lambda a, b, c: a),
-    Template(1, 9, "{product} chairs stand in rows of {a}. How many rows are there?",
+    Template(1, 6, "{product} chairs stand in rows of {a}. How many rows are there?",
              lambda a, b, c: b),
     Template(2, 6, "{who} has {a} {what}. {friend} has {b} more than {who}. How many {what} do they have together?",
              lambda a, b, c: a + a + b),
@@ -79,7 +79,8 @@ TEMPLATES = (
 
 def draw_problem(rng: random.Random) -> tuple[str, str, str]:
     """A problem's text, answer and stratum. Example: ("A notebook costs 3 ...", "12", "one step")."""
-    template = rng.choice(TEMPLATES)
+    # three in four are of one step: a group without a right answer has nothing to reinforce
+    template = rng.choices(TEMPLATES, [3 if template.steps == 1 else 1 for template in TEMPLATES])[0]
     a, b, c = (rng.randint(2, template.most) for _ in range(3))
     who, friend = rng.sample(WHO, 2)
     names = {"who": who, "friend": friend, "what": rng.choice(WHAT)}
