@@ -5,6 +5,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import yaml
+
 from scope_openrlhf.data.benchmark import OURS, Columns, check
 from scope_openrlhf.data.files import READERS, is_read, read_file
 from scope_openrlhf.settings.errors import ConfigError, nearest
@@ -80,6 +82,23 @@ def dataset(
         raise ConfigError(f"there is no {file}; give --data-dir with {benchmark}.jsonl in it")
     rows = read_file(Path(file)) if file else _from_hub(benchmark, hub or {})
     return {"test": datasets.Dataset.from_list(check(rows, file or benchmark, Columns(**columns or {})))}
+
+
+def own_sampling(file: Path) -> dict:
+    """The generation_kwargs of a task file, its own or those of what it includes."""
+    text = file.read_text().replace("!function ", "")
+    task = yaml.safe_load(text)
+    return task["generation_kwargs"] if "generation_kwargs" in task else own_sampling(file.parent / task["include"])
+
+
+def how_asked(name: str, prompts: list[str], samples: int, params: dict) -> str:
+    """The line that says how a benchmark is asked: its size, its first prompt's end, and the sampling.
+
+    prompts: as the model reads them. params: of the sampling, under vLLM's names.
+    """
+    drawn = ", ".join(f"{key} {params[key]:g}" for key in ("temperature", "top_p", "top_k", "max_tokens"))
+    end = prompts[0][-100:]
+    return f"{name}: {len(prompts)} problems x {samples} samples; {drawn}; the first prompt ends in {end!r}"
 
 
 def gold_notes(rows: list[dict]) -> list[str]:

@@ -21,7 +21,7 @@ from scope_openrlhf.settings.errors import ConfigError
 def run(model: str, out: Path, settings: EvalSettings) -> None:
     """Sample and grade one model and show its results. What is already in out is not sampled again."""
     with quiet(out / "eval.log") as (terminal, err):
-        evaluate(model, out, settings, err)
+        evaluate(model, out, settings, err, terminal)
         show(out, terminal)
 
 

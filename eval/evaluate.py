@@ -19,7 +19,6 @@ from scope_openrlhf.data.templates import Keys, check_template
 from scope_openrlhf.files.fingerprint import files_fingerprint
 from scope_openrlhf.models.params import check_params
 from scope_openrlhf.platform import cpu
-from scope_openrlhf.platform.cluster import settle_platform
 from scope_openrlhf.settings.errors import ConfigError
 
 if TYPE_CHECKING:  # it imports torch, which takes seconds and prints
@@ -44,14 +43,15 @@ KEYS = Keys("--template-args", "--template-date", "--system")
 """What of our flags a chat template is given."""
 
 
-def evaluate(model: str, folder: Path, settings: EvalSettings, progress_to: TextIO) -> None:
+def evaluate(model: str, folder: Path, settings: EvalSettings, progress_to: TextIO, told: TextIO | None = None) -> None:
     """Sample what is missing, grade everything and write results and report into folder.
 
-    Raises ConfigError before anything is sampled.
+    told: gets a line of each benchmark before, on how it is asked. Raises ConfigError before anything is sampled.
     """
     wanted = benchmarks.tasks_of(settings.benchmarks, settings.columns)
-    # torch comes with it: not before the terminal is quiet
+    # torch and Ray come with them: not before the terminal is quiet
     from scope_openrlhf.models.loading import check_model
+    from scope_openrlhf.platform.cluster import settle_platform
 
     if not settings.base_url:
         settle_platform(settings.ray_address)
@@ -71,7 +71,9 @@ def evaluate(model: str, folder: Path, settings: EvalSettings, progress_to: Text
     store = None
     try:
         notes = check_prompts(tasks, lm, settings)
-        check_room(tasks, lm, settings)
+        lines = check_room(tasks, lm, settings)
+        if told:
+            print("\n".join(lines), file=told, flush=True)
         lm.store = store = Store(folder / STORE)  # what is told above leaves nothing behind
         identity = model_identity(model, commit) | getattr(lm.sampler, "identity", {})
         for name, task in tasks.items():
@@ -150,15 +152,8 @@ def asked_of_a_task(task: dict[str, Any], settings: EvalSettings) -> dict[str, A
         following = json.dumps(f"\n\n{settings.instruction}", ensure_ascii=False)
         asked["doc_to_text"] = "{{problem}}" + (f"{{{{{following}}}}}" if settings.instruction else "")
     if settings.sampling:
-        asked["generation_kwargs"] = own_sampling(Path(task["include"])) | settings.sampling
+        asked["generation_kwargs"] = benchmarks.own_sampling(Path(task["include"])) | settings.sampling
     return asked
-
-
-def own_sampling(file: Path) -> dict:
-    """The generation_kwargs of a task file, its own or those of what it includes."""
-    text = file.read_text().replace("!function ", "")
-    task = yaml.safe_load(text)
-    return task["generation_kwargs"] if "generation_kwargs" in task else own_sampling(file.parent / task["include"])
 
 
 def check_prompts(tasks: dict[str, Any], lm: "ScopeVLLM", settings: EvalSettings) -> list[str]:
@@ -178,14 +173,20 @@ def check_prompts(tasks: dict[str, Any], lm: "ScopeVLLM", settings: EvalSettings
     return notes
 
 
-def check_room(tasks: dict[str, Any], lm: "ScopeVLLM", settings: EvalSettings) -> None:
-    """Raise ConfigError for a problem that has no room beside its longest response, or sampling that cannot be."""
+def check_room(tasks: dict[str, Any], lm: "ScopeVLLM", settings: EvalSettings) -> list[str]:
+    """How each benchmark is asked, a line each.
+
+    Raises ConfigError for a problem that has no room beside its longest response, or sampling that cannot be.
+    """
     from scope_eval.backend import sampling_params  # torch, as above
 
-    for task in tasks.values():
-        most = sampling_params(task.config.generation_kwargs)["max_tokens"]
-        problems = list(task.eval_docs)[: settings.limit]
-        lm.check_room({problem["id"]: (prompt(task, problem, lm, settings), most) for problem in problems})
+    lines = []
+    for name, task in tasks.items():
+        params = sampling_params(task.config.generation_kwargs)
+        prompts = {p["id"]: prompt(task, p, lm, settings) for p in list(task.eval_docs)[: settings.limit]}
+        lm.check_room({problem: (text, params["max_tokens"]) for problem, text in prompts.items()})
+        lines.append(benchmarks.how_asked(name, list(prompts.values()), settings.samples, params))
+    return lines
 
 
 def prompt(task: Any, problem: dict, lm: "ScopeVLLM", settings: EvalSettings) -> str:

@@ -16,6 +16,7 @@ from scope_openrlhf.settings.errors import ConfigError
 from scope_openrlhf.settings.parse import flatten
 
 MAY_CHANGE = {
+    "base": "the keys that come of it are compared",
     "name": "the folder may be renamed",
     "runs": "the folder may be moved",
     "steps": "more steps follow the last checkpoint, fewer end the run sooner",
@@ -98,6 +99,9 @@ def refuse_another_past(config: Config, changes: Changes) -> None:
     past = [f"{key}: {shown(old)} -> {shown(new)}" for key, (old, new) in changes.items() if not may_change(key)]
     if not past:
         return
+    from scope_openrlhf.run.chosen import load_algorithm  # brings torch: seconds that other commands need not wait for
+
+    load_algorithm(config)  # an algorithm that there is not is mistyped, and no reason to delete a run
     newest = checkpoint.step_of(checkpoint.latest(run / "checkpoints"))
     fork = f"start one from it with from={run}@step{newest}, " if newest else ""
     many = f" and {len(past) - 8} more" if len(past) > 8 else ""
@@ -108,16 +112,31 @@ def refuse_another_past(config: Config, changes: Changes) -> None:
     )
 
 
+def change_notes(config: Config) -> list[str]:
+    """What a config changes in a run that has done steps, for the eye of whoever gave it."""
+    rows = whole_rows(config.run_dir / "metrics.jsonl")
+    changed = [f"{key}: {shown(old)} -> {shown(new)}" for key, (old, new) in changes_of(config).items()] if rows else []
+    return [f"changed after {len(rows)} steps: {', '.join(changed)}"] if changed else []
+
+
 def shown(value: Any) -> str:
     """A value for a message, in the spelling of JSON; a missing one is "unset"."""
     return "unset" if value is None else value if isinstance(value, str) and value else json.dumps(value)
 
 
 def other_samples(changes: Changes) -> bool:
-    """Whether an evaluation draws other samples after these changes, and not only more of them."""
-    return any(key.startswith("eval.") and key != "eval.samples" for key in changes)
+    """Whether an evaluation draws other samples after these changes, and not only more of them.
+
+    Where no evaluation is asked for any more, the one that there is stays.
+    """
+    return not _evaluates_no_more(changes) and any(key.startswith("eval.") and key != "eval.samples" for key in changes)
 
 
 def go_on(changes: Changes) -> bool:
     """Whether a run that was done has something to do after these changes."""
-    return "steps" in changes or any(key.startswith("eval.") for key in changes)
+    evaluates = any(key.startswith("eval.") for key in changes) and not _evaluates_no_more(changes)
+    return "steps" in changes or evaluates
+
+
+def _evaluates_no_more(changes: Changes) -> bool:
+    return "eval.path" in changes and not changes["eval.path"][1]

@@ -276,7 +276,7 @@ def add_doctor(line: CommandLine) -> None:
 
 def spelled_out(argv: list[str]) -> list[str]:
     """The command line in today's form: before there were commands, flags chose, and each took all flags."""
-    if not argv or argv[0] in (*COMMANDS, *WITHOUT_A_CONFIG, "-h", "--help"):
+    if not argv or argv[0] in ("-h", "--help") or not (argv[0].startswith("-") or "=" in argv[0]):
         return argv
     before = argparse.ArgumentParser(prog="scope-train", add_help=False)
     for flag in ("--fresh", "--probe", "--dry-run", "--version"):

@@ -1,5 +1,6 @@
 """A checkpoint of a run as a model in Hugging Face form, also while the run goes on."""
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any, TextIO
@@ -36,7 +37,8 @@ def export(run: Path, step: int, folder: Path, out: TextIO) -> None:
     model.save_pretrained(part)
     tokenizer.save_pretrained(part)
     part.rename(folder)
-    print(f"written: {folder}, for scope-eval run --model {folder} or student.path={folder}", file=out)
+    named = shlex.quote(str(folder))
+    print(f"written: {folder}, for scope-eval run --model {named} or student.path={named}", file=out)
 
 
 def params_of(folder: Path) -> dict[str, Any]:

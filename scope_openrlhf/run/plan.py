@@ -18,6 +18,7 @@ from scope_openrlhf.host.schedule import rate_share
 from scope_openrlhf.models import foreign_code, loading
 from scope_openrlhf.models.params import check_params
 from scope_openrlhf.run import checks
+from scope_openrlhf.run.changes import change_notes
 from scope_openrlhf.run.chosen import choose_teachers, load_algorithm, read_problems, title_of
 from scope_openrlhf.run.folder import take_over
 from scope_openrlhf.run.held_out import check_asked, read_held_out
@@ -90,8 +91,9 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
     run = Run(name=config.name, folder=str(placed.run_dir), seed=config.seed, student=placed.student,
               algorithm=config.algorithm, teachers=teachers, health_every=config.health.every,
               began=config.origin[1])  # fmt: skip
-    notes = (temperature_note(run, args), *data_notes, *prompts.notes, *length_notes(prompts, args.data.max_len),
-             *scorer_notes(config, algorithm), *schedule_notes(run, args, steps))  # fmt: skip
+    notes = (*change_notes(config), temperature_note(run, args), *data_notes, *prompts.notes,
+             *length_notes(prompts, args.data.max_len), *scorer_notes(config, algorithm),
+             *schedule_notes(run, args, steps))  # fmt: skip
     plan = Plan(placed, run, algorithm, args, steps, gpus, len(problems), notes)
     if not dry:
         write_plan(plan, config, ordered)

@@ -80,6 +80,8 @@ def train_to_the_end(plan: Plan, out: TextIO) -> None:
             failures, furthest = 0, step
         if again:
             print(f"  starting again from {reached or 'step 0'}", file=out, flush=True)
+        elif step:
+            print(f"  goes on after step {step}", file=out, flush=True)
         stage.begin("starting Ray")
         try:
             with deadline(stage, ray.hang_seconds), ray_session(plan, out, again):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scope_eval.benchmarks import TASKS, content_hash, dataset, gold_notes, hub_row, names, task_of, tasks_of
+from scope_eval.benchmarks import TASKS, content_hash, dataset, gold_notes, how_asked, hub_row, names, task_of, tasks_of
 from scope_openrlhf.data.benchmark import Columns, check
 from scope_openrlhf.settings.errors import ConfigError
 
@@ -182,3 +182,11 @@ def test_golds_that_cannot_be_read_are_said_and_left_in():
     assert len(check(rows, "file")) == 2 and gold_notes([ROW]) == []
     told = "1 of 2 rows have no gold answer that can be graded (counted from 0; row 1: 't(0,4]' cannot be read"
     assert gold_notes(rows)[0].startswith(told)
+
+
+def test_how_a_benchmark_is_asked_is_one_line():
+    params = {"temperature": 0.6, "top_p": 0.95, "top_k": 20, "max_tokens": 32768, "seed": 1}
+    assert how_asked("mine", ["<u>1+1?\n\nThink.<a>", "x"], 4, params) == (
+        "mine: 2 problems x 4 samples; temperature 0.6, top_p 0.95, top_k 20, max_tokens 32768; the first prompt ends "
+        "in '<u>1+1?\\n\\nThink.<a>'"
+    )

@@ -123,6 +123,28 @@ def test_an_evaluation_of_other_settings_starts_anew_and_one_of_more_samples_goe
     assert not (run / "eval" / "after").exists() and not (run / "eval" / "before").exists()
 
 
+def test_an_evaluation_that_is_asked_for_no_more_keeps_its_scores(tmp_path, monkeypatch):
+    run = begun(tmp_path)
+    monkeypatch.setattr(folder, "summary_table", str)
+    without = config(tmp_path, "eval.path=", "eval.samples=3")
+    assert folder.open_run(without) is True
+    make_plan(without)
+    assert (run / "eval" / "after").exists() and (run / "summary.json").exists()
+
+
+def test_what_changes_is_told_before_the_run_goes_on(tmp_path):
+    begun(tmp_path)
+    notes = make_plan(config(tmp_path, "steps=5", "openrlhf.ckpt.save_steps=1"), dry=True).notes
+    assert notes[0] == "changed after 3 steps: openrlhf.ckpt.save_steps: 25 -> 1, steps: 3 -> 5"
+    assert not any("changed after" in note for note in make_plan(config(tmp_path), dry=True).notes)
+
+
+def test_a_mistyped_algorithm_is_no_reason_to_delete_a_run(tmp_path):
+    begun(tmp_path)
+    with pytest.raises(ConfigError, match="there is no algorithm 'gropo'; known: cepo, grpo"):
+        folder.open_run(config(tmp_path, "algorithm=gropo"))
+
+
 def test_a_done_run_is_still_done_where_only_its_machine_changed(tmp_path, monkeypatch):
     begun(tmp_path)
     monkeypatch.setattr(folder, "summary_table", str)
