@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from scope_openrlhf.settings.resolved import RUN_VARIABLE
 
 cpu.install()  # before any test imports OpenRLHF
 ROOT = Path(__file__).parent.parent
+ThreadingHTTPServer.request_queue_size = 256  # of the 5 by default, some of 100 requests at once wait for minutes
 os.chdir(ROOT)  # the examples name their files from the repository's root
 
 
