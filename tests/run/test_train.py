@@ -78,7 +78,7 @@ def scope_train(tmp_path, capfd):
         (["data.path=none.jsonl"], "data.path none.jsonl does not exist"),
         (["data.answer_key=gold"], "set data.prompt_key and data.answer_key"),
         (["eval.path=none.jsonl"], "eval.path none.jsonl does not exist"),
-        (["eval.path=README.md"], "eval.path README.md must be a .jsonl"),
+        (["eval.path=README.md"], "eval.path README.md is none of .jsonl"),
         (
             ["teacher.max_model_len=127"],
             "teacher.max_model_len 127 is too short: openrlhf.data.max_len 127 and one token more must fit",
