@@ -104,9 +104,10 @@ def test_our_code_trusts_no_model_loads_no_pickle_and_calls_no_shell():
             (file, "trust_remote_code")
             for file in (
                 "contexts.py",
-                "dry_run.py",
+                "data_check.py",
                 "export.py",
                 "loading.py",
+                "memory.py",
                 "plan.py",
                 "probe.py",
                 "rollout.py",
@@ -189,7 +190,7 @@ HOSTILE = ["{{ 7*7 }}{% raw %}", "{0.__class__} {answer} %s $HOME `touch ran`", 
 def test_templates_take_texts_as_they_are(tmp_path):
     from lm_eval.tasks import TaskManager
 
-    from scope_eval.benchmarks import TASKS
+    from scope_eval.benchmarks import TASKS, tasks_of
     from scope_eval.evaluate import load_tasks
     from scope_eval.settings import EvalSettings
     from scope_openrlhf import algorithms
@@ -200,7 +201,7 @@ def test_templates_take_texts_as_they_are(tmp_path):
     )
     settings = EvalSettings(benchmarks=str(tmp_path / "own.jsonl"), samples=1, instruction="{{ 7*7 }}")
     manager = TaskManager(include_path=str(TASKS), include_defaults=False)
-    (task,) = load_tasks(manager, tmp_path, settings).values()
+    (task,) = load_tasks(manager, tmp_path, tasks_of(settings.benchmarks, settings.columns), settings).values()
     for text, doc in zip(HOSTILE, task.eval_docs, strict=True):
         chat = as_text(tokenizer, text, StudentConfig(path=str(STUDENT)))
         assert chat == f"<|user|>{text}<|assistant|>"
