@@ -12,8 +12,8 @@ PATIENCE_SECONDS = 10.0
 
 
 def is_local(path: str) -> bool:
-    """Whether a model's path means a folder, there or not, and no id of the hub."""
-    return Path(path).is_absolute() or path.startswith(".") or Path(path).exists()
+    """Whether a model's path means a folder, there or not, and no id of the hub, which has one slash at most."""
+    return Path(path).is_absolute() or path.startswith(".") or path.count("/") > 1 or Path(path).exists()
 
 
 def silence(path: str, revision: str = "") -> str | None:

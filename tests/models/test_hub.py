@@ -52,3 +52,8 @@ def test_a_folder_that_holds_a_gguf_file_alone_is_told_how_it_becomes_a_model(tm
     Path(tmp_path / "model.Q4_1.gguf").touch()
     with pytest.raises(ConfigError, match="a GGUF file alone cannot be trained"):
         loading.check_model(str(tmp_path), "student.path")
+
+
+def test_a_path_of_three_names_is_a_folder_that_is_not_there_and_no_id_of_the_hub(no_hub):
+    with pytest.raises(ConfigError, match="--model runs/a/model is no model: there is no runs/a/model/config.json"):
+        loading.check_model("runs/a/model", "--model")
