@@ -45,7 +45,8 @@ def ray_session(plan: Plan, out: TextIO, patient: bool = False) -> Iterator[None
         _link_logs(plan.run.run_dir)
         _require_gpus(plan, out, patient)
         logical = "logical " if cpu.active() else ""
-        print(f"  Ray: {plan.gpus} {logical}GPUs; starting engines", file=out, flush=True)
+        wait = "half a minute with tiny models, minutes with large ones"
+        print(f"  Ray: {plan.gpus} {logical}GPUs; starting engines: {wait}", file=out, flush=True)
         yield
     finally:
         left = ray_workers() if settings.address == "local" else []
