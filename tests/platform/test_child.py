@@ -9,8 +9,9 @@ import time
 import pytest
 
 PARENT = """
-import subprocess, sys
+import signal, sys
 from scope_openrlhf.platform import child
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have it ignored
 print(child.finish([sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(60)"], 1, 2))
 """
 
