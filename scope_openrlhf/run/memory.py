@@ -14,7 +14,7 @@ STUDENT = "the student"
 """Key of the student among shapes, where the name of a teacher could stand (which holds no blank)."""
 SURE = 0.6
 """Part of an estimate that a run takes for sure."""
-TODO = {
+ADVICE = {
     "student": "name a smaller student.path",
     "activations": "lower openrlhf.train.micro_batch_size",
     "logits": "lower openrlhf.train.micro_batch_size",
@@ -54,7 +54,7 @@ def shortage(parts: dict[str, float], free: float) -> str:
     largest = max(parts, key=lambda name: parts[name])
     return (
         f"without CUDA the run takes about {whole:.1f} GiB of memory ({largest}: {parts[largest]:.1f}), {free:.1f} are "
-        f"free; {TODO[largest]}"
+        f"free; {ADVICE[largest]}"
     )
 
 

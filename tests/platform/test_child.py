@@ -28,7 +28,6 @@ def gone(pid: int, within: float) -> bool:
     return False
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's word is Linux's")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_command_ends_with_the_process_that_waits_for_it(how):
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as parent:

@@ -9,7 +9,7 @@ from scope_openrlhf.host import cpu as host_cpu
 from scope_openrlhf.models.shape import Shape
 from scope_openrlhf.platform import cpu
 from scope_openrlhf.run.cli import main
-from scope_openrlhf.run.memory import TODO, shortage
+from scope_openrlhf.run.memory import ADVICE, shortage
 
 ROUND = Shape(params=2**28, layers=10, hidden=1024, vocab=2**16, kv_bytes=2**15)
 """4 bytes of each param are 1 GiB; a token takes 2**16 bytes of a float32 cache."""
@@ -35,7 +35,7 @@ def test_the_memory_of_a_run_by_hand():
     assert parts["rollout engines"] == 2 + 16 * 512 * 2**16 / 2**30
     assert parts["teachers"] == 2 + 0.5
     assert parts["processes"] == pytest.approx(host_cpu.RAY_GIB + 7 * host_cpu.PROCESS_GIB)
-    assert set(parts) == set(TODO)
+    assert set(parts) == set(ADVICE)
     served = resolved.teacher(urls=["http://host:8000"])
     assert host_cpu.memory_gib(args(), ROUND, {"": served}, {"": ROUND})["teachers"] == 0
 
