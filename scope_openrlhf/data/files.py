@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scope_openrlhf.files.rows import DECODER, check_row, may_hold_halves, read_json, read_row, read_text
-from scope_openrlhf.settings.errors import ConfigError
+from scope_openrlhf.settings.errors import ConfigError, NoData
 
 WRAPPERS = ("data", "rows", "train", "examples")
 """Keys under which the object in a .json may hold its rows."""
@@ -18,9 +18,17 @@ _BETWEEN = re.compile(r"\s*[\[,]\s*")
 
 
 def read(path: str) -> list[dict]:
-    """All rows. path: a .jsonl, .json, .parquet or .csv file, or owner/name on the hub. Raises ConfigError."""
+    """All rows. path: a .jsonl, .json, .parquet or .csv file, or owner/name on the hub.
+
+    Raises ConfigError, NoData among them if the file does not exist or the hub does not give it.
+    """
     file, called = Path(path), f"data.path {path}"
     if "://" not in path and is_read(file):
+        if not file.exists():
+            raise NoData(
+                f"{called} does not exist; correct it, or have a dataset of the hub written there: scope-train data "
+                "--config FILE --fetch OWNER/NAME (the header of a recipe says which)"
+            )
         return read_file(file, called)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", path) or file.exists():
         raise ConfigError(
@@ -54,7 +62,7 @@ def _from_hub(path: str) -> list[dict]:
     except ConfigError:
         raise
     except Exception as error:  # border to the hub: any of a dozen exceptions means the same to the user
-        raise ConfigError(f"the hub does not give data.path {path}: {error}") from error
+        raise NoData(f"the hub does not give data.path {path}: {error}") from error
 
 
 def refuse_foreign_files(path: str, files: Any) -> None:

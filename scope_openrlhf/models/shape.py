@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from scope_openrlhf.models.head import head_is_last, without_storage
@@ -13,9 +14,10 @@ from scope_openrlhf.settings.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What memory estimates need of a model.
+    """What estimates of memory and time need of a model.
 
-    Example, Qwen3-1.7B: Shape(params=1_720_574_976, layers=28, hidden=2048, vocab=151_936, kv_bytes=114_688)
+    Example, Qwen3-1.7B: Shape(params=1_720_574_976, layers=28, hidden=2048, vocab=151_936, kv_bytes=114_688,
+    maps=1_409_286_144, ends=1_089_536, tensors=310)
     """
 
     params: int
@@ -26,6 +28,12 @@ class Shape:
     """Bytes of the KV cache for one token in bf16: 2 (K and V) * 2 bytes * layers * KV heads * head size."""
     plain_head: bool = True
     """Whether its logits are a linear map of its hidden states, so that they need not exist to be read."""
+    maps: int = 0
+    """Params of its linear maps but the head: what an engine can quantize."""
+    ends: int = 0
+    """Inputs and outputs of the same: params of LoRA adapters of rank 1 on all of them."""
+    tensors: int = 0
+    """Number of its params' tensors, which the weight sync sends one by one."""
 
 
 def shape_of(model_config: Any) -> Shape:
@@ -41,7 +49,13 @@ def shape_of(model_config: Any) -> Shape:
         # without the key every head has its own K and V, as GPT-2's do
         kv_heads = getattr(c, "num_key_value_heads", None) or c.num_attention_heads
         kv_bytes = 4 * c.num_hidden_layers * kv_heads * head
-        return Shape(params, c.num_hidden_layers, c.hidden_size, c.vocab_size, kv_bytes, head_is_last(model))
+        head_map = model.get_output_embeddings()
+        maps = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head_map]
+        return Shape(
+            params, c.num_hidden_layers, c.hidden_size, c.vocab_size, kv_bytes, head_is_last(model),
+            maps=sum(m.weight.numel() for m in maps), ends=sum(m.in_features + m.out_features for m in maps),
+            tensors=len(list(model.parameters())),
+        )  # fmt: skip
     except Exception as error:  # border to transformers, where a wrong value fails in any way
         said = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise ConfigError(

@@ -171,6 +171,8 @@ def check_placement(teachers: dict[str, TeacherConfig], args: SimpleNamespace, d
         _check_placement(config, section_of(name), args)
         if config.sleep and cpu.active() and not dry:
             raise ConfigError(f"{section_of(name)}.sleep frees the memory of a GPU, and there is none; leave it out")
+        if config.quantization and cpu.active() and not dry:
+            raise ConfigError(f"{section_of(name)}.quantization wants a GPU, and there is none; leave it out")
     gpus = args.actor.num_nodes * args.actor.num_gpus_per_node
     colocated = sum(t.replicas for t in teachers.values() if t.placement == "colocate" and t.started_here)
     if colocated > 3 * gpus:  # a fifth of a GPU each, as the policy and the rollout engine there

@@ -10,10 +10,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from scope_openrlhf.platform.rates import GPUS
 from scope_openrlhf.run import shelf
 from scope_openrlhf.run.errors import RunError
 from scope_openrlhf.run.folder import alone, delete_run, open_run
 from scope_openrlhf.run.fork import check_origin, fork
+from scope_openrlhf.run.old_spellings import spelled_out
 from scope_openrlhf.run.terminal import quiet
 from scope_openrlhf.run.trackers import require_installed
 from scope_openrlhf.settings.command_line import CommandLine, end_on_sigterm, number
@@ -83,7 +85,7 @@ def plan(config: Config, options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder, quiet(Path(folder) / "log") as (out, _):
         from scope_openrlhf.run.dry_run import dry_run  # seconds, see above
 
-        dry_run(config, options.gpu_memory, options.gpus_per_node, out)
+        dry_run(config, options.gpu, options.gpu_memory, options.gpus_per_node, out)
 
 
 def probe(config: Config, options: argparse.Namespace) -> None:
@@ -171,13 +173,12 @@ def command_line() -> CommandLine:
     train.add_argument("--fresh", action="store_true", help="delete the run of this name first")
     dry = line.add(
         "plan",
-        "Check a config and say who sits on which GPU, what memory and work it takes.",
+        "Check a config and say who sits on which GPU, what memory it takes, and where the time of a step goes.",
         "scope-train plan --config examples/scope_qwen3_1.7b.yaml --gpu-memory 80",
         "operations.md",
     )
-    dry.add_argument(
-        "--gpu-memory", type=number(Positive), default=80.0, metavar="GIB", help="of each GPU (default 80)"
-    )
+    dry.add_argument("--gpu", choices=sorted(GPUS), default="h100", help="whose rates and memory (default h100)")
+    dry.add_argument("--gpu-memory", type=number(Positive), metavar="GIB", help="of each GPU, if not that of --gpu")
     dry.add_argument(
         "--gpus-per-node", type=number(Count), default=8, metavar="N", help="GPUs of each node (default 8)"
     )
@@ -240,6 +241,8 @@ def add_data(line: CommandLine) -> None:
     command.add_argument("--config", metavar="FILE", help="YAML file of a run, whose data are shown")
     command.add_argument("--rows", type=number(CountOrZero), default=3, metavar="N", help="rows to print (default 3)")
     command.add_argument("--page", type=Path, metavar="OUT.html", help="write a page with more rows, and a histogram")
+    what = "dataset of the hub to write into data.path first, with the columns that the config names; OWNER/NAME/FILE"
+    command.add_argument("--fetch", metavar="OWNER/NAME", help=f"{what} is one file of it")
     what = "benchmark to compare with beside eval.path, or a folder of them; may be given again"
     command.add_argument("--held-out", type=Path, action="append", metavar="FILE|DIR", help=what)
     what = "the data, which come before those of --config; keys as student.path=..., data.answer_key=..."
@@ -272,29 +275,3 @@ def add_doctor(line: CommandLine) -> None:
     )
     command.add_argument("--config", metavar="FILE", help="YAML file; also check what this config asks")
     command.add_argument("overrides", nargs="*", metavar="key=value", help="for instance openrlhf.ds.zero_stage=3")
-
-
-def spelled_out(argv: list[str]) -> list[str]:
-    """The command line in today's form: before there were commands, flags chose, and each took all flags."""
-    if not argv or argv[0] in ("-h", "--help") or not (argv[0].startswith("-") or "=" in argv[0]):
-        return argv
-    before = argparse.ArgumentParser(prog="scope-train", add_help=False)
-    for flag in ("--fresh", "--probe", "--dry-run", "--version"):
-        before.add_argument(flag, action="store_true")
-    for flag in ("--config", "--traces", "--tries", "--gpu-memory", "--gpus-per-node"):
-        before.add_argument(flag)
-    old, rest = before.parse_known_args(argv)
-    if old.version:
-        return ["--version"]
-    command, flags = "run", ["--fresh"] if old.fresh else []
-    if old.dry_run:
-        command, flags = "plan", _given("--gpu-memory", old.gpu_memory) + _given("--gpus-per-node", old.gpus_per_node)
-    elif old.traces:
-        command, flags = "traces", ["--out", old.traces, *_given("--tries", old.tries)]
-    elif old.probe:
-        command, flags = "probe", []
-    return [command, *_given("--config", old.config), *flags, *rest]
-
-
-def _given(flag: str, value: str | None) -> list[str]:
-    return [] if value is None else [flag, value]

@@ -1,10 +1,12 @@
 """`scope-train data`: the data of a run as its student gets them, on the terminal and as a page."""
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
+from scope_openrlhf.data.fetch import fetch
 from scope_openrlhf.data.files import read
 from scope_openrlhf.data.layouts import guess_columns
 from scope_openrlhf.run.data_check import accept, check_data
@@ -23,7 +25,7 @@ def show_data(options: argparse.Namespace, out: TextIO, err: TextIO) -> None:
 
     Raises ConfigError, one line a reason, if training would refuse the data.
     """
-    config, guessed = config_of(options.config, options.words)
+    config, guessed = config_of(options.config, options.words, options.fetch, out)
     check = check_data(config, options.held_out or [], progress(err))
     print("\n".join(lines(check, guessed, options.rows)), file=out)
     if options.page:
@@ -33,10 +35,13 @@ def show_data(options: argparse.Namespace, out: TextIO, err: TextIO) -> None:
     print(f"can be trained on: {len(check.rows):,} of {len(check.reading.rows):,} rows", file=out)
 
 
-def config_of(file: str | None, words: list[str]) -> tuple[Config, tuple[str, ...]]:
+def config_of(
+    file: str | None, words: list[str], dataset: str | None = None, out: TextIO = sys.stdout
+) -> tuple[Config, tuple[str, ...]]:
     """What a run would be given, and which of KEYS were guessed. Raises ConfigError.
 
-    file: a config, or none. words: the data's file, which comes before the config's, and key=value.
+    file: a config, or none. words: the data's file, which comes before the config's, and key=value. dataset: one of the
+    hub, which is written to that file first, as `out` is told.
     """
     paths = [word for word in words if "=" not in word or Path(word).exists()]
     overrides = [word for word in words if word not in paths]
@@ -48,6 +53,12 @@ def config_of(file: str | None, words: list[str]) -> tuple[Config, tuple[str, ..
     set_overrides(raw, overrides)
     config = Config.from_dict(raw)
     given = raw["data"]
+    if dataset:
+        known = file or all(key.partition(".")[2] in given for key in KEYS)
+        needed = (config.data.prompt_key, config.data.answer_key) if known else ()
+        print(f"fetching {dataset} from the hub", file=out, flush=True)
+        rows = fetch(dataset, Path(config.data.path), needed, ("id", config.data.trace_key, config.data.teacher_key))
+        print(f"written: {config.data.path}, {rows:,} rows", file=out)
     if file or all(key.partition(".")[2] in given for key in KEYS):
         return config, ()
     found = guess_columns(

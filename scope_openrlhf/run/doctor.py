@@ -30,13 +30,13 @@ def asked_of(config: Config, facts: Facts) -> tuple[Asked | None, str]:
     try:
         # the training stack, which may be missing, as the table then says
         from scope_openrlhf.run import memory
-        from scope_openrlhf.run.dry_run import describe
+        from scope_openrlhf.run.dry_run import fits
         from scope_openrlhf.run.plan import make_plan
 
         plan = make_plan(config, dry=True)
         shapes = memory.shapes_of(plan.run)
         smallest = min((gpu.total_gib for gpu in facts.gpus), default=0.0)
-        too_large = describe(plan, shapes, smallest, len(facts.gpus))[1] if smallest else []
+        too_large = fits(plan, shapes, smallest)[1] if smallest else []
     except ModuleNotFoundError:
         return None, ""
     except ConfigError as error:
@@ -55,7 +55,7 @@ def asked_of(config: Config, facts: Facts) -> tuple[Asked | None, str]:
         host_gib=0.0 if facts.gpus else sum(memory.of_this_machine(plan, shapes).values()),
         missing_models=tuple(dict.fromkeys(model for model in models if not _is_here(model))),
         too_large=tuple(too_large),
-    ), ""
+    ), plan.missing
 
 
 def _is_here(model: str) -> bool:

@@ -24,7 +24,7 @@ from scope_openrlhf.run.folder import take_over
 from scope_openrlhf.run.held_out import check_asked, read_held_out
 from scope_openrlhf.run.prompts import Prompts, length_notes, render
 from scope_openrlhf.settings.config import Config, section_of
-from scope_openrlhf.settings.errors import ConfigError
+from scope_openrlhf.settings.errors import ConfigError, NoData
 from scope_openrlhf.settings.resolved import Run, Teacher
 from scope_openrlhf.settings.sections import StudentConfig, TeacherConfig, TeacherSettings
 
@@ -41,11 +41,14 @@ class Plan:
     args: SimpleNamespace
     """OpenRLHF's resolved flags."""
     steps: int
+    """0: unknown, for want of data."""
     gpus: int
     rows: int
     """Number of problems in the data."""
     notes: tuple[str, ...] = ()
     """What the user should know before it starts."""
+    missing: str = ""
+    """Why there are no data, and how to get them; a run would refuse that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +65,15 @@ class Models:
 def make_plan(config: Config, dry: bool = False) -> Plan:
     """All checks, cheap ones first. Writes config.yaml and prompts.jsonl once they have passed. Raises ConfigError.
 
-    dry: nothing is about to start and nothing is written, so neither Ray nor the hub need answer; tokenizers that
-    cannot be had are not checked.
+    dry: nothing is about to start and nothing is written, so neither Ray nor the hub need answer; tokenizers and data
+    that cannot be had are not checked.
     """
     if not dry:
         checks.check_address(config.ray.address)
     algorithm = load_algorithm(config)
     written = choose_teachers(config, algorithm)
     held_out = read_held_out(config.eval)
-    problems, data_notes = read_problems(config, algorithm, written)
+    problems, data_notes, missing = find_problems(config, algorithm, written, dry)
     models = check_models(config, algorithm, written, dry)
     if models.tokenizer:
         check_asked(held_out, config, models.tokenizer, models.configs["student.path"])
@@ -84,8 +87,8 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
     teachers = settle(placed, algorithm, models, args)
     teachers = make_room(algorithm, teachers, prompts, models, placed.student, args)
     asked = list(zip(problems, prompts.texts, strict=True))
-    ordered = order_problems(asked, args.rollout.batch_size, config.steps, config.seed)
-    steps = len(ordered) // args.rollout.batch_size
+    ordered = [] if missing else order_problems(asked, args.rollout.batch_size, config.steps, config.seed)
+    steps = config.steps if missing else len(ordered) // args.rollout.batch_size
     gpus = gpus_wanted(teachers.values(), args)
     checks.check_gpus(config.ray, gpus, dry)
     run = Run(name=config.name, folder=str(placed.run_dir), seed=config.seed, student=placed.student,
@@ -94,10 +97,22 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
     notes = (*change_notes(config), temperature_note(run, args), *data_notes, *prompts.notes,
              *length_notes(prompts, args.data.max_len), *scorer_notes(config, algorithm),
              *schedule_notes(run, args, steps))  # fmt: skip
-    plan = Plan(placed, run, algorithm, args, steps, gpus, len(problems), notes)
+    plan = Plan(placed, run, algorithm, args, steps, gpus, len(problems), notes, missing)
     if not dry:
         write_plan(plan, config, ordered)
     return plan
+
+
+def find_problems(
+    config: Config, algorithm: Algorithm, teachers: dict[str, TeacherConfig], dry: bool
+) -> tuple[list[Problem], list[str], str]:
+    """The problems, notes on them, and where there need be none why there are none. Raises ConfigError."""
+    try:
+        return *read_problems(config, algorithm, teachers), ""
+    except NoData as error:
+        if not dry:
+            raise
+        return [], [f"no data yet: {error}"], str(error)
 
 
 def check_models(config: Config, algorithm: Algorithm, teachers: dict[str, TeacherConfig], dry: bool) -> Models:

@@ -10,6 +10,10 @@ class ConfigError(ValueError):
     """A setting that cannot work. The message names the key and says what to do."""
 
 
+class NoData(ConfigError):
+    """Data that are not there, which alone is no fault of a config."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an error about an unknown name: the one of the known names that is like it, or all of them."""
     known = sorted(known)

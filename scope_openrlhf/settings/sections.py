@@ -89,6 +89,9 @@ class TeacherSettings:
     colocated teachers."""
     dtype: Literal["auto", "bfloat16", "float16", "half", "float32", "float"] = "bfloat16"
     """Type of the teacher's params."""
+    quantization: Literal["", "fp8"] = ""
+    """fp8: the engine turns the teacher's linear maps into 8 bits as it loads them, which halves them; log-probs are
+    those of that model then. On GPUs alone, and empty for a model that is quantized already."""
     max_num_batched_tokens: Count = 4096
     """Tokens per engine step. vLLM does not profile the memory of prompt log-probs: on GPUs some 6 bytes * vocabulary
     of 1,024 tokens at a time, on a CPU of all of them; lower it if a teacher runs out."""

@@ -11,7 +11,8 @@ from scope_openrlhf.teacher.contract import TeacherError
 def teacher_identity(teacher: Teacher) -> dict[str, str]:
     """What two teachers must have in common to be the same one.
 
-    Path or URLs, dtype and temperature; the commit of a hub id, or a fingerprint of the files of a folder.
+    Path or URLs, dtype, quantization where there is one, and temperature; the commit of a hub id, or a fingerprint of
+    the files of a folder.
     """
     who = {
         "path": teacher.path,
@@ -19,6 +20,8 @@ def teacher_identity(teacher: Teacher) -> dict[str, str]:
         "dtype": teacher.dtype,
         "temperature": f"{teacher.temperature:g}",
     }
+    if teacher.quantization:
+        who["quantization"] = teacher.quantization
     if teacher.revision:
         who["revision"] = teacher.revision
     if Path(teacher.path).is_dir():

@@ -70,6 +70,7 @@ class TeacherReplica:
                 revision=revision,
                 tokenizer_revision=revision,
                 dtype=teacher.dtype,
+                quantization=teacher.quantization or None,
                 max_model_len=teacher.max_model_len,
                 seed=seed,
                 tensor_parallel_size=teacher.tensor_parallel_size,
