@@ -26,8 +26,8 @@ def read(path: str) -> list[dict]:
     if "://" not in path and is_read(file):
         if not file.exists():
             raise NoData(
-                f"{called} does not exist; correct it, or have a dataset of the hub written there: scope-train data "
-                "--config FILE --fetch OWNER/NAME (the header of a recipe says which)"
+                f"{called} does not exist; correct it, or fetch a dataset of the hub: scope-train data --config FILE "
+                "--fetch OWNER/NAME (a recipe's header says which)"
             )
         return read_file(file, called)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", path) or file.exists():

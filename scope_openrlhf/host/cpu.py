@@ -42,19 +42,22 @@ def memory_gib(
     """GiB of RAM that a run takes at its peak on one machine without CUDA, by what holds them. An estimate.
 
     teachers: those that the run starts, each with its shape by the same name. Everything is float32. A training rank
-    holds params, gradients and Adam's two moments, and beside the params the copy that ZeRO steps on; its logits are
-    read in chunks. An engine takes its params twice: to pack them, and while it is sent new ones.
+    holds params, gradients and Adam's two moments, and beside the params the copy that ZeRO steps on; with LoRA all but
+    the params are of the adapters alone. Its logits are read in chunks. An engine takes its params twice: to pack them,
+    and while it is sent new ones.
     """
     ranks = args.actor.num_nodes * args.actor.num_gpus_per_node
     tokens = args.train.micro_batch_size * args.data.max_len
-    # twice what student_gib in run/dry_run.py counts in bf16
+    adapters = args.ds.lora.rank * student.ends
+    params, trained = student.params + adapters, adapters or student.params
+    # twice what student_gib in run/gpu_memory.py counts in bf16
     kept = 4 * student.layers + 68 if args.actor.gradient_checkpointing_enable else 68 * student.layers
     engines, cached = args.vllm.num_engines, _kv_gib(student, _sequences(args), args.data.max_len)
     started = [(t, shapes[name]) for name, t in teachers.items() if t.started_here]
     return {
-        "student": (ranks * 8 + 16) * student.params / GIB,
+        "student": (ranks * 4 * (params * (1 + args.train.enable_ema) + trained) + 16 * trained) / GIB,
         "activations": ranks * tokens * student.hidden * kept / GIB,
-        "logits": ranks * reading_gib(student, tokens, 4),
+        "logits": ranks * reading_gib(student, tokens, 4, frozen=adapters > 0),
         "rollout engines": engines * (8 * student.params / GIB + cached),
         "teachers": sum(
             t.replicas * (8 * shape.params / GIB + _kv_gib(shape, _sequences(args), t.max_model_len))

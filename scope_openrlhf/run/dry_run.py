@@ -136,7 +136,7 @@ def _teacher_memory(teacher: Teacher, shape: Shape, gpu_gib: float) -> tuple[str
         return line, []
     return line, [
         f"{title}: {room:.1f} GiB are left for the KV cache, too little for a sequence of {max_len} tokens; raise "
-        "gpu_memory_utilization or tensor_parallel_size"
+        "gpu_memory_utilization or tensor_parallel_size, or set quantization"
     ]
 
 
@@ -187,7 +187,7 @@ def _overfull(whose: str, found: Moments, gpu_gib: float) -> list[str]:
     if (most := _most(found)) <= gpu_gib:
         return []
     worst = memory.worst(found)
-    todo = LESS_TRAINING if "student" in found[worst] and "drawn" not in worst else LESS_RESERVED
+    todo = LESS_TRAINING if "student" in found[worst] and worst != "generation" else LESS_RESERVED
     if "student" not in found[worst] and len(found[worst]) == 1:
         todo = "lower its max_num_batched_tokens or gpu_memory_utilization"
     return [f"the {whose} would hold {most:.1f} of {gpu_gib:g} GiB when {worst} ({_terms(found[worst])}); {todo}"]
@@ -195,31 +195,41 @@ def _overfull(whose: str, found: Moments, gpu_gib: float) -> list[str]:
 
 def _host(plan: Plan, shapes: dict[str, Shape], gpus_per_node: int) -> list[str]:
     """The line on the memory of the first node, on which the driver sits."""
-    args, teachers = plan.args, [t for t in plan.run.teachers.values() if t.started_here]
+    args = plan.args
     ranks = min(ranks_of(args), gpus_per_node)
-    beside = ranks / ranks_of(args)  # the part of what is colocated that sits on this node
-    engines = args.vllm.num_engines * beside if colocated(args) else 0.0
-    beside_it = [t for t in teachers if t.placement == "colocate"]
-    sleeping = sum(memory.weights_gib(shapes[t.name], t.quantization) * t.replicas * beside
-                   for t in beside_it if t.sleep)  # fmt: skip
+    beside, left = ranks / ranks_of(args), float(gpus_per_node - ranks)  # part of what is colocated, GPUs for the rest
+
+    def seated(number: int, gpus: float, with_student: bool) -> float:
+        nonlocal left
+        found = number * beside if with_student else min(number, left // gpus)
+        left -= 0 if with_student else found * gpus
+        return found
+
+    engines = seated(args.vllm.num_engines, args.vllm.tensor_parallel_size, colocated(args))
+    started = [t for t in plan.run.teachers.values() if t.started_here]
+    replicas = {t.name: seated(t.replicas, t.gpus_per_replica, t.placement == "colocate") for t in started}
     parts = {
-        "student": ranks * memory.asleep_on_host_gib(shapes[STUDENT], args),
-        "rollout engines": engines * memory.weights_gib(shapes[STUDENT]) if args.vllm.enable_sleep else 0.0,
-        "teachers": sleeping,
+        "optimiser" if args.ds.adam_offload else "student asleep":
+            ranks * memory.asleep_on_host_gib(shapes[STUDENT], args),
+        "rollout engines asleep": engines * memory.weights_gib(shapes[STUDENT]) if args.vllm.enable_sleep else 0.0,
+        "teachers asleep": sum(
+            replicas[t.name] * memory.weights_gib(shapes[t.name], t.quantization) for t in started if t.sleep
+        ),
         "rollouts": DRIVER * step_of(plan, shapes, GPUS["h100"]).tokens / GIB,
         # driver and trainer; for each engine an actor and its core
-        "processes": PROCESS_GIB * (2 + ranks + 2 * engines + 2 * sum(t.replicas for t in beside_it) * beside),
-    }
-    held = {name: gib for name, gib in parts.items() if gib}
-    return [f"  {'host memory of node 0':<28}{_sum(held)}, with what sleeps"]
+        "processes": PROCESS_GIB * (2 + ranks + 2 * engines + 2 * sum(replicas.values())),
+    }  # fmt: skip
+    held = {name: gib for name, gib in parts.items() if gib >= 0.05}
+    return [f"  {'host memory of node 0':<28}{_sum(held)}"]
 
 
 def _here(plan: Plan, shapes: dict[str, Shape]) -> list[str]:
     """Lines on a run on this machine, which has no CUDA: that is what `scope-train run` would start here."""
     parts, free = of_this_machine(plan, shapes), free_gib()
-    lines = ["memory on this machine, which has no CUDA (estimates)", f"  {'all processes':<28}{_sum(parts)}"]
-    why = shortage(parts, free)
-    return [*lines, f"  {'':<28}" + (f"scope-train run refuses it here: {why}" if why else f"{free:.1f} GiB are free")]
+    title = "memory on this machine, which has no CUDA"
+    if shortage(parts, free):
+        return [f"{title}: {free:.1f} GiB are free, a run here takes about {sum(parts.values()):.1f} and is refused"]
+    return [f"{title} (estimates)", f"  {'all processes':<28}{_sum(parts)}", f"  {'':<28}{free:.1f} GiB are free"]
 
 
 def where(gpus: list[int], per_node: int) -> str:

@@ -64,16 +64,20 @@ def seconds(plan: Plan, shapes: dict[str, Shape], gpu: Gpu) -> list[str]:
     """Lines on where the time of a step goes."""
     step = step_of(plan, shapes, gpu)
     parts = seconds_of(step, gpu)
+    total = whole(parts)
+
+    def show(number: float) -> str:
+        return f"{number:,.0f}" if total >= 10 else f"{number:.2f}"
+
     names = {"log-probs": "student's log-probs", "contexts": "teacher's scoring after it", "update": "update"}
-    generation = f"generation {parts['generate']:,.0f}"
+    generation = f"generation {show(parts['generate'])}"
     if parts["teacher"]:
         shared = any(s.shared for s in step.scorers)
-        generation += f" (the teacher's scoring {'takes' if shared else 'hides in it,'} {parts['teacher']:,.0f} of it)"
-    told = [generation, *(f"{title} {parts[name]:,.0f}" for name, title in names.items() if parts[name])]
-    rest = whole(parts) - sum(parts[name] for name in ("generate", *names))
-    total = whole(parts)
+        generation += f" ({'of it' if shared else 'beside it'} the teacher's scoring {show(parts['teacher'])})"
+    told = [generation, *(f"{title} {show(parts[name])}" for name, title in names.items() if parts[name])]
+    rest = total - sum(parts[name] for name in ("generate", *names))
     lines = [
-        f"  {', '.join(told)}, driver and sync {rest:,.0f} = {total:,.0f} s"
+        f"  {', '.join(told)}, driver and sync {show(rest)} = {show(total)} s"
         + (f"; {plan.steps} steps: {plan.steps * total / 3600:,.1f} hours" if plan.steps else ""),
         f"  if responses have {step.response:,.0f} tokens in the mean"
         + (" and half of them are wrong" if plan.algorithm.asks.teacher_scores == ("wrong",) else ""),

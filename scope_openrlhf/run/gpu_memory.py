@@ -146,12 +146,12 @@ def moments(engines: Iterable[Engine], student: dict[str, float] | None = None) 
         started = started | {engine.who: engine.between}
     awake = {engine.who: engine.awake for engine in engines}
     if student is None:
-        return found | ({"rollouts are drawn and scored": awake} if len(engines) > 1 else {})
+        return found | ({"generation": awake} if len(engines) > 1 else {})
     found["student loads"] = started | {"student": student["loads"]}
     if awake:
-        found["rollouts are drawn and scored"] = awake | {"student": student["sleeps"]}
-    found["student reads rollouts"] = started | {"student": student["reads"]}
-    return found | {"student trains": started | {"student": student["trains"]}}
+        found["generation"] = awake | {"student": student["sleeps"]}
+    found["student's log-probs"] = started | {"student": student["reads"]}
+    return found | {"training": started | {"student": student["trains"]}}
 
 
 def worst(found: Moments) -> str:

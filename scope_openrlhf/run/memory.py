@@ -15,9 +15,10 @@ STUDENT = "the student"
 SURE = 0.6
 """Part of an estimate that a run takes for sure."""
 ADVICE = {
-    "student": "name a smaller student.path",
-    "activations": "lower openrlhf.train.micro_batch_size",
-    "logits": "lower openrlhf.train.micro_batch_size",
+    "student": "name a smaller student.path, or train adapters alone (openrlhf.ds.lora.rank)",
+    "activations": "lower openrlhf.train.micro_batch_size, or set openrlhf.actor.gradient_checkpointing_enable",
+    "logits": "name a student.path with a smaller vocabulary, or lower openrlhf.actor.num_gpus_per_node where it is "
+    "above 1: each rank reads a chunk of its own",
     "rollout engines": "lower openrlhf.vllm.num_engines, or name a smaller student.path",
     "teachers": "name a smaller teacher.path, or one that is served elsewhere (teacher.urls)",
     "processes": "end other programs, or lower openrlhf.vllm.num_engines, actor.num_gpus_per_node or teacher.replicas "

@@ -94,7 +94,7 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
     run = Run(name=config.name, folder=str(placed.run_dir), seed=config.seed, student=placed.student,
               algorithm=config.algorithm, teachers=teachers, health_every=config.health.every,
               began=config.origin[1])  # fmt: skip
-    notes = (*change_notes(config), temperature_note(run, args), *data_notes, *prompts.notes,
+    notes = (*change_notes(config), *data_notes, temperature_note(run, args), *prompts.notes,
              *length_notes(prompts, args.data.max_len), *scorer_notes(config, algorithm),
              *schedule_notes(run, args, steps))  # fmt: skip
     plan = Plan(placed, run, algorithm, args, steps, gpus, len(problems), notes, missing)

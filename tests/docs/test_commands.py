@@ -65,12 +65,12 @@ def test_every_make_target_is_there(target):
 
 @pytest.fixture
 def deepmath(tmp_path, monkeypatch):
-    """A batch of problems in verl's form, and no hub."""
+    """A batch of problems in DeepMath's form, and no hub."""
     import datasets  # a second
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    row = {"prompt": [{"role": "user", "content": "1+1?"}], "reward_model": {"ground_truth": "2"}}
+    row = {"question": "1+1?", "final_answer": "2"}
     datasets.Dataset.from_list([row] * 256).to_parquet(str(tmp_path / "d.parquet"))
     return f"data.path={tmp_path}/d.parquet"
 

@@ -1,5 +1,6 @@
 """What a run takes of the memory of a machine without CUDA, and who is told that it does not fit."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -18,7 +19,8 @@ ROUND = Shape(params=2**28, layers=10, hidden=1024, vocab=2**16, kv_bytes=2**15)
 def args(**train: int) -> SimpleNamespace:
     return SimpleNamespace(
         actor=SimpleNamespace(num_nodes=1, num_gpus_per_node=1, gradient_checkpointing_enable=False),
-        train=SimpleNamespace(**({"micro_batch_size": 2} | train)),
+        ds=SimpleNamespace(lora=SimpleNamespace(rank=0)),
+        train=SimpleNamespace(**({"micro_batch_size": 2, "enable_ema": False} | train)),
         data=SimpleNamespace(max_len=512),
         rollout=SimpleNamespace(batch_size=4, n_samples_per_prompt=4),
         vllm=SimpleNamespace(num_engines=1),
@@ -40,6 +42,17 @@ def test_the_memory_of_a_run_by_hand():
     assert host_cpu.memory_gib(args(), ROUND, {"": served}, {"": ROUND})["teachers"] == 0
 
 
+def test_adapters_alone_have_gradients_and_moments_and_an_average_is_one_more_copy():
+    a = args(enable_ema=True)
+    assert host_cpu.memory_gib(a, ROUND, {}, {})["student"] == 7
+    a = args()
+    a.ds.lora.rank = 8
+    # adapters of 8 x 2**20 params, 1/32 GiB each time that they are held
+    parts = host_cpu.memory_gib(a, replace(ROUND, ends=2**20), {}, {})
+    assert parts["student"] == 1 + 6 / 32
+    assert parts["logits"] == 1 + 8 * 1024 * 1024 / 2**30
+
+
 def test_a_larger_micro_batch_takes_logits_and_activations_and_nothing_else():
     small, large = (host_cpu.memory_gib(args(micro_batch_size=n), ROUND, {}, {}) for n in (2, 4))
     assert {k for k in small if small[k] != large[k]} == {"activations", "logits"}
@@ -49,8 +62,9 @@ def test_what_surely_does_not_fit_is_refused_with_the_key_to_lower():
     parts = {"student": 3.0, "logits": 12.0, "processes": 5.0}
     assert shortage(parts, free=12.0) == ""
     assert shortage(parts, free=11.9) == (
-        "without CUDA the run takes about 20.0 GiB of memory (logits: 12.0), 11.9 are free; lower "
-        "openrlhf.train.micro_batch_size"
+        "without CUDA the run takes about 20.0 GiB of memory (logits: 12.0), 11.9 are free; name a student.path with a "
+        "smaller vocabulary, or lower openrlhf.actor.num_gpus_per_node where it is above 1: each rank reads a chunk of "
+        "its own"
     )
 
 

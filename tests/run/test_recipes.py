@@ -30,6 +30,10 @@ WEIGHTED = {"algorithm": "scope", "tau": 1.0}
 PUBLISHED = {
     "scope_r1_1.5b": SCOPE | R1 | WEIGHTED,
     "scope_qwen3_1.7b": SCOPE | QWEN | WEIGHTED,
+    "scope_r1_1.5b_80gb": SCOPE | R1 | WEIGHTED | {"prompts": 32, "mini_batch": 32},
+    "scope_r1_1.5b_24gb": SCOPE | R1 | WEIGHTED | {
+        "prompts": 16, "mini_batch": 16, "prompt": 1024, "response": 6144, "lr": 1e-4, "lora": (64, 128),
+    },
     "opd_r1_1.5b": SCOPE | R1 | {"algorithm": "opd", "samples": 1},
     "opd_qwen3_1.7b": SCOPE | QWEN | {"algorithm": "opd", "samples": 1},
     "opd_g8_r1_1.5b": SCOPE | R1 | {"algorithm": "opd"},
@@ -69,6 +73,9 @@ PUBLISHED = {
 }  # fmt: skip
 """mini_batch: prompts an optimiser step. lora: rank and alpha. decay: Adam's weight decay. least_rate: share of lr."""
 
+ONE_GPU = ("scope_r1_1.5b_80gb", "scope_r1_1.5b_24gb")
+"""Recipes of ours for one card: what they change of the published one stands in the table too."""
+
 FLAGS = {
     "prompts": "rollout.batch_size",
     "samples": "rollout.n_samples_per_prompt",
@@ -94,6 +101,7 @@ def data(tmp_path_factory):
 
     row = {"prompt": [{"role": "user", "content": "1+1?"}], "reward_model": {"ground_truth": "2"}, "answer": "2"}
     row |= {"problem": "1+1?", "question": "1+1?", "solution": r"It is \boxed{2}.", "teacher_ds": "1+1=2\nIt is 2."}
+    row |= {"final_answer": "2"}
     file = tmp_path_factory.mktemp("data") / "d.parquet"
     datasets.Dataset.from_list([row] * 256).to_parquet(str(file))
     with pytest.MonkeyPatch.context() as patch:
@@ -141,9 +149,18 @@ def test_a_recipe_resolves_to_what_was_published(recipe, data):
 def test_a_recipe_names_its_sources_and_a_plan_that_fits(recipe, data, capfd):
     text = RECIPES[recipe].read_text()
     base = re.search(r"^base: (\S+)$", text, re.MULTILINE)
+    gpus = 1 if recipe in ONE_GPU else 8
     if not base:
         assert "github.com/" in text and re.search(r" at [0-9a-f]{7},", text)
     command, *_ = re.findall(r"^#\s+scope-train (plan .*)$", text, re.MULTILINE)
     assert shlex.split(command)[2] == str(RECIPES[recipe]) and Config.load(RECIPES[recipe], []).name == recipe
     assert main([*shlex.split(command), data]) == 0
-    assert f"dry run of {recipe}: {PUBLISHED[recipe]['algorithm']}, 8 GPUs" in capfd.readouterr().out
+    assert f"dry run of {recipe}: {PUBLISHED[recipe]['algorithm']}, {gpus} GPUs" in capfd.readouterr().out
+
+
+def test_a_recipe_for_one_card_says_how_large_it_must_be(capfd):
+    for recipe, gpu, memory in (("scope_r1_1.5b_24gb", "4090", "24"), ("scope_r1_1.5b_80gb", "h100", "80")):
+        command = ["plan", "--config", str(RECIPES[recipe]), "--gpu", gpu]
+        assert main(command) == 0 and f"memory, of {memory} GiB a GPU" in capfd.readouterr().out
+        assert main([*command, "--gpu-memory", str(0.9 * int(memory))]) == 2
+        assert "when generation (teacher" in capfd.readouterr().err
