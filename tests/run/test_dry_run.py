@@ -254,7 +254,7 @@ def test_what_cannot_fit_is_refused_with_the_moment_and_what_to_do(deepmath, cap
     error = capfd.readouterr().err
     assert "it does not fit: " in error and "would hold" in error and "GiB when generation (teacher " in error
     assert "lower openrlhf.vllm.gpu_memory_utilization" in error
-    assert main([*recipe, "algorithm=grpo", "--gpu", "a10", "openrlhf.train.max_tokens_per_gpu=65536"]) == 2
+    assert main([*recipe, "algorithm=grpo", "--gpu", "4090", "openrlhf.train.max_tokens_per_gpu=131072"]) == 2
     error = capfd.readouterr().err
     assert "GiB when training (" in error and "ds.zero_stage=3" in error
 
