@@ -86,7 +86,8 @@ def test_every_shown_plan_works_and_prints_what_the_page_shows(command, deepmath
         return
     (shown,) = re.findall(r"^dry run of scope_qwen3_1.7b.*?(?=^```)", PAGES["docs/operations.md"], re.M | re.DOTALL)
     assert all(line in said.splitlines() for line in shown.splitlines())
-    assert all(line in shown for line in re.findall(r"^dry run of.*?(?=^```)", PAGES["README.md"], re.M | re.DOTALL))
+    (told,) = re.findall(r"^dry run of.*?(?=^```)", PAGES["README.md"], re.M | re.DOTALL)
+    assert set(told.splitlines()) <= set(shown.splitlines())
 
 
 def test_the_shown_grades_and_audit_work_on_a_small_file(tmp_path, monkeypatch, capsys):

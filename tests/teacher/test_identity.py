@@ -18,6 +18,7 @@ def test_a_teacher_is_known_by_its_files_dtype_and_temperature(tmp_path):
     same = teacher_identity(resolved.teacher(path=str(tmp_path), temperature=0.6))
     assert same == teacher_identity(resolved.teacher(path=str(tmp_path), temperature=0.6, replicas=3))
     assert same != teacher_identity(resolved.teacher(path=str(tmp_path), temperature=1.0))
+    assert same != teacher_identity(resolved.teacher(path=str(tmp_path), temperature=0.6, quantization="fp8"))
     (tmp_path / "model.safetensors").write_bytes(b"1" * 100)
     assert same["files"] != teacher_identity(resolved.teacher(path=str(tmp_path), temperature=0.6))["files"]
 
