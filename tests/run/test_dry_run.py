@@ -239,6 +239,12 @@ def test_without_data_the_steps_are_unknown_and_a_run_is_refused(tmp_path, capfd
     assert "data.path none.parquet does not exist; correct it, or fetch" in capfd.readouterr().err
 
 
+def test_a_teacher_in_8_bits_is_planned_anywhere_and_refused_where_no_gpu_is(tmp_path, capfd):
+    command = ["--config", "examples/cpu_tiny.yaml", f"runs={tmp_path}", "teacher.quantization=fp8"]
+    assert main(["plan", *command]) == 0 and main(["run", *command]) == 2
+    assert "teacher.quantization wants a GPU, and there is none; leave it out" in capfd.readouterr().err
+
+
 def test_teachers_gpus_that_idle_are_told_with_what_would_do(deepmath, capfd):
     own = ["teacher.placement=pack", "teacher.replicas=4", "openrlhf.actor.num_gpus_per_node=4"]
     command = ["plan", "--config", "examples/scope_r1_1.5b.yaml", deepmath, *own, "openrlhf.vllm.num_engines=4"]
