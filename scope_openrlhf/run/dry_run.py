@@ -8,13 +8,13 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import TextIO
 
-from scope_openrlhf.host.gpus import teacher_gpus
+from scope_openrlhf.host.gpus import is_colocated, teacher_gpus
 from scope_openrlhf.models.shape import Shape
 from scope_openrlhf.platform import cpu
 from scope_openrlhf.platform.rates import GPUS
 from scope_openrlhf.run import gpu_memory as memory
 from scope_openrlhf.run.dry_run_time import seconds, several, step_of, teacher_title, work
-from scope_openrlhf.run.gpu_memory import GIB, Engine, Moments, colocated, engine_room, ranks_of
+from scope_openrlhf.run.gpu_memory import GIB, Engine, Moments, engine_room, ranks_of
 from scope_openrlhf.run.memory import STUDENT, free_gib, of_this_machine, shapes_of, shortage
 from scope_openrlhf.run.plan import Plan, make_plan
 from scope_openrlhf.run.step_seconds import DRIVER
@@ -71,7 +71,7 @@ def seats(run: Run, args: SimpleNamespace) -> list[tuple[str, list[int]]]:
     engines, tp = args.vllm.num_engines, args.vllm.tensor_parallel_size
     title = f"{several(engines, 'rollout engine')} of {several(tp, 'GPU')}"
     after = len(student)
-    if colocated(args):
+    if is_colocated(args):
         asleep = " (asleep while it trains)" if args.vllm.enable_sleep else ""
         found.append((f"{title}, with the student{asleep}", student))
     else:
@@ -158,7 +158,7 @@ def _cards(plan: Plan, shapes: dict[str, Shape], gpu_gib: float) -> list[tuple[s
     drawing = Engine("rollout engine", args.vllm.gpu_memory_utilization * gpu_gib, args.vllm.enable_sleep)
     student = memory.student_moments(shapes[STUDENT], args)
     cards = [
-        ("student's GPUs", memory.moments([*engines(replicas), *([drawing] if colocated(args) else [])], student))
+        ("student's GPUs", memory.moments([*engines(replicas), *([drawing] if is_colocated(args) else [])], student))
         for replicas in memory.dealt(teachers.values(), ranks_of(args))
     ]
     cards += [
@@ -205,7 +205,7 @@ def _host(plan: Plan, shapes: dict[str, Shape], gpus_per_node: int) -> list[str]
         left -= 0 if with_student else found * gpus
         return found
 
-    engines = seated(args.vllm.num_engines, args.vllm.tensor_parallel_size, colocated(args))
+    engines = seated(args.vllm.num_engines, args.vllm.tensor_parallel_size, is_colocated(args))
     started = [t for t in plan.run.teachers.values() if t.started_here]
     replicas = {t.name: seated(t.replicas, t.gpus_per_replica, t.placement == "colocate") for t in started}
     parts = {

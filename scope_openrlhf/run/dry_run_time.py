@@ -4,10 +4,10 @@ import math
 from dataclasses import replace
 from types import SimpleNamespace
 
-from scope_openrlhf.host.gpus import teacher_gpus
+from scope_openrlhf.host.gpus import is_colocated, teacher_gpus
 from scope_openrlhf.models.shape import Shape
 from scope_openrlhf.platform.rates import Gpu
-from scope_openrlhf.run.gpu_memory import colocated, engine_room, ranks_of
+from scope_openrlhf.run.gpu_memory import engine_room, ranks_of
 from scope_openrlhf.run.memory import STUDENT
 from scope_openrlhf.run.plan import Plan
 from scope_openrlhf.run.step_seconds import Scorer, Step, decode, seconds_of, whole
@@ -39,7 +39,7 @@ def step_of(plan: Plan, shapes: dict[str, Shape], gpu: Gpu) -> Step:
     step = Step(
         student=student, ranks=ranks_of(args), engines=args.vllm.num_engines, tensor_parallel=tp,
         room_gib=max(0.0, engine_room(student, args.vllm.gpu_memory_utilization, tp, gpu.gib)),
-        colocated=colocated(args), prompts=args.rollout.batch_size, group=args.rollout.n_samples_per_prompt,
+        colocated=is_colocated(args), prompts=args.rollout.batch_size, group=args.rollout.n_samples_per_prompt,
         prompt=PROMPT, response=longest / 2, longest=longest,
         packed=args.train.max_tokens_per_gpu if args.train.dynamic_batch_enable else 0,
         train_flops=flops * args.train.max_epochs, top_k=asks.top_k,

@@ -83,11 +83,6 @@ def ranks_of(args: SimpleNamespace) -> int:
     return args.actor.num_nodes * args.actor.num_gpus_per_node
 
 
-def colocated(args: SimpleNamespace) -> bool:
-    """Whether the rollout engines sit on the student's GPUs."""
-    return args.train.colocate_all and not args.train.async_enable
-
-
 def _copies(args: SimpleNamespace) -> int:
     """Number of ranks that ZeRO parts a model over."""
     return ranks_of(args) // args.ds.ring_attn_size // args.ds.tensor_parallel_size

@@ -13,8 +13,8 @@ PORT = 50e9
 """Assumed: bytes/s of each GPU between nodes, a 400 Gb/s port."""
 PREFILL, TRAIN, DECODE = 0.30, 0.40, 0.50
 """Assumed: share of the peak that scoring and training reach, and decoding of the bandwidth."""
-SEQUENCES, FLOOR = 256, 0.005
-"""Assumed: sequences of an engine at once, at most; least seconds of a decode step."""
+SEQUENCES, FLOOR = 1024, 0.005
+"""Sequences of an engine at once, at most, as host/engines.py sets it. Assumed: least seconds of a decode step."""
 TCP = 2.5e9
 """Assumed: bytes/s in and out of the driver's node."""
 # Measured on two CPU cores, seconds and bytes
