@@ -12,6 +12,7 @@ import sys
 import time
 from dataclasses import replace
 
+from scope_openrlhf.host.gpus import MOST_SEQUENCES
 from scope_openrlhf.models.shape import Shape, known_shape, shape_of
 from scope_openrlhf.platform import cpu
 from scope_openrlhf.platform.rates import GPUS
@@ -44,7 +45,9 @@ def step(student: Shape, teacher: Shape, prompts: int, gpus: int, replicas: int,
     """The GPUs without a teacher train and hold a rollout engine each, in turns."""
     ranks = gpus - replicas
     made = Step(
-        student=student, ranks=ranks, engines=ranks, room_gib=engine_room(student, 0.7, 1, GPU.gib), prompts=prompts,
+        student=student, ranks=ranks, engines=ranks,
+        room_gib=engine_room(student, 0.7, 1, GPU.gib, sequences=MOST_SEQUENCES),
+        prompts=prompts,
         group=GROUP, prompt=PROMPT, response=RESPONSE, longest=LONGEST, packed=PACKED, linear=repaired,
     )  # fmt: skip
     return replace(made, scorers=(Scorer(teacher, replicas, WRONG * made.tokens),))

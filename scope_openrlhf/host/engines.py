@@ -6,12 +6,11 @@ from typing import Any
 import ray
 from openrlhf.trainer.ray import vllm_engine
 
-from scope_openrlhf.host.gpus import sequences
+from scope_openrlhf.host.gpus import decoded_at_once
 
-MOST_SEQUENCES = 1024
-"""Sequences that an engine decodes at once: vLLM's own number for its server on large GPUs."""
 PROMPT_TOKENS = 8192
-"""Tokens of an engine's step, the same; with fewer the prompts of many rollouts take many steps."""
+"""Tokens of an engine's step: vLLM's own number for its server on large GPUs. With fewer the prompts of many rollouts
+take many steps."""
 
 Theirs: Any = vllm_engine.RolloutRayActor.__ray_metadata__.modified_class
 
@@ -21,7 +20,7 @@ def sized(args: SimpleNamespace) -> Any:
 
     Left alone an engine decodes 128 sequences at a time, however many rollouts it has and however large its GPU is.
     """
-    most = min(sequences(args), MOST_SEQUENCES)
+    most = decoded_at_once(args)
 
     class RolloutEngine(Theirs):
         async def __init__(self, *args, **kwargs) -> None:  # type: ignore[misc]  # Ray awaits it

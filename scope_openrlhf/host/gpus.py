@@ -11,6 +11,9 @@ from ray.util.placement_group import PlacementGroup, placement_group
 
 from scope_openrlhf.settings.sections import TeacherSettings
 
+MOST_SEQUENCES = 512
+"""Sequences that a rollout engine decodes at once: as many as vLLM captures CUDA graphs for, by default."""
+
 
 def is_colocated(args: SimpleNamespace) -> bool:
     """Whether the rollout engines sit on the student's GPUs."""
@@ -20,6 +23,11 @@ def is_colocated(args: SimpleNamespace) -> bool:
 def sequences(args: SimpleNamespace) -> int:
     """The most sequences that a rollout engine is asked for at once: an equal part of a step's rollouts."""
     return -(-args.rollout.batch_size * args.rollout.n_samples_per_prompt // args.vllm.num_engines)
+
+
+def decoded_at_once(args: SimpleNamespace) -> int:
+    """Sequences that a rollout engine decodes at once, if its cache holds them."""
+    return min(sequences(args), MOST_SEQUENCES)
 
 
 def gpus_wanted(teachers: Iterable[TeacherSettings], args: SimpleNamespace) -> int:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import TextIO
 
-from scope_openrlhf.host.gpus import is_colocated, teacher_gpus
+from scope_openrlhf.host.gpus import decoded_at_once, is_colocated, teacher_gpus
 from scope_openrlhf.models.shape import Shape
 from scope_openrlhf.platform import cpu
 from scope_openrlhf.platform.rates import GPUS
@@ -99,7 +99,7 @@ def fits(plan: Plan, shapes: dict[str, Shape], gpu_gib: float) -> tuple[list[str
     """
     args, student, teachers = plan.args, shapes[STUDENT], plan.run.teachers
     share = args.vllm.gpu_memory_utilization
-    room = engine_room(student, share, args.vllm.tensor_parallel_size, gpu_gib)
+    room = engine_room(student, share, args.vllm.tensor_parallel_size, gpu_gib, sequences=decoded_at_once(args))
     together = int(room * args.vllm.tensor_parallel_size * GIB / student.kv_bytes / args.data.max_len)
     cache = f"{max(room, 0):.1f} of it for {max(together, 0)} sequences of {args.data.max_len} tokens at once"
     lines = [

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 from types import SimpleNamespace
 
-from scope_openrlhf.host.gpus import is_colocated, teacher_gpus
+from scope_openrlhf.host.gpus import decoded_at_once, is_colocated, teacher_gpus
 from scope_openrlhf.models.shape import Shape
 from scope_openrlhf.platform.rates import Gpu
 from scope_openrlhf.run.gpu_memory import engine_room, ranks_of
@@ -36,9 +36,11 @@ def step_of(plan: Plan, shapes: dict[str, Shape], gpu: Gpu) -> Step:
     args, asks, student = plan.args, plan.algorithm.asks, shapes[STUDENT]
     flops = 6 + 2 * args.actor.gradient_checkpointing_enable - 2 * (args.ds.lora.rank > 0)
     tp, longest = args.vllm.tensor_parallel_size, longest_of(args)
+    share, sequences = args.vllm.gpu_memory_utilization, decoded_at_once(args)
+    room = engine_room(student, share, tp, gpu.gib, sequences=sequences)
     step = Step(
         student=student, ranks=ranks_of(args), engines=args.vllm.num_engines, tensor_parallel=tp,
-        room_gib=max(0.0, engine_room(student, args.vllm.gpu_memory_utilization, tp, gpu.gib)),
+        room_gib=max(0.0, room),
         colocated=is_colocated(args), prompts=args.rollout.batch_size, group=args.rollout.n_samples_per_prompt,
         prompt=PROMPT, response=longest / 2, longest=longest,
         packed=args.train.max_tokens_per_gpu if args.train.dynamic_batch_enable else 0,

@@ -11,7 +11,9 @@ from scope_openrlhf.run.step_seconds import GIB
 from scope_openrlhf.settings.resolved import Teacher
 
 ENGINE_GIB = 2.0
-"""What a vLLM engine takes beside params and KV cache: CUDA context, graphs, activations."""
+"""What a vLLM engine takes beside params, KV cache and logits: CUDA context, graphs, activations."""
+LOGITS = 12
+"""Bytes of each logit of the sequences that are decoded at once: in float32, as probabilities, as drawn."""
 TRAINER_GIB = 3.0
 """The same for a training rank: CUDA context, NCCL, DeepSpeed's buckets."""
 ASLEEP_GIB = 1.0
@@ -101,9 +103,12 @@ def weights_gib(shape: Shape, quantization: str = "") -> float:
     return (2 * shape.params - (shape.maps if quantization else 0)) / GIB
 
 
-def engine_room(shape: Shape, share: float, tensor_parallel: int, gpu_gib: float, quantization: str = "") -> float:
-    """GiB that an engine's share of each of its GPUs leaves for the KV cache."""
-    return share * gpu_gib - weights_gib(shape, quantization) / tensor_parallel - ENGINE_GIB
+def engine_room(
+    shape: Shape, share: float, tensor_parallel: int, gpu_gib: float, quantization: str = "", sequences: int = 0
+) -> float:
+    """GiB that an engine's share of each of its GPUs leaves for the KV cache. sequences: that it decodes at once."""
+    logits = LOGITS * sequences * shape.vocab / GIB
+    return share * gpu_gib - weights_gib(shape, quantization) / tensor_parallel - logits - ENGINE_GIB
 
 
 def prompt_logprobs_gib(shape: Shape, teacher: Teacher) -> float:

@@ -5,6 +5,7 @@ docs/scale-out.md says where each number comes from. The FLOPs of attention are 
 
 from dataclasses import dataclass
 
+from scope_openrlhf.host.gpus import MOST_SEQUENCES
 from scope_openrlhf.models.shape import Shape
 from scope_openrlhf.platform.rates import Gpu
 
@@ -13,8 +14,8 @@ PORT = 50e9
 """Assumed: bytes/s of each GPU between nodes, a 400 Gb/s port."""
 PREFILL, TRAIN, DECODE = 0.30, 0.40, 0.50
 """Assumed: share of the peak that scoring and training reach, and decoding of the bandwidth."""
-SEQUENCES, FLOOR = 1024, 0.005
-"""Sequences of an engine at once, at most, as host/engines.py sets it. Assumed: least seconds of a decode step."""
+FLOOR = 0.005
+"""Assumed: least seconds of a decode step."""
 TCP = 2.5e9
 """Assumed: bytes/s in and out of the driver's node."""
 # Measured on two CPU cores, seconds and bytes
@@ -93,7 +94,7 @@ def decode(step: Step, gpu: Gpu) -> float:
     """Seconds of a rollout engine for its part of the rollouts; no shorter than its longest one."""
     student, rollouts, tp = step.student, step.rollouts / step.engines, step.tensor_parallel
     context = step.prompt + step.response / 2
-    together = max(1.0, min(rollouts, SEQUENCES, step.room_gib * tp * GIB / (student.kv_bytes * context)))
+    together = max(1.0, min(rollouts, MOST_SEQUENCES, step.room_gib * tp * GIB / (student.kv_bytes * context)))
     read = 2 * student.params + together * context * student.kv_bytes
     token = max(FLOOR, read / (gpu.bandwidth * tp * DECODE))
     return max(rollouts * step.response / together * token, step.longest * FLOOR)
