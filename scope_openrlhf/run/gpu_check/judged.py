@@ -30,12 +30,13 @@ def judge(exact: Numbers, plain: Numbers, ours: Numbers, dtype: torch.dtype) -> 
     bad = [name for name, (_, of_ours) in gaps.items() if not of_ours <= allowed[name]]
     worst = bad[0] if bad else max(gaps, key=lambda name: gaps[name][1] / allowed[name])
     of_plain, of_ours = gaps[worst]
-    said = f"{spelled(dtype)}, {len(gaps)} numbers; {worst}: {of_ours:.1e} from float64, the plain way {of_plain:.1e}"
+    told = f"{of_ours:.1e} from float64, the plain way {of_plain:.1e}"
+    said = f"{spelled(dtype)}, {worst}: {told}" + (f"; the worst of {len(gaps)}" if len(gaps) > 1 else "")
     return Found(not bad, said + (f"; too far: {', '.join(bad)}" if bad else ""))
 
 
 def _distance(a: Tensor, b: Tensor) -> float:
-    return ((a - b).abs().max() / b.abs().max()).item()
+    return ((a - b).abs().max() / (b.abs().max() or 1.0)).item()
 
 
 def working_type(device: str) -> torch.dtype:
