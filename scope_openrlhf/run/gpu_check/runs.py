@@ -15,6 +15,7 @@ import psutil
 from scope_openrlhf.files.disk import whole_rows
 from scope_openrlhf.platform import child
 from scope_openrlhf.platform.facts import Gpu, gpus_now
+from scope_openrlhf.run.folder import delete_run
 
 LIMIT = 600.0
 """Seconds after which a command of a check is ended: none takes so long."""
@@ -27,6 +28,7 @@ ONE_CARD = (
     *("openrlhf.vllm.tensor_parallel_size=1", "openrlhf.train.colocate_all=true", "openrlhf.ds.zero_stage=2"),
     *("openrlhf.ds.packing_samples=true", "openrlhf.ds.attn_implementation=flash_attention_2"),
     *("openrlhf.algo.advantage.is_correction_level=token", "openrlhf.ckpt.save_steps=2"),
+    "openrlhf.actor.adam.lr=2e-3",  # ten times the default's: params that were not synced must be told from rounding
 )
 """Of examples/cpu_tiny.yaml: all that says who sits where, so that one card holds every engine."""
 ON_CUDA = (
@@ -75,6 +77,11 @@ class Bench:
         """The command that trains; the same one resumes."""
         program = [sys.executable, "-m", "scope_openrlhf.run", "run", "--config", self.config]
         return [*program, *self.overrides(name), *keys]
+
+    def anew(self, name: str) -> Path:
+        """The folder of a run, without what an earlier check left there."""
+        delete_run(self.folder / name)
+        return self.folder / name
 
     def rows(self, name: str) -> list[dict]:
         """The metrics of a run so far."""

@@ -122,7 +122,7 @@ def number(bench: Bench, check: str) -> Rows:
 
 def embedded_default(bench: Bench) -> Rows:
     """The embedded default on one card: trained, killed, resumed; and what it left."""
-    run = bench.folder / "run"
+    run = bench.anew("run")
     command, peaks = bench.training("run", f"steps={STEPS}"), []
     bench.logs["run"] = bench.logs["resume"] = [run / "logs" / "driver.log"]
     seen = 0
@@ -135,7 +135,7 @@ def embedded_default(bench: Bench) -> Rows:
         return done >= enough
 
     bench.say("the embedded default starts: student, rollout engine and teacher on one card")
-    peaks.append(bench.finish("run", [*command, "--fresh"], lambda: so_far(KILLED)))
+    peaks.append(bench.finish("run", command, lambda: so_far(KILLED)))
     rows = bench.rows("run")
     if len(rows) < KILLED:
         raise CheckError(f"it ended after {len(rows)} of {STEPS} steps")
@@ -186,10 +186,10 @@ def estimated_gib(config: Config, gpu_gib: float) -> dict[str, float]:
 
 def lora(bench: Bench) -> Rows:
     """Two steps that train adapters, with gradient checkpointing."""
-    bench.logs["lora"] = [bench.folder / "lora" / "logs" / "driver.log"]
+    bench.logs["lora"] = [bench.anew("lora") / "logs" / "driver.log"]
     bench.say("two steps of LoRA, with gradient checkpointing")
-    flags = ("ds.lora.rank=4", "actor.adam.lr=2e-3", "actor.gradient_checkpointing_enable=true")
-    bench.finish("lora", bench.training("lora", "steps=2", *(f"openrlhf.{flag}" for flag in flags), "--fresh"))
+    flags = ("ds.lora.rank=4", "actor.gradient_checkpointing_enable=true")
+    bench.finish("lora", bench.training("lora", "steps=2", *(f"openrlhf.{flag}" for flag in flags)))
     rows = bench.rows("lora")
     why = broken(rows) or ("" if len(rows) == 2 else f"{len(rows)} of 2 steps")
     norms = ", ".join(f"{row['grad_norm']:.2g}" for row in rows)
