@@ -10,8 +10,9 @@ DASHBOARD := $(or $(RAY_DASHBOARD),http://127.0.0.1:8265)
 NAMED = $(if $(NAME),name="$(NAME)")
 # the run of runs/x/model is x; any other model is its path, so that no two of them meet in one folder
 TITLE = $(shell printf %s "$(MODEL)" | sed 's,^$(CURDIR)/,,;s,^\./,,;s,/*$$,,;s,^runs/,,;s,/model$$,,;s,^/,,;s,/,--,g')
-BIN := .venv/bin
-READY := .venv/.installed-$(PROFILE)
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed-$(PROFILE)
 COMPILE := $(BIN)/uv pip compile --quiet pyproject.toml requirements/openrlhf.in --extra dev --no-emit-find-links --no-emit-index-url --custom-compile-command "make lock"
 LOCKS := cpu gpu-3.11 gpu-3.12
 # one lock each, by its name: the two of the GPU profile differ in setuptools, of which vLLM wants an older one on Python 3.12
@@ -37,7 +38,7 @@ help:
 
 setup: $(READY)
 $(READY): $(wildcard requirements/$(PROFILE)*.lock) requirements/install.sh pyproject.toml
-	@PYTHON="$(or $(PYTHON),python3)" sh requirements/install.sh $(PROFILE)
+	@PYTHON="$(or $(PYTHON),python3)" VENV="$(VENV)" sh requirements/install.sh $(PROFILE)
 
 doctor: $(READY)
 	@$(BIN)/scope-train doctor $(if $(filter file,$(origin CONFIG)),,--config "$(CONFIG)") $(ARGS)
@@ -75,11 +76,17 @@ submit: $(READY)
 	@$(BIN)/ray job submit --address "$(DASHBOARD)" -- \
 	    sh -c "cd \"$(CURDIR)\" && $(BIN)/scope-train run --config \"$(CONFIG)\" ray.address=auto $(subst ",\",$(NAMED)) $(ARGS)"
 
+# the same tests of the same CPU build on every machine; what a GPU adds to it is for gpu-check
+ifeq ($(PROFILE),gpu)
+test test-all:
+	@$(MAKE) --no-print-directory $@ PROFILE=cpu VENV=build/cpu
+else
 test: $(READY) browser
 	@$(BIN)/python -m pytest -q -m "not slow" tests
 
 test-all: $(READY) browser
 	@$(BIN)/python -m pytest -q tests
+endif
 
 # for the test of the report page; where it cannot be installed that test is skipped, and says so
 browser:

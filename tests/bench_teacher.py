@@ -103,7 +103,8 @@ def main() -> None:
     sizes = {"num_cpus": 4, "num_gpus": 2, "object_store_memory": 256 * 2**20}
     ray.init(include_dashboard=False, log_to_driver=False, runtime_env=hook, **sizes)
     teacher = resolved.teacher(dtype="float32", temperature=1.0, replicas=2, max_num_batched_tokens=1024)
-    group = TeacherGroup(teacher, seed=1)
+    group = TeacherGroup(teacher)
+    group.start(seed=1)
     ray.get([handle.ready.remote() for handle in group.handles], timeout=300)
     endpoints = [RayEndpoint(name) for name in group.names]
     seconds = measure(endpoints)

@@ -40,7 +40,8 @@ def teacher(ray_session):
     """The tiny teacher as a group of one replica at temperature 0.6."""
     from scope_openrlhf.teacher.group import TeacherGroup  # it imports Ray
 
-    group = TeacherGroup(resolved.teacher(hang_seconds=10.0), seed=1)
+    group = TeacherGroup(resolved.teacher(hang_seconds=10.0))
+    group.start(seed=1)
     ray_session.get(group.handles[0].ready.remote(), timeout=180)
     yield group
     group.close()

@@ -11,9 +11,8 @@ def command(*arguments: str) -> list[str]:
     """The last command that make would run."""
     # under `make test` the outer make hands on its flags
     alone = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
-    made = subprocess.run(
-        ["make", "-n", "PROFILE=cpu", *arguments], capture_output=True, text=True, check=True, env=alone
-    )
+    profile = [] if any(a.startswith("PROFILE=") for a in arguments) else ["PROFILE=cpu"]
+    made = subprocess.run(["make", "-n", *profile, *arguments], capture_output=True, text=True, check=True, env=alone)
     return shlex.split(made.stdout.replace("\\\n", " ").strip().splitlines()[-1])
 
 
@@ -46,3 +45,8 @@ def test_a_submit_without_a_cluster_says_so_before_ray_does():
     )
     assert made.returncode == 2 and made.stderr.startswith("error: no Ray answers at http://127.0.0.1:1")
     assert "Traceback" not in made.stderr
+
+
+def test_on_a_gpu_machine_the_tests_have_a_cpu_environment_of_their_own():
+    assert command("test", "PROFILE=gpu")[:3] == ["build/cpu/bin/python", "-m", "pytest"]
+    assert command("train", "PROFILE=gpu")[0] == ".venv/bin/scope-train"

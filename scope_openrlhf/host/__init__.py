@@ -5,7 +5,8 @@ tests/host/test_seams.py asserts each seam against the pinned version; add to bo
 openrlhf.cli.train_ppo_ray, main guard   parser and checks, run by us on our flags            flags.resolve_args
 openrlhf.cli.train_ppo_ray.train         called by us                                         launch.launch
 PolicyModelActor, PPOTrainer             names that train() reads; ours subclass them         launch.launch
-placement_group                          name that train() reads; made before for teachers    placement, launch
+placement_group                          name that train() reads; made before for teachers    gpus, launch
+RolloutRayActor, create_vllm_engines     names read as engines start; ours add sizes, and wait        engines, launch
 PPOTrainerAsync and its two actors       names that train() and it read; ours subclass them   launch, trainer
 ActorPPOTrainer, iter_grad_accum_...     names that PolicyModelActor reads                    policy_actor, update
 forward hook on the actor                hands what was read of the vocabulary to the loss    update

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from scope_openrlhf.equations.vocabulary import reading_gib
+from scope_openrlhf.host.gpus import sequences
 from scope_openrlhf.models.shape import Shape
 from scope_openrlhf.platform import cpu
 from scope_openrlhf.settings.resolved import Teacher
@@ -28,12 +29,7 @@ _installed = False
 def environment(args: SimpleNamespace, student: Shape) -> dict[str, str]:
     """Environment of a run's workers; see `cpu.environment`."""
     cores = os.cpu_count() or 1
-    return cpu.environment(threads=cores if student.params >= THREADED else 1, sequences=_sequences(args))
-
-
-def _sequences(args: SimpleNamespace) -> int:
-    """The most sequences that a rollout engine is asked for at once: an equal part of a step's rollouts."""
-    return -(-args.rollout.batch_size * args.rollout.n_samples_per_prompt // args.vllm.num_engines)
+    return cpu.environment(threads=cores if student.params >= THREADED else 1, sequences=sequences(args))
 
 
 def memory_gib(
@@ -49,7 +45,7 @@ def memory_gib(
     tokens = args.train.micro_batch_size * args.data.max_len
     # twice what student_gib in run/dry_run.py counts in bf16
     kept = 4 * student.layers + 68 if args.actor.gradient_checkpointing_enable else 68 * student.layers
-    engines, cached = args.vllm.num_engines, _kv_gib(student, _sequences(args), args.data.max_len)
+    engines, cached = args.vllm.num_engines, _kv_gib(student, sequences(args), args.data.max_len)
     started = [(t, shapes[name]) for name, t in teachers.items() if t.started_here]
     return {
         "student": (ranks * 8 + 16) * student.params / GIB,
@@ -57,7 +53,7 @@ def memory_gib(
         "logits": ranks * reading_gib(student, tokens, 4),
         "rollout engines": engines * (8 * student.params / GIB + cached),
         "teachers": sum(
-            t.replicas * (8 * shape.params / GIB + _kv_gib(shape, _sequences(args), t.max_model_len))
+            t.replicas * (8 * shape.params / GIB + _kv_gib(shape, sequences(args), t.max_model_len))
             for t, shape in started
         ),
         # driver and trainer; for each engine an actor and its core

@@ -1,4 +1,4 @@
-"""How many (logical) GPUs a run asks Ray for, and the bundles of GPUs that colocated teachers share with the student.
+"""How many (logical) GPUs a run asks Ray for, and who shares them; the bundles of GPUs that colocated teachers sit on.
 
 Where a single teacher replica sits is decided by `place` in teacher/group.py.
 """
@@ -9,18 +9,27 @@ from types import SimpleNamespace
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group
 
-from scope_openrlhf.settings.resolved import Teacher
+from scope_openrlhf.settings.sections import TeacherSettings
 
 
-def gpus_wanted(teachers: Iterable[Teacher], args: SimpleNamespace) -> int:
+def is_colocated(args: SimpleNamespace) -> bool:
+    """Whether the rollout engines sit on the student's GPUs."""
+    return args.train.colocate_all and not args.train.async_enable
+
+
+def sequences(args: SimpleNamespace) -> int:
+    """The most sequences that a rollout engine is asked for at once: an equal part of a step's rollouts."""
+    return -(-args.rollout.batch_size * args.rollout.n_samples_per_prompt // args.vllm.num_engines)
+
+
+def gpus_wanted(teachers: Iterable[TeacherSettings], args: SimpleNamespace) -> int:
     """Number of GPUs that the whole run asks for. teachers: those that the algorithm asks; args: OpenRLHF's flags."""
     student = args.actor.num_nodes * args.actor.num_gpus_per_node
-    colocated = args.train.colocate_all and not args.train.async_enable
-    engines = 0 if colocated else args.vllm.num_engines * args.vllm.tensor_parallel_size
+    engines = 0 if is_colocated(args) else args.vllm.num_engines * args.vllm.tensor_parallel_size
     return student + engines + teacher_gpus(t for t in teachers if t.placement != "colocate")
 
 
-def teacher_gpus(teachers: Iterable[Teacher]) -> int:
+def teacher_gpus(teachers: Iterable[TeacherSettings]) -> int:
     """Number of GPUs for teachers of their own.
 
     Whole ones and, for replicas that take a part, as many as hold them: two of 0.6 need two.

@@ -6,9 +6,12 @@ import openrlhf.trainer.ppo_trainer as ppo_trainer
 import openrlhf.trainer.ppo_trainer_async as ppo_trainer_async
 import ray
 from openrlhf.cli import train_ppo_ray
+from openrlhf.trainer.ray import vllm_engine
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from scope_openrlhf.host.engines import sized, started_alone
+from scope_openrlhf.host.gpus import is_colocated
 from scope_openrlhf.host.policy_actor import ScopePolicyActor
 from scope_openrlhf.host.trainer import ScopeAsyncTrainer, ScopeTrainer
 
@@ -24,6 +27,8 @@ def launch(args: SimpleNamespace, shared: PlacementGroup | None = None) -> None:
         (ppo_trainer, "PPOTrainer", on_this_node(ScopeTrainer)),
         (ppo_trainer_async, "PPOTrainerAsync", on_this_node(ScopeAsyncTrainer)),
         (train_ppo_ray, "PolicyModelActor", ray.remote(num_gpus=1)(ScopePolicyActor)),
+        (vllm_engine, "RolloutRayActor", sized(args)),
+        (train_ppo_ray, "create_vllm_engines", started_alone(vllm_engine.create_vllm_engines, is_colocated(args))),
     ]
     if shared is not None:  # it makes one at most: there is neither a critic nor a reward model
         ours.append((train_ppo_ray, "placement_group", lambda bundles, strategy: shared))

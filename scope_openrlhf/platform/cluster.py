@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import psutil
@@ -26,17 +26,45 @@ def settle_platform(address: str) -> None:
         return
     import ray  # a second of start-up, also of commands that never come here
 
-    joined = ray.is_initialized()
     try:
-        if not joined:
-            join_or_start(address, gpus=0, cpus=0, object_store_mib=0)
+        with _joined(address):
+            real = has_real_gpus(ray.nodes())
     except ConnectionError:
         return
-    real = has_real_gpus(ray.nodes())
-    if not joined:
-        ray.shutdown()
     if real is not None:
         os.environ["SCOPE_CPU"] = "0" if real else "1"
+
+
+def gpus(address: str) -> int:
+    """GPUs of the Ray at this address, or of this machine where it would be started here; 0 where as many as wanted.
+
+    On a machine without CUDA they are logical. Raises ConnectionError, as Ray does, if no Ray answers.
+    """
+    if address == "local":
+        if cpu.active():
+            return 0
+        import torch  # seconds, which a machine without CUDA need not wait for here
+
+        return torch.cuda.device_count()
+    import ray  # a second of start-up, also of commands that never come here
+
+    with _joined(address):
+        return int(ray.cluster_resources().get("GPU", 0))
+
+
+@contextlib.contextmanager
+def _joined(address: str) -> Iterator[None]:
+    """A look into a Ray that runs. Raises ConnectionError, as Ray does, if none answers."""
+    import ray  # as above
+
+    already = ray.is_initialized()
+    if not already:
+        join_or_start(address, gpus=0, cpus=0, object_store_mib=0)
+    try:
+        yield
+    finally:
+        if not already:
+            ray.shutdown()
 
 
 def has_real_gpus(nodes: Iterable[dict[str, Any]]) -> bool | None:

@@ -51,6 +51,7 @@ def check_gpus(ray: RayConfig, wanted: int, dry: bool) -> None:
     if ray.address == "local" and not dry and 0 < ray.num_gpus < wanted:
         raise ConfigError(
             f"the run asks for {wanted} GPUs, ray.num_gpus gives {ray.num_gpus}; set it to {wanted} or more, or to 0"
+            f"{'' if ray.share_gpus else ', or ray.share_gpus to true'}"
         )
 
 
@@ -172,12 +173,27 @@ def check_placement(teachers: dict[str, TeacherConfig], args: SimpleNamespace, d
         if config.sleep and cpu.active() and not dry:
             raise ConfigError(f"{section_of(name)}.sleep frees the memory of a GPU, and there is none; leave it out")
     gpus = args.actor.num_nodes * args.actor.num_gpus_per_node
-    colocated = sum(t.replicas for t in teachers.values() if t.placement == "colocate" and t.started_here)
+    beside = [t for t in teachers.values() if t.placement == "colocate" and t.started_here]
+    colocated = sum(t.replicas for t in beside)
     if colocated > 3 * gpus:  # a fifth of a GPU each, as the policy and the rollout engine there
         raise ConfigError(
             f"{colocated} colocated teacher replicas do not fit on the student's {gpus} GPUs, which take 3 each; "
             "lower teacher.replicas"
         )
+    engines = args.vllm.gpu_memory_utilization
+    # replicas are dealt onto the GPUs in turns; while rollouts are generated all engines of a GPU are awake
+    dealt = [t.gpu_memory_utilization for t in beside for _ in range(t.replicas)]
+    fullest = max((sum(dealt[gpu::gpus]) for gpu in range(gpus)), default=0.0)
+    if dealt and engines + fullest > MOST_OF_A_GPU:
+        raise ConfigError(
+            f"engines on one GPU would take {engines + fullest:.2f} of its memory while rollouts are generated: "
+            f"openrlhf.vllm.gpu_memory_utilization {engines:g} and {fullest:g} of teachers; lower both to "
+            f"{MOST_OF_A_GPU:g} in sum"
+        )
+
+
+MOST_OF_A_GPU = 0.95
+"""Share of a GPU's memory that its engines may take in sum; the rest is CUDA's own and what training leaves there."""
 
 
 def _check_placement(config: TeacherConfig, key: str, args: SimpleNamespace) -> None:

@@ -23,6 +23,7 @@ from scope_openrlhf.run.chosen import choose_teachers, load_algorithm, read_prob
 from scope_openrlhf.run.folder import take_over
 from scope_openrlhf.run.held_out import check_asked, read_held_out
 from scope_openrlhf.run.prompts import Prompts, length_notes, render
+from scope_openrlhf.run.sharing import share_gpus
 from scope_openrlhf.settings.config import Config, section_of
 from scope_openrlhf.settings.errors import ConfigError
 from scope_openrlhf.settings.resolved import Run, Teacher
@@ -76,7 +77,8 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
         check_asked(held_out, config, models.tokenizer, models.configs["student.path"])
     prompts = render(problems, models.tokenizer, config)
     checks.check_groups(config, algorithm)
-    placed = config.absolute()
+    placed, sharing_notes = share_gpus(config.absolute(), algorithm, dry)
+    written = choose_teachers(placed, algorithm)
     from scope_openrlhf.host.flags import resolve_args  # brings OpenRLHF: seconds that an error above need not wait for
 
     args = resolve_args(placed)
@@ -91,7 +93,7 @@ def make_plan(config: Config, dry: bool = False) -> Plan:
     run = Run(name=config.name, folder=str(placed.run_dir), seed=config.seed, student=placed.student,
               algorithm=config.algorithm, teachers=teachers, health_every=config.health.every,
               began=config.origin[1])  # fmt: skip
-    notes = (*change_notes(config), temperature_note(run, args), *data_notes, *prompts.notes,
+    notes = (*change_notes(config), temperature_note(run, args), *sharing_notes, *data_notes, *prompts.notes,
              *length_notes(prompts, args.data.max_len), *scorer_notes(config, algorithm),
              *schedule_notes(run, args, steps))  # fmt: skip
     plan = Plan(placed, run, algorithm, args, steps, gpus, len(problems), notes)

@@ -76,7 +76,7 @@ def _require_gpus(plan: Plan, out: TextIO, patient: bool) -> None:
     if have < plan.gpus:
         raise ConfigError(
             f"the run asks for {plan.gpus} (logical) GPUs, Ray at {plan.config.ray.address} has {have:g}; start Ray "
-            f"with --num-gpus {plan.gpus} or more, or lower openrlhf.actor.num_gpus_per_node, "
+            f"with --num-gpus {plan.gpus} or more, set ray.share_gpus=true, or lower openrlhf.actor.num_gpus_per_node, "
             "openrlhf.vllm.num_engines, teacher.replicas or teacher.gpu_fraction"
         )
 

@@ -29,7 +29,7 @@ from scope_openrlhf.teacher.probe import longest_request, probe_run
 
 @contextlib.contextmanager
 def teacher_groups(plan: Plan, shared: PlacementGroup | None = None) -> Iterator[None]:
-    """A Ray group of engines for each teacher of the run that nobody else serves.
+    """A Ray group of engines for each teacher of the run that nobody else serves; those that share GPUs are loaded.
 
     shared: the student's GPUs, for colocated ones.
     """
@@ -37,8 +37,9 @@ def teacher_groups(plan: Plan, shared: PlacementGroup | None = None) -> Iterator
     with contextlib.ExitStack() as groups:
         for teacher in plan.run.teachers.values():
             if teacher.started_here:
-                group = TeacherGroup(teacher, plan.run.seed, shared, colocated)
+                group = TeacherGroup(teacher)
                 groups.callback(group.close)
+                group.start(plan.run.seed, shared, colocated)
                 colocated += teacher.replicas if teacher.placement == "colocate" else 0
         yield
 

@@ -27,6 +27,7 @@ from scope_openrlhf.run.summary import Progress, draw_summary, make_summary, sum
 from scope_openrlhf.run.teachers import require_served, teacher_groups
 from scope_openrlhf.run.tracking import tracked
 from scope_openrlhf.settings.config import Config
+from scope_openrlhf.teacher.contract import TeacherError
 
 
 def train(config: Config, plan: Plan, out: TextIO, began: float) -> None:
@@ -111,13 +112,16 @@ def _recover(checkpoints: Path, out: TextIO) -> str:
 
 
 def train_once(plan: Plan) -> None:
-    """Start teachers and OpenRLHF's training beside each other, and wait for the end of training. Raises RunError."""
+    """Start teachers and OpenRLHF's training, and wait for its end. Raises RunError.
+
+    They start beside each other where each has GPUs of its own.
+    """
     try:
         colocated = any(t.placement == "colocate" for t in plan.run.teachers.values())
         shared = student_gpus(plan.args) if colocated else None
         with teacher_groups(plan, shared):
             launch(plan.args, shared)
-    except RayError as error:
+    except (RayError, TeacherError) as error:
         with contextlib.suppress(OSError):  # of a full disk, which the error may be about
             print(error, file=sys.stderr, flush=True)  # whole, into driver.log
         raise (LostError if lost(error) else RunError)(

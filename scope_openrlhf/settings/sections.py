@@ -173,6 +173,9 @@ class RayConfig:
     needs."""
     num_gpus: CountOrZero = 0
     """Logical GPUs of a Ray started here on a machine without CUDA. 0: as many as the run asks for."""
+    share_gpus: bool = False
+    """Where there are fewer GPUs than the config asks for, let student, rollout engines and, if need be, teachers take
+    turns on the same ones, instead of refusing. It takes one rollout engine of one GPU for each training GPU."""
     restarts: CountOrZero = 2
     """How often in a row the run starts again from its last checkpoint when Ray loses a part of it; a new checkpoint
     begins a new count."""

@@ -43,27 +43,52 @@ def place(teacher: Teacher, replica: int, shared: "PlacementGroup | None") -> di
     return {"num_gpus": gpus, "num_cpus": 1, "scheduling_strategy": spread}
 
 
+def starts(teacher: Teacher, bundles: int) -> list[range]:
+    """Replicas by number, in parts that may start beside each other: no two of a part sit on one GPU.
+
+    bundles: GPUs of the student that colocated replicas are dealt onto.
+
+    An engine measures what its GPU has left while it starts, and counts what others take or give back meanwhile as its
+    own: the cache comes out too small, or vLLM refuses (v1/worker/gpu_worker.py, determine_available_memory).
+    """
+    at_once = bundles if teacher.placement == "colocate" else 1 if teacher.gpu_fraction < 1 else teacher.replicas
+    return [range(i, min(i + at_once, teacher.replicas)) for i in range(0, teacher.replicas, at_once)]
+
+
+def shares(teacher: Teacher) -> bool:
+    """Whether others may start an engine on a GPU of this teacher's."""
+    return teacher.placement == "colocate" or teacher.gpu_fraction < 1
+
+
 class TeacherGroup:
-    """The actors of one teacher, started at once and watched from threads of the process that owns the run.
+    """The actors of one teacher, watched from threads of the process that owns the run.
 
     They live as long as this object does. Ray starts one again that dies. One that is up but has not answered for
     teacher.hang_seconds is killed, so that Ray does.
     """
 
-    def __init__(self, teacher: Teacher, seed: int, shared: "PlacementGroup | None" = None, first: int = 0) -> None:
-        """shared: one bundle for each GPU of the student; colocated replicas are dealt onto them, from `first` on."""
-        self.hang_seconds = teacher.hang_seconds
-        self.names = actor_names(teacher)
-        self.handles = [
-            ray.remote(TeacherReplica)
-            .options(name=actor, max_restarts=-1, **place(teacher, first + i, shared))
-            .remote(teacher, seed)
-            for i, actor in enumerate(self.names)
-        ]
+    def __init__(self, teacher: Teacher) -> None:
+        self.teacher, self.names = teacher, actor_names(teacher)
+        self.handles: list[Any] = []
         self.closed = threading.Event()
-        self.watchers = [threading.Thread(target=self._watch, args=(i,), daemon=True) for i in range(teacher.replicas)]
-        for watcher in self.watchers:
-            watcher.start()
+
+    def start(self, seed: int, shared: "PlacementGroup | None" = None, first: int = 0) -> None:
+        """Start the actors. On GPUs that they share it is one after the other, each ready, and asleep if it is to be.
+
+        shared: one bundle for each GPU of the student; colocated replicas are dealt onto them, from `first` on.
+        Raises TeacherError if one that is waited for does not load by the teacher's deadline.
+        """
+        teacher = self.teacher
+        actor = ray.remote(TeacherReplica)
+        for part in starts(teacher, shared.bundle_count if shared is not None else 1):
+            for i in part:
+                options = {"name": self.names[i], "max_restarts": -1} | place(teacher, first + i, shared)
+                self.handles.append(actor.options(**options).remote(teacher, seed))
+                threading.Thread(target=self._watch, args=(self.names[i], self.handles[i]), daemon=True).start()
+            if shares(teacher):
+                wait_until_ready(teacher, part)
+                if teacher.sleep:
+                    ray.get([self.handles[i].sleep.remote() for i in part])
 
     def close(self) -> None:
         """End the actors and the watch over them."""
@@ -71,30 +96,30 @@ class TeacherGroup:
         for handle in self.handles:
             ray.kill(handle)
 
-    def _watch(self, replica: int) -> None:
-        handle = self.handles[replica]
-        while not self.closed.wait(self.hang_seconds / 10):
+    def _watch(self, name: str, handle: Any) -> None:
+        patience = self.teacher.hang_seconds
+        while not self.closed.wait(patience / 10):
             # not up yet, or being started again: that takes as long as it takes, and the callers have their deadline
             if ray._private.state.actors(handle._actor_id.hex()).get("State") != "ALIVE":
                 continue
             try:
-                stalled = ray.get(handle.stalled_seconds.remote(), timeout=self.hang_seconds)
+                stalled = ray.get(handle.stalled_seconds.remote(), timeout=patience)
             except ray.exceptions.GetTimeoutError:
-                stalled = self.hang_seconds
+                stalled = patience
             except ray.exceptions.RayError:
                 continue  # it died; Ray knows
-            if stalled >= self.hang_seconds and not self.closed.is_set():
-                said = f"{self.names[replica]} has not answered for {stalled:.0f} s: it is started again"
-                print(said, file=sys.stderr, flush=True)
+            if stalled >= patience and not self.closed.is_set():
+                print(f"{name} has not answered for {stalled:.0f} s: it is started again", file=sys.stderr, flush=True)
                 ray.kill(handle, no_restart=False)
 
 
-def wait_until_ready(teacher: Teacher) -> None:
-    """Wait until all replicas of a Ray group have loaded their model.
+def wait_until_ready(teacher: Teacher, replicas: Iterable[int] | None = None) -> None:
+    """Wait until replicas of a Ray group, by number, have loaded their model; None: all.
 
     Raises TeacherError if one has not by the teacher's deadline; an error while loading comes through as it is.
     """
-    waiting = [ray.get_actor(actor).ready.remote() for actor in actor_names(teacher)]
+    names = actor_names(teacher)
+    waiting = [ray.get_actor(names[i]).ready.remote() for i in (range(len(names)) if replicas is None else replicas)]
     try:
         ray.get(waiting, timeout=teacher.deadline_seconds)
     except ray.exceptions.GetTimeoutError:

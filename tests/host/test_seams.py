@@ -26,12 +26,16 @@ def test_each_seam_has_the_signature_that_we_override_or_call():
     from openrlhf.trainer.ppo_utils.experience import Experience
     from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
     from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
+    from openrlhf.trainer.ray import vllm_engine
     from openrlhf.utils.agent import SingleTurnAgentExecutor
     from openrlhf.utils.loss_utils import iter_grad_accum_global_norm
 
     train = inspect.getsource(train_ppo_ray.train)
     # the student's, and that of a critic, which no run here has
     assert train.count('pg = placement_group(bundles, strategy="PACK")') == 2
+    engines = inspect.getsource(vllm_engine.create_vllm_engines)
+    assert train.count("= create_vllm_engines(") == engines.count("RolloutRayActor.options(") == 1
+    assert "max_num" not in engines  # what ours adds
     trainer = PPOTrainer.__ray_metadata__.modified_class
     assert parameters(trainer.train_step) == ["self", "rollout_samples", "global_step"]
     assert parameters(trainer.save_logs_and_checkpoints) == ["self", "global_step", "logs_dict", "client_states"]

@@ -73,7 +73,14 @@ def scope_train(tmp_path, capfd):
             ["openrlhf.train.micro_batch_size=48"],
             "train.micro_batch_size * training ranks, but 128 is not a multiple of 48",
         ),
-        (["ray.num_gpus=2"], "the run asks for 3 GPUs, ray.num_gpus gives 2; set it to 3"),
+        (
+            ["ray.num_gpus=2", "ray.share_gpus=false"],
+            "the run asks for 3 GPUs, ray.num_gpus gives 2; set it to 3 or more, or to 0, or ray.share_gpus to true",
+        ),
+        (
+            ["ray.num_gpus=1", "openrlhf.vllm.num_engines=2"],  # which cannot share one GPU
+            "the run asks for 4 GPUs, ray.num_gpus gives 1; set it to 4",
+        ),
         (["ray.address=127.0.0.1:1"], "ray.address 127.0.0.1:1 does not answer"),
         (["data.path=none.jsonl"], "data.path none.jsonl does not exist"),
         (["data.answer_key=gold"], "set data.prompt_key and data.answer_key"),

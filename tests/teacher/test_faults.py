@@ -31,7 +31,8 @@ SEQUENCES = [[3, *(5 + (i * j) % 15 for i in range(3, 120))] for j in range(1, 4
 @pytest.fixture(scope="module")
 def pair(ray_session):
     OTHERS.update(core.pid for core in engine_cores())
-    group = TeacherGroup(resolved.teacher(name="pair", replicas=2, hang_seconds=6.0), seed=1)
+    group = TeacherGroup(resolved.teacher(name="pair", replicas=2, hang_seconds=6.0))
+    group.start(seed=1)
     ray_session.get([h.ready.remote() for h in group.handles], timeout=180)
     yield [RayEndpoint(name) for name in group.names]
     group.close()

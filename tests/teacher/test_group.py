@@ -2,16 +2,20 @@
 
 import asyncio
 import functools
+import itertools
 import os
 import signal
+import time
 
 import numpy as np
 import psutil
+import ray
 import resolved
 from hugging_face import teacher_logprobs
 
+from scope_openrlhf.teacher import group
 from scope_openrlhf.teacher.client import TeacherClient
-from scope_openrlhf.teacher.group import actor_names, awake, place, sleepers
+from scope_openrlhf.teacher.group import TeacherGroup, actor_names, awake, place, sleepers, starts
 from scope_openrlhf.teacher.ray_endpoint import RayEndpoint
 
 
@@ -98,6 +102,53 @@ def test_replicas_sit_where_the_config_says(ray_session):
     remove_placement_group(shared)
     assert [o["scheduling_strategy"].placement_group_bundle_index for o in options] == [0, 1, 0]
     assert all(o["num_gpus"] == o["num_cpus"] == 0.2 for o in options)
+
+
+def test_replicas_that_share_a_gpu_start_one_after_the_other_each_asleep_before_the_next(
+    ray_session, tmp_path, monkeypatch
+):
+    """Five replicas on two logical GPUs of the student: of each GPU the times never overlap."""
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    class Loads:
+        """Takes a while to load, and notes when it was loading."""
+
+        def __init__(self, teacher, seed):
+            self.began = time.time()
+            time.sleep(0.3)
+
+        def ready(self):
+            return True
+
+        def sleep(self):
+            (gpu,) = ray.get_gpu_ids()
+            (tmp_path / f"{self.began}").write_text(f"{gpu} {time.time()}")
+
+        def stalled_seconds(self):
+            return 0.0
+
+    monkeypatch.setattr(group, "TeacherReplica", Loads)
+    bundles = placement_group([{"GPU": 1, "CPU": 1}] * 2)
+    beside = TeacherGroup(resolved.teacher(name="beside", placement="colocate", sleep=True, replicas=5))
+    try:
+        beside.start(1, bundles)
+    finally:
+        beside.close()
+        remove_placement_group(bundles)
+    times: dict[str, list[tuple[float, float]]] = {}
+    for file in tmp_path.iterdir():
+        gpu, end = file.read_text().split()
+        times.setdefault(gpu, []).append((float(file.name), float(end)))
+    assert sorted(len(spans) for spans in times.values()) == [2, 3]
+    for spans in times.values():
+        spans.sort()
+        assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(spans))
+
+
+def test_replicas_with_gpus_of_their_own_start_at_once():
+    assert starts(resolved.teacher(replicas=3), 1) == [range(3)]
+    assert starts(resolved.teacher(replicas=2, gpu_fraction=0.5), 1) == [range(1), range(1, 2)]
+    assert starts(resolved.teacher(replicas=3, placement="colocate"), 2) == [range(2), range(2, 3)]
 
 
 def test_only_replicas_of_a_group_that_sleep_are_sleepers():
