@@ -1,10 +1,11 @@
 """A command that runs as a process of its own, and that has engines to put away when it is stopped."""
 
+import contextlib
 import ctypes
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
 
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -12,12 +13,21 @@ LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 def finish(command: Sequence[str], stdout: IO | int, stderr: IO | int) -> int:
     """Exit code of a command. If this process is stopped, so is that one, and waited for; if it is killed, too."""
+    with started(command, stdout, stderr) as process:
+        return process.wait()
+
+
+@contextlib.contextmanager
+def started(
+    command: Sequence[str], stdout: IO | int, stderr: IO | int, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen]:
+    """A command that runs beside the block, which waits for it at its end, and as `finish` where that is stopped."""
     # in a session of its own a Ctrl-C reaches it once, from here
     with subprocess.Popen(
-        command, stdout=stdout, stderr=stderr, start_new_session=True, preexec_fn=_end_with_parent
+        command, stdout=stdout, stderr=stderr, env=env, start_new_session=True, preexec_fn=_end_with_parent
     ) as process:
         try:
-            return process.wait()
+            yield process
         except BaseException:
             process.terminate()
             process.wait()

@@ -87,7 +87,7 @@ def gather(runs: str = "runs") -> Facts:
     """The facts of this machine. runs: the folder of the runs. Takes seconds, most of them to import torch."""
     packages = {name: version for name in PACKAGES if (version := _version(name))}
     torch_cuda, sees, torch_error = _torch() if "torch" in packages else ("", False, "")
-    gpus, driver = _gpus()
+    gpus, driver = gpus_now()
     hub, offline = os.environ.get("HF_ENDPOINT", "https://huggingface.co"), os.environ.get("HF_HUB_OFFLINE", "")
     is_offline = offline.upper() in ("1", "ON", "YES", "TRUE")
     return Facts(
@@ -140,7 +140,7 @@ def _torch() -> tuple[str, bool, str]:
     return torch.version.cuda or "", torch.cuda.is_available(), ""
 
 
-def _gpus() -> tuple[tuple[Gpu, ...], str]:
+def gpus_now() -> tuple[tuple[Gpu, ...], str]:
     """(the GPUs, the driver's version) by nvidia-smi."""
     asked = "name,memory.total,memory.free,compute_cap,mig.mode.current,driver_version"
     command = ["nvidia-smi", f"--query-gpu={asked}", "--format=csv,noheader,nounits"]

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from scope_openrlhf.platform.rates import GPUS
-from scope_openrlhf.run import shelf
+from scope_openrlhf.run import machine, shelf
 from scope_openrlhf.run.errors import RunError
 from scope_openrlhf.run.folder import alone, delete_run, open_run
 from scope_openrlhf.run.fork import check_origin, fork
@@ -138,17 +138,8 @@ def data(options: argparse.Namespace) -> None:
         data_command.show_data(options, out, err)
 
 
-def look(options: argparse.Namespace) -> None:
-    """Say what this machine has, and what would be slow or fail."""
-    from scope_openrlhf.run.doctor import doctor  # where the terminal is quiet it imports the training stack
-
-    if options.overrides and not options.config:
-        raise ConfigError("key=value is about the config of --config; name one")
-    doctor(Config.load(options.config, options.overrides) if options.config else None)
-
-
 COMMANDS = {"run": run, "plan": plan, "probe": probe, "traces": traces}
-WITHOUT_A_CONFIG = {"init": init, "data": data, "config": explain, "doctor": look, **shelf.COMMANDS}
+WITHOUT_A_CONFIG = {"init": init, "data": data, "config": explain, **machine.COMMANDS, **shelf.COMMANDS}
 """Commands that need no config, or make one."""
 
 
@@ -206,7 +197,7 @@ def command_line() -> CommandLine:
     add_init(line)
     add_data(line)
     add_config(line)
-    add_doctor(line)
+    machine.add_to(line)
     shelf.add_to(line)
     return line
 
@@ -262,16 +253,3 @@ def add_config(line: CommandLine) -> None:
     command.add_argument("--schema", action="store_true", help="print the JSON schema that editors complete from")
     what = "sections (teacher), keys (data.path), algorithms (algorithm.cepo), flags (actor.adam.lr); default: all"
     command.add_argument("names", nargs="*", metavar="NAME|key=value", help=what)
-
-
-def add_doctor(line: CommandLine) -> None:
-    """The command that looks at the machine."""
-    command = line.add(
-        "doctor",
-        "Say what this machine has: GPUs, driver, compiler, memory, disk, Ray, hub; what will be slow or fail; what to "
-        "type. Exit code 1: a run cannot start.",
-        "scope-train doctor --config examples/cpu_tiny.yaml",
-        "gpu.md",
-    )
-    command.add_argument("--config", metavar="FILE", help="YAML file; also check what this config asks")
-    command.add_argument("overrides", nargs="*", metavar="key=value", help="for instance openrlhf.ds.zero_stage=3")

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import varlen_loop
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen3Config
 
 from scope_openrlhf.host import machine
@@ -19,24 +20,7 @@ SMALL = dict(vocab_size=40, hidden_size=32, intermediate_size=48, num_hidden_lay
 
 @pytest.fixture(autouse=True)
 def a_loop_for_the_kernel(monkeypatch):
-    """Plain attention of one sequence after the other, with the kernel's arguments: a CPU has no kernel."""
-
-    def loop(query, key, value, ends, _, longest, __, scale, window_size, enable_gqa):
-        assert longest == max(LENGTHS) and ends.tolist() == torch.tensor((0, *LENGTHS)).cumsum(0).tolist()
-        assert enable_gqa == (query.shape[1] != key.shape[1]) and window_size[1] == 0
-        heads, out = query.shape[1] // key.shape[1], []
-        for begin, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
-            q, k, v = (
-                states[begin:end].transpose(0, 1).repeat_interleave(n, 0)
-                for states, n in ((query, 1), (key, heads), (value, heads))
-            )
-            back = torch.arange(end - begin)[:, None] - torch.arange(end - begin)  # how far behind each token
-            seen = (back >= 0) & ((back <= window_size[0]) | (window_size[0] < 0))
-            scores = (q @ k.transpose(1, 2) * scale).masked_fill(~seen, -torch.inf)
-            out.append((scores.softmax(-1) @ v).transpose(0, 1))
-        return torch.cat(out)
-
-    monkeypatch.setattr(varlen, "varlen_attn", loop)
+    monkeypatch.setattr(varlen, "varlen_attn", varlen_loop.loop)
 
 
 def models(config) -> list:
