@@ -4,7 +4,9 @@ Both have the same model and the same sequences, and are measured in turns.
 
 The published way: one `vllm serve`, asked by the OpenAI client in 100 threads for max_tokens=1, echo and logprobs=1,
 token ids as prompt. Ours: a group of two replicas, an engine for each of two cores; its first replica alone is measured
-too. Then what 100, 1,000 and 10,000 sequences take, and what memory is left with client and engines after them.
+too, and what vLLM's plain prefill takes: the same engines, the same sequences, each engine's half in one call, and no
+log-prob asked for. Then what 100, 1,000 and 10,000 sequences take, and what memory is left with client and engines
+after them.
 """
 
 import asyncio
@@ -22,12 +24,23 @@ from served import serve
 
 from scope_openrlhf.platform import cpu
 from scope_openrlhf.settings.resolved import RUN_VARIABLE
+from scope_openrlhf.teacher import group as teacher_group
 from scope_openrlhf.teacher.client import TeacherClient
-from scope_openrlhf.teacher.group import TeacherGroup
 from scope_openrlhf.teacher.ray_endpoint import RayEndpoint
+from scope_openrlhf.teacher.replica import TeacherReplica
 
 NUM, REPEATS = 400, 5
 SEQUENCES = [[3, *(5 + (i * j) % 15 for i in range(3, 126))] for j in range(1, NUM + 1)]
+
+
+class Prefilling(TeacherReplica):
+    """A replica that can also read sequences and say nothing of them."""
+
+    async def prefill(self, sequences: list[list[int]]) -> int:
+        async def read(ids: list[int]) -> int:
+            return len([output async for output in self._ask(ids, max_tokens=1, temperature=0.0)])
+
+        return sum(await asyncio.gather(*map(read, sequences)))
 
 
 def ours(endpoints, sequences=SEQUENCES) -> list:
@@ -73,7 +86,12 @@ def published(client: OpenAI, model: str) -> list:
         return list(threads.map(one, SEQUENCES))
 
 
-def measure(endpoints) -> dict[str, list[float]]:
+def prefill(handles) -> list[int]:
+    """SEQUENCES read by the engines, an equal part each."""
+    return ray.get([handle.prefill.remote(SEQUENCES[i :: len(handles)]) for i, handle in enumerate(handles)])
+
+
+def measure(endpoints, handles) -> dict[str, list[float]]:
     """Seconds that each way takes for all sequences, REPEATS times in turns. They must give the same numbers."""
     with serve("--dtype", "float32") as url:
         client = OpenAI(base_url=f"{url}/v1", api_key="none")
@@ -82,8 +100,9 @@ def measure(endpoints) -> dict[str, list[float]]:
             "ours": lambda: ours(endpoints),
             "one replica": lambda: ours(endpoints[:1]),
             "other": lambda: published(client, model),
+            "prefill": lambda: prefill(handles),
         }
-        a, _, b = (run() for run in runs.values())  # warm
+        a, _, b, _ = (run() for run in runs.values())  # warm
         pairs = [(score.logprobs, echoed[1:-1]) for score, echoed in zip(a, b, strict=True)]
         gap = max(abs(float(x) - y) for ours_, echoed in pairs for x, y in zip(ours_, echoed, strict=True))
         assert gap < 1e-2, gap
@@ -103,11 +122,12 @@ def main() -> None:
     sizes = {"num_cpus": 4, "num_gpus": 2, "object_store_memory": 256 * 2**20}
     ray.init(include_dashboard=False, log_to_driver=False, runtime_env=hook, **sizes)
     teacher = resolved.teacher(dtype="float32", temperature=1.0, replicas=2, max_num_batched_tokens=1024)
-    group = TeacherGroup(teacher)
+    teacher_group.TeacherReplica = Prefilling
+    group = teacher_group.TeacherGroup(teacher)
     group.start(seed=1)
     ray.get([handle.ready.remote() for handle in group.handles], timeout=300)
     endpoints = [RayEndpoint(name) for name in group.names]
-    seconds = measure(endpoints)
+    seconds = measure(endpoints, group.handles)
     growth(endpoints)
     group.close()
     ray.shutdown()
@@ -117,6 +137,7 @@ def main() -> None:
     print(f"{NUM} sequences, {tokens} tokens; seconds {rounded}")
     alone, other = rate["one replica"], rate["other"]
     print(f"one replica of ours: {alone:.0f} tokens/s, {alone / other:.2f} times the published way")
+    print(f"the group scores at {rate['ours'] / rate['prefill']:.2f} of vLLM's plain prefill, {rate['prefill']:.0f}")
     rates = {"ratio": round(rate["ours"] / other, 2), "ours": round(rate["ours"]), "other": round(other)}
     print(json.dumps({"name": "teacher", **rates, "unit": "tokens/s", "n": REPEATS}))
 

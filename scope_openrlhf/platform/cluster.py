@@ -90,10 +90,11 @@ def join_or_start(
     """
     import ray  # a second of start-up, also of commands that never come here
 
-    require_answer(address)
+    found = require_answer(address)
     options: dict[str, Any] = {}
-    if address == "local":
+    if address == "local" or listens_on_loopback_alone(found):
         loopback.enter()
+    if address == "local":
         os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # idle workers would import torch for nothing
         # when this process is killed Ray's agents still look for its head so long: a minute by Ray's default
         os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "5")
@@ -111,8 +112,11 @@ def join_or_start(
     signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own there, which leaves with no word and code 15
 
 
-def require_answer(address: str) -> None:
-    """Raise ConnectionError if nobody listens where a Ray is to be joined; Ray itself would try for minutes."""
+def require_answer(address: str) -> str:
+    """The host:port of the Ray that is to be joined; empty where that is not known here, as for one to be started.
+
+    Raises ConnectionError if nobody listens there; Ray itself would try for minutes.
+    """
     if address == "auto":
         from ray._private.utils import read_ray_address  # as above
 
@@ -121,12 +125,30 @@ def require_answer(address: str) -> None:
         if not address:
             raise ConnectionError("no `ray start` has left an address here, nor is RAY_ADDRESS set")
     if address == "local" or "://" in address:
-        return
+        return ""
     machine, _, port = address.rpartition(":")
     try:
         socket.create_connection((machine.strip("[]"), int(port)), timeout=5).close()
     except (OSError, ValueError) as error:
         raise ConnectionError(f"{address}: {error}") from None
+    return address
+
+
+def listens_on_loopback_alone(address: str) -> bool:
+    """Whether a Ray that answers at this host:port is of this machine alone, as examples/cluster/local.sh starts one.
+
+    Ray takes 127.0.0.1 for a word for the machine's address in its network, where such a Ray never answers.
+    """
+    machine, _, port = address.rpartition(":")
+    if not (machine == "localhost" or machine.startswith("127.")):
+        return False
+    from ray._private.services import get_node_ip_address  # a second of start-up, as above
+
+    try:
+        socket.create_connection((get_node_ip_address(), int(port)), timeout=5).close()
+    except OSError:
+        return True
+    return False
 
 
 def last_line(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -49,6 +50,20 @@ def test_a_ray_that_is_started_here_has_this_machines_gpus_and_is_not_asked(monk
     monkeypatch.delenv("SCOPE_CPU")
     cluster.settle_platform("local")
     assert "SCOPE_CPU" not in os.environ
+
+
+@pytest.mark.parametrize("host, alone", [("127.0.0.1", True), ("0.0.0.0", False)])
+def test_a_ray_that_listens_on_loopback_alone_is_joined_there(monkeypatch, host, alone):
+    """Ray would look for it at the machine's address in its network, for minutes."""
+    from ray._private import services
+
+    monkeypatch.setattr(services, "get_node_ip_address", lambda: "127.0.0.2")  # stands for that address
+    with socket.create_server((host, 0)) as listening:
+        port = listening.getsockname()[1]
+        assert cluster.listens_on_loopback_alone(f"127.0.0.1:{port}") is alone
+        assert cluster.listens_on_loopback_alone(f"localhost:{port}") is alone
+        assert not cluster.listens_on_loopback_alone(f"192.0.2.7:{port}")
+    assert not cluster.listens_on_loopback_alone("")
 
 
 RAY_NODE = [sys.executable, "-m", "scope_openrlhf.platform.loopback", "start", "--node-ip-address", "127.0.0.1"]
