@@ -1,5 +1,6 @@
 #!/bin/sh
-# Build .venv from the exact lock of a profile: sh requirements/install.sh cpu|gpu. Called by `make setup`.
+# Build .venv from the exact lock of a profile: sh requirements/install.sh cpu|gpu. Called by `make setup`, and by the
+# Dockerfile twice: with the locks alone, then with this package beside them.
 set -eu
 profile=$1
 python=${PYTHON:-python3}
@@ -34,6 +35,6 @@ sync "$lock" 2>.venv/sync.log || { [ "$profile" = cpu ] && sync --torch-backend 
     cat .venv/sync.log >&2
     exit 1
 }
-.venv/bin/uv pip install --quiet --no-deps --editable .
+[ ! -e pyproject.toml ] || .venv/bin/uv pip install --quiet --no-deps --editable .
 rm -f .venv/.installed-*
 touch ".venv/.installed-$profile"
