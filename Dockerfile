@@ -1,5 +1,6 @@
 # docker build --tag scope:0.1.0 --build-arg PROFILE=gpu .      (PROFILE=cpu, the default: for machines without a GPU)
 # docker run --rm --gpus all --shm-size 16g -v scope-runs:/scope/runs -v scope-hub:/hub scope:0.1.0 make train
+# Run: every step with PROFILE=cpu, by buildah on a Debian bookworm made by debootstrap. Not run: docker, PROFILE=gpu.
 FROM debian:bookworm-slim
 ARG PROFILE=cpu
 
