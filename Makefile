@@ -21,7 +21,7 @@ COMPILE_gpu := $(COMPILE) --extra gpu --overrides requirements/gpu-overrides.txt
 COMPILE_gpu-3.11 := $(COMPILE_gpu) --python-version 3.11
 COMPILE_gpu-3.12 := $(COMPILE_gpu) --python-version 3.12
 
-.PHONY: help setup train eval compare cluster-up cluster-down submit test test-all check docs browser bench-weights bench-teacher bench-verifier bench-eval bench-driver bench-pages bench-vocabulary tiny-models lock lock-check gpu-install-check gpu-check doctor
+.PHONY: help setup train eval compare cluster-up cluster-down submit test test-all check docs browser bench-weights bench-teacher bench-verifier bench-eval bench-grade bench-driver bench-pages bench-vocabulary tiny-models lock lock-check gpu-install-check gpu-check doctor
 help:
 	@echo "make train       SCOPE on the embedded default -> runs/<name>/   (ARGS='key=value ...', NAME=, CONFIG=)"
 	@echo "make eval        the last trained model against its student; or MODEL=path [BENCH=aime24,amc23] [N=32] [DATA=folder] [OUT=folder]"
@@ -32,7 +32,7 @@ help:
 	@echo "make doctor      what this machine has, what will be slow or fail, what to type   (CONFIG=)"
 	@echo "make gpu-check   all that takes a GPU, tried on one card in minutes; a report for a bug -> runs/gpu-check/report.md"
 	@echo "make docs        docs/config.md and docs/metrics.md anew from the code"
-	@echo "make bench-weights, bench-teacher, bench-verifier, bench-eval, bench-driver, bench-vocabulary   ours against the published way, one JSON line each"
+	@echo "make bench-weights, bench-teacher, bench-verifier, bench-eval, bench-grade, bench-driver, bench-vocabulary   ours against the published way, one JSON line each"
 	@echo "make bench-pages what the pages cost for 1,000 steps of the last run and for 1,547 problems x 32 samples"
 	@echo "make tiny-models rebuild the embedded student, teacher and problems"
 
@@ -110,6 +110,10 @@ bench-teacher: $(READY)
 
 bench-eval: $(READY)
 	@$(BIN)/python tests/bench_eval.py
+
+# the first part of bench-eval alone; DATA_DIR names a folder of the benchmarks, for their golds
+bench-grade: $(READY)
+	@$(BIN)/python tests/bench_eval.py grade
 
 bench-driver: $(READY)
 	@$(BIN)/python tests/bench_driver.py

@@ -51,14 +51,14 @@ def grade_samples(
 
     def grade_problem(problem: dict) -> tuple[str, list[Grade]]:
         texts = store.texts(benchmark["id"], problem["id"], samples)
-        grades = grade(problem["answer"], texts, benchmark["about"]["significant"])
-        store.put_grades(benchmark["id"], problem["id"], grades)
-        return problem["id"], grades
+        return problem["id"], grade(problem["answer"], texts, benchmark["about"]["significant"])
 
     asked = store.problems(benchmark["id"], problems)
     bar = functools.partial(tqdm, desc=benchmark["name"], unit="problem", mininterval=1.0, file=progress_to)
     with ThreadPoolExecutor(PROBLEMS_AT_ONCE) as threads:
-        return dict(bar(threads.map(grade_problem, asked), total=len(asked)))
+        graded = dict(bar(threads.map(grade_problem, asked), total=len(asked)))
+    store.put_grades(benchmark["id"], graded)  # at the end: whoever is stopped before grades anew
+    return graded
 
 
 def grade(gold: str, responses: Sequence[str], significant: bool = False, grader: Grader | None = None) -> list[Grade]:

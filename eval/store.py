@@ -171,10 +171,14 @@ class Store:
         with self._transaction():
             self.db.executemany("INSERT OR IGNORE INTO samples VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
-    def put_grades(self, benchmark: int, item: str, grades: Sequence[Grade]) -> None:
-        """Keep the grades of an item's first samples; they replace earlier ones."""
+    def put_grades(self, benchmark: int, graded: dict[str, Sequence[Grade]]) -> None:
+        """Keep the grades of the first samples of each item; they replace earlier ones.
+
+        One transaction for all: each waits for the disk.
+        """
         rows = [
             (benchmark, item, i, g.verdict, g.answer and _sound(g.answer), _sound(g.reason), g.answer_class)
+            for item, grades in graded.items()
             for i, g in enumerate(grades)
         ]
         with self._transaction():

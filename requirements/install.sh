@@ -1,5 +1,6 @@
 #!/bin/sh
-# Build .venv, or $VENV, from the exact lock of a profile: sh requirements/install.sh cpu|gpu. Called by `make setup`.
+# Build .venv, or $VENV, from the exact lock of a profile: sh requirements/install.sh cpu|gpu. Called by `make setup`, and
+# by the Dockerfile twice: with the locks alone, then with this package beside them.
 set -eu
 profile=$1
 venv=${VENV:-.venv}
@@ -36,6 +37,6 @@ sync "$lock" 2>"$venv/sync.log" || { [ "$profile" = cpu ] && sync --torch-backen
     cat "$venv/sync.log" >&2
     exit 1
 }
-"$venv/bin/uv" pip install --python "$venv/bin/python" --quiet --no-deps --editable .
+[ ! -e pyproject.toml ] || "$venv/bin/uv" pip install --python "$venv/bin/python" --quiet --no-deps --editable .
 rm -f "$venv"/.installed-*
 touch "$venv/.installed-$profile"

@@ -88,7 +88,7 @@ def evaluated(folder: Path, chance: float) -> Path:
                 (number, Sample(row["id"], n, text, len(text) // 3, stop, rng.getrandbits(48), "vLLM 0.29.0 #0"))
             )
         store.add(samples)
-        store.put_grades(number, row["id"], grades)
+        store.put_grades(number, {row["id"]: grades})
     store.finish(number, PROBLEMS, SAMPLES, {"math-verify": "0.9"})
     store.close()
     return folder

@@ -42,7 +42,7 @@ def graded(
         for i, c in enumerate(letters):
             tokens, reason = 300 if c == "r" else 100, "length" if c == "t" else "stop"
             store.add([(number, Sample(item, i, f"text {i // 2}", tokens, reason, i, "0"))])
-        store.put_grades(number, item, [GRADES[c] for c in letters])
+        store.put_grades(number, {item: [GRADES[c] for c in letters]})
     store.finish(number, len(rows), n, {"math-verify": "0.9"})
     (benchmark,) = store.benchmarks()
     return store, Graded(store, benchmark)

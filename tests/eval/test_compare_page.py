@@ -33,7 +33,7 @@ def evaluated(folder, right: dict[str, str], name: str = "tiny") -> None:
         for i, letter in enumerate(letters):
             text = LOOP if letter == "t" else f"{folder.name} {i} on {item} {HOSTILE}"
             store.add([(number, Sample(item, i, text, 10 + i, "length" if letter == "t" else "stop", i, "0"))])
-        store.put_grades(number, item, [GRADES["r" if letter == "t" else letter] for letter in letters])
+        store.put_grades(number, {item: [GRADES["r" if letter == "t" else letter] for letter in letters]})
     store.finish(number, len(rows), len(next(iter(right.values()))), {"math-verify": "0"})
     store.close()
 

@@ -36,7 +36,7 @@ def page(tmp_path_factory):
             verdicts = [Grade("right", HOSTILE, HOSTILE, 0)] * min(i, 2) + [
                 Grade("wrong", "<i>9</i>", "different", 1)
             ] * (2 - min(i, 2))
-            store.put_grades(number, row["id"], verdicts)
+            store.put_grades(number, {row["id"]: verdicts})
         store.finish(number, 3, 2, {"math-verify": "0"})
     write_results(store, folder)
     return folder

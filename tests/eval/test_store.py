@@ -32,8 +32,8 @@ def test_grades_are_replaced_and_samples_are_not(tmp_path):
     number = begin(store)
     store.add([(number, sample())])
     assert store.graded(number, 8)["a"][0]["verdict"] is None
-    store.put_grades(number, "a", [Grade("wrong", "2", "different", 1)])
-    store.put_grades(number, "a", [Grade("right", "2", "same", 0)])
+    store.put_grades(number, {"a": [Grade("wrong", "2", "different", 1)]})
+    store.put_grades(number, {"a": [Grade("right", "2", "same", 0)]})
     (row,) = store.graded(number, 8)["a"]
     assert (row["verdict"], row["class"], row["tokens"], row["seed"]) == ("right", 0, 3, 11)
     assert store.texts(number, "a", 8) == [r"\boxed{2}"]

@@ -164,7 +164,8 @@ def write_scores(command: list[str], right: str) -> None:
     number = store.begin(name, identity, data, settings, rows, {})
     for row in rows:
         store.add((number, Sample(row["id"], i, f"{'same' if i < 2 else i} ", 9, "stop", i, "0")) for i in range(n))
-        store.put_grades(number, row["id"], [Grade("right" if c == "r" else "wrong", "1", "", 0) for c in right[:n]])
+        grades = [Grade("right" if c == "r" else "wrong", "1", "", 0) for c in right[:n]]
+        store.put_grades(number, {row["id"]: grades})
     store.finish(number, len(rows), n, {})
     store.close()
     benchmark = {"problems": len(rows), "samples": n, "data": {"hash": data}, "settings": settings}
