@@ -37,7 +37,7 @@ def test_the_steps_install_the_lock_of_the_profile_and_a_compiler_for_gpus_alone
             (image / "pyproject.toml").touch()
         subprocess.run(["sh", "-euc", step], env=env, cwd=image, check=True)
     asked = (tmp_path / "asked").read_text()
-    assert asked.count(f"uv pip sync --quiet --compile-bytecode requirements/{lock}") == 2
+    assert asked.count(f"uv pip sync --python .venv/bin/python --quiet --compile-bytecode requirements/{lock}") == 2
     assert asked.count("--editable .") == 1
     assert ("gcc libc6-dev python3-dev" in asked) == (profile == "gpu")
 
