@@ -22,11 +22,11 @@ def sized(args: SimpleNamespace) -> Any:
     """
     most = decoded_at_once(args)
 
-    class RolloutEngine(Theirs):
+    class RolloutRayActor(Theirs):  # the name by which it is known in `ps` and in logs
         async def __init__(self, *args, **kwargs) -> None:  # type: ignore[misc]  # Ray awaits it
             await super().__init__(*args, **kwargs, max_num_seqs=most, max_num_batched_tokens=PROMPT_TOKENS)
 
-    return ray.remote(RolloutEngine)
+    return ray.remote(RolloutRayActor)
 
 
 def started_alone(create: Any, colocated: bool) -> Any:
