@@ -127,7 +127,7 @@ exec "$PYTHON" -m scope_openrlhf.platform.loopback "$@"
 """,
     "scope-train": """#!/bin/sh
 shift
-"$PYTHON" -m scope_openrlhf.run.cli plan "$@" data.path="$DATA" >"$TMPDIR/planned"
+"$PYTHON" -m scope_openrlhf.run plan "$@" data.path="$DATA" >"$TMPDIR/planned"
 """,
 }
 
