@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -117,15 +118,16 @@ exit "${code:-0}"
     "scontrol": """#!/bin/sh
 [ "$1" = show ] && printf '127.0.0.1\\n127.0.0.1\\n' || echo "$@" >>"$TMPDIR/asked"
 """,
-    # Ray's nodes on one machine need ports of their own and GPUs in name
+    # Ray's nodes on one machine need ports of their own and GPUs in name; a dashboard is of no use here
     "ray": """#!/bin/sh
+case "$*" in *--head*) set -- "$@" --include-dashboard false ;; esac
 [ "$1" = start ] && set -- "$@" --node-ip-address 127.0.0.1 --num-gpus 8 --num-cpus 1 \\
     --object-store-memory 100000000 --dashboard-agent-listen-port $((50000 + $$ % 9000))
 exec "$PYTHON" -m scope_openrlhf.platform.loopback "$@"
 """,
     "scope-train": """#!/bin/sh
 shift
-"$PYTHON" -m scope_openrlhf.run.cli plan "$@" data.path="$DATA" >"$TMPDIR/planned"
+"${PYTHON%/*}/scope-train" plan "$@" data.path="$DATA" >"$TMPDIR/planned"
 """,
 }
 
@@ -141,12 +143,14 @@ def two_nodes(tmp_path, deepmath):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    return os.environ | {
+    short = tempfile.mkdtemp(prefix="ray")  # the paths of Ray's sockets may have 107 characters
+    yield os.environ | {
         "PATH": f"{bin_dir}:{os.environ['PATH']}", "BIN": str(bin_dir), "PYTHON": sys.executable, "RAY_PORT": port,
-        "TMPDIR": str(tmp_path), "RAY_TMPDIR": str(tmp_path), "RAY_WAIT": "300", "DATA": deepmath.partition("=")[2],
-        "SLURM_SUBMIT_DIR": str(tmp_path), "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]",
+        "TMPDIR": str(tmp_path), "RAY_TMPDIR": short, "RAY_WAIT": "300", "DATA": deepmath.partition("=")[2],
+        "HF_HUB_OFFLINE": "1", "SLURM_SUBMIT_DIR": str(tmp_path), "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]",
         "SLURM_JOB_NUM_NODES": "2", "SKYPILOT_NUM_NODES": "2", "SKYPILOT_NODE_IPS": "127.0.0.1\n127.0.0.1",
     }  # fmt: skip
+    shutil.rmtree(short, ignore_errors=True)
 
 
 def test_slurm_puts_a_job_back_into_the_queue_before_its_time_is_up(two_nodes, tmp_path):
@@ -189,7 +193,8 @@ def test_an_example_starts_two_nodes_and_comes_to_its_run(file, two_nodes, tmp_p
         node = "sh examples/cluster/node.sh"
         operator = [f"{node} 0 127.0.0.1 1 {entry}", f"{node} 1 127.0.0.1 2 true"]
         commands = [(["sh", "-c", command], {}) for command in operator]
-    nodes = [subprocess.Popen(command, env=two_nodes | env, cwd=tmp_path) for command, env in commands]
+    own = {"cwd": tmp_path, "start_new_session": True}  # what ends in it must not end the tests
+    nodes = [subprocess.Popen(command, env=two_nodes | env, **own) for command, env in commands]
     assert [node.wait(timeout=400) for node in nodes] == [0] * len(nodes)
     assert "scope, 16 GPUs" in (tmp_path / "planned").read_text()
 
