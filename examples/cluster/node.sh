@@ -29,8 +29,17 @@ await() { # await WHAT COMMAND...: repeats the command until it succeeds
 ray_start() { # with --block it stays, and ends all that it started when it is ended
     "$bin/ray" start --disable-usage-stats --block "$@" &
     started=$!
-    trap 'kill "$started" 2>/dev/null && wait "$started" || true' EXIT
+    trap ray_end EXIT
     trap 'exit 143' TERM
+}
+
+ray_end() { # ray start may hang once all that it started has ended
+    kill "$started" 2>/dev/null || return 0
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        sleep 1
+        kill -0 "$started" 2>/dev/null || return 0
+    done
+    kill -9 "$started" 2>/dev/null || true
 }
 
 ray_answers() {

@@ -127,7 +127,7 @@ exec "$PYTHON" -m scope_openrlhf.platform.loopback "$@"
 """,
     "scope-train": """#!/bin/sh
 shift
-"$PYTHON" -m scope_openrlhf.run plan "$@" data.path="$DATA" >"$TMPDIR/planned"
+"${PYTHON%/*}/scope-train" plan "$@" data.path="$DATA" >"$TMPDIR/planned"
 """,
 }
 
@@ -147,7 +147,7 @@ def two_nodes(tmp_path, deepmath):
     yield os.environ | {
         "PATH": f"{bin_dir}:{os.environ['PATH']}", "BIN": str(bin_dir), "PYTHON": sys.executable, "RAY_PORT": port,
         "TMPDIR": str(tmp_path), "RAY_TMPDIR": short, "RAY_WAIT": "300", "DATA": deepmath.partition("=")[2],
-        "SLURM_SUBMIT_DIR": str(tmp_path), "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]",
+        "HF_HUB_OFFLINE": "1", "SLURM_SUBMIT_DIR": str(tmp_path), "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]",
         "SLURM_JOB_NUM_NODES": "2", "SKYPILOT_NUM_NODES": "2", "SKYPILOT_NODE_IPS": "127.0.0.1\n127.0.0.1",
     }  # fmt: skip
     shutil.rmtree(short, ignore_errors=True)
@@ -193,7 +193,8 @@ def test_an_example_starts_two_nodes_and_comes_to_its_run(file, two_nodes, tmp_p
         node = "sh examples/cluster/node.sh"
         operator = [f"{node} 0 127.0.0.1 1 {entry}", f"{node} 1 127.0.0.1 2 true"]
         commands = [(["sh", "-c", command], {}) for command in operator]
-    nodes = [subprocess.Popen(command, env=two_nodes | env, cwd=tmp_path) for command, env in commands]
+    own = {"cwd": tmp_path, "start_new_session": True}  # what ends in it must not end the tests
+    nodes = [subprocess.Popen(command, env=two_nodes | env, **own) for command, env in commands]
     assert [node.wait(timeout=400) for node in nodes] == [0] * len(nodes)
     assert "scope, 16 GPUs" in (tmp_path / "planned").read_text()
 
