@@ -98,6 +98,7 @@ def test_replicas_sit_where_the_config_says(ray_session):
     assert place(halves, 1, None)["scheduling_strategy"] == "SPREAD"
     assert place(resolved.teacher(gpu_fraction=0.5), 1, None)["num_gpus"] == 0.5
     shared = placement_group([{"GPU": 1, "CPU": 1}] * 2)
+    ray_session.get(shared.ready(), timeout=60)  # Ray keeps the GPUs of one that is removed while it is being made
     options = [place(resolved.teacher(placement="colocate"), i, shared) for i in range(3)]
     remove_placement_group(shared)
     assert [o["scheduling_strategy"].placement_group_bundle_index for o in options] == [0, 1, 0]
@@ -129,6 +130,7 @@ def test_replicas_that_share_a_gpu_start_one_after_the_other_each_asleep_before_
 
     monkeypatch.setattr(group, "TeacherReplica", Loads)
     bundles = placement_group([{"GPU": 1, "CPU": 1}] * 2)
+    ray_session.get(bundles.ready(), timeout=60)
     beside = TeacherGroup(resolved.teacher(name="beside", placement="colocate", sleep=True, replicas=5))
     try:
         beside.start(1, bundles)
