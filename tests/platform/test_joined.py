@@ -84,7 +84,7 @@ def nodes():
     env = clean | {cluster.CLUSTER_VARIABLE: "6391", "RAY_raylet_start_wait_time_s": "200"}  # of a busy machine
 
     def start(*arguments: str) -> None:
-        command = [*RAY_NODE, *arguments, "--num-cpus", "2", "--object-store-memory", "300000000"]
+        command = [*RAY_NODE, *arguments, "--num-cpus", "4", "--object-store-memory", "300000000"]
         subprocess.run([*command, "--disable-usage-stats"], env=env, check=True, stdout=subprocess.DEVNULL, timeout=300)
 
     yield start, clean

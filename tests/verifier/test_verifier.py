@@ -20,7 +20,7 @@ from scope_openrlhf.verifier.reward import reward_func
 
 @pytest.fixture(scope="module")
 def grader():
-    grader = Grader(workers=2, seconds=2.0)
+    grader = Grader(workers=2)
     yield grader
     grader.close()
 
