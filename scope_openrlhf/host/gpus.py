@@ -5,11 +5,14 @@ Where a single teacher replica sits is decided by `place` in teacher/group.py.
 
 from collections.abc import Iterable
 from types import SimpleNamespace
+from typing import TypeVar
 
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group
 
 from scope_openrlhf.settings.sections import TeacherSettings
+
+SomeTeacher = TypeVar("SomeTeacher", bound=TeacherSettings)
 
 MOST_SEQUENCES = 512
 """Sequences that a rollout engine decodes at once: as many as vLLM captures CUDA graphs for, by default."""
@@ -37,20 +40,26 @@ def gpus_wanted(teachers: Iterable[TeacherSettings], args: SimpleNamespace) -> i
     return student + engines + teacher_gpus(t for t in teachers if t.placement != "colocate")
 
 
-def teacher_gpus(teachers: Iterable[TeacherSettings]) -> int:
-    """Number of GPUs for teachers of their own.
+def packed(teachers: Iterable[SomeTeacher]) -> list[list[SomeTeacher]]:
+    """The teachers of the replicas on each GPU; a replica of several GPUs has them to itself.
 
-    Whole ones and, for replicas that take a part, as many as hold them: two of 0.6 need two.
+    Those that take a part of a GPU are packed onto as few as hold them: two of 0.6 need two.
     """
-    shares = [t.gpus_per_replica for t in teachers if t.started_here for _ in range(t.replicas)]
-    free: list[float] = []  # what is left of each GPU that is shared
-    for share in sorted((s for s in shares if s < 1), reverse=True):
-        room = next((i for i, f in enumerate(free) if f >= share - 1e-9), None)
+    replicas = [t for t in teachers if t.started_here for _ in range(t.replicas)]
+    cards: list[list[SomeTeacher]] = []
+    for teacher in sorted(replicas, key=lambda t: -t.gpus_per_replica):
+        most = 1 - teacher.gpus_per_replica + 1e-9
+        room = next((card for card in cards if sum(t.gpus_per_replica for t in card) <= most), None)
         if room is None:
-            free.append(1 - share)
+            cards.append([teacher])
         else:
-            free[room] -= share
-    return int(sum(s for s in shares if s >= 1)) + len(free)
+            room.append(teacher)
+    return cards
+
+
+def teacher_gpus(teachers: Iterable[TeacherSettings]) -> int:
+    """Number of GPUs for teachers of their own."""
+    return sum(max(1, int(card[0].gpus_per_replica)) for card in packed(teachers))
 
 
 def student_gpus(args: SimpleNamespace) -> PlacementGroup:

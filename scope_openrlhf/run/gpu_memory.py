@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 from scope_openrlhf.equations.vocabulary import reading_gib
+from scope_openrlhf.host.gpus import packed
 from scope_openrlhf.models.shape import Shape
 from scope_openrlhf.run.step_seconds import GIB
 from scope_openrlhf.settings.resolved import Teacher
@@ -166,17 +167,5 @@ def dealt(teachers: Iterable[Teacher], gpus: int) -> list[Counter[str]]:
 
 
 def sharing(teachers: Iterable[Teacher]) -> list[Counter[str]]:
-    """On each GPU of teachers that have their own, how many replicas of which, packed as `teacher_gpus` packs them."""
-    own = [t for t in teachers if t.started_here and t.placement != "colocate" for _ in range(t.replicas)]
-    cards: list[Counter[str]] = []
-    free: list[float] = []
-    for teacher in sorted(own, key=lambda t: -t.gpus_per_replica):
-        share = teacher.gpus_per_replica
-        room = next((i for i, left in enumerate(free) if left >= share - 1e-9), None)
-        if room is None:
-            cards.append(Counter([teacher.name]))
-            free.append(max(0.0, 1 - share))
-        else:
-            cards[room][teacher.name] += 1
-            free[room] -= share
-    return cards
+    """On each GPU of teachers that have their own, how many replicas of which."""
+    return [Counter(t.name for t in card) for card in packed(t for t in teachers if t.placement != "colocate")]
